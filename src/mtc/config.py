@@ -1,0 +1,247 @@
+"""Every setting of a run: frozen, typed, checked at construction, unknown keys refused.
+
+A recipe is a TOML file with the sections below; ``seed`` stands at its top. The defaults are the
+paper's recipe for ISCX (Sec. 3.3, 4.1.3); docs/paper.md tells where they are readings of ours.
+"""
+
+import dataclasses
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from mtc.errors import ConfigError
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """What of a dataset is trained on, and how a sample is seen."""
+
+    split: str = "flow"
+    """Split column of the dataset: ``flow``, ``packet``, or another that it holds."""
+    mask: str = "paper"
+    """Header fields that the model never sees: ``paper`` (addresses) or ``strict``."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _require(self.mask in ("paper", "strict"), f"data.mask must be paper or strict, not {self.mask!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The network. Source: Sec. 3.3, Table 3."""
+
+    name: Literal["mtc"] = "mtc"
+    """Which network of ``mtc.models``."""
+    tokens: int = 30
+    """n, tokens of the Transformer branch; n x d is the length of a sample."""
+    width: int = 50
+    """d, width of a token."""
+    heads: int = 6
+    """H, attention heads, each floor(d / H) wide."""
+    ffn_width: int = 1024
+    """Inner width of the feed-forward layers."""
+    repetitions: tuple[int, ...] = (1, 5, 6)
+    """m, encoder layers of Transformer blocks 1, 2 and 3."""
+    ffn_dropout: float = 0.1
+    """Dropout after each of the two feed-forward layers."""
+    cnn_dropout: float = 0.07
+    """Dropout after each convolution of the 1D-CNN branch."""
+    fusion: bool = True
+    """Whether the branches exchange features (off only to show what the fusion is worth)."""
+    cnn_pooling: Literal["global", "tokens"] = "global"
+    """How heads read the 1D-CNN branch: global average, or average pooling to n tokens, flattened."""
+    transformer_tasks: tuple[str, ...] = ("application", "attack")
+    """Tasks read from the Transformer branch; all others are read from the 1D-CNN branch. If none of
+    the dataset's tasks is named here, its first task is."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _require(
+            min(self.tokens, self.width, self.heads, self.ffn_width) >= 1, "model sizes must be positive"
+        )
+        _require(self.heads <= self.width, "model.heads must not exceed model.width")
+        _require(
+            len(self.repetitions) == 3 and min(self.repetitions) >= 0,
+            "model.repetitions must be three numbers, one a block",
+        )
+        for name in ("ffn_dropout", "cnn_dropout"):
+            _require(0 <= getattr(self, name) < 1, f"model.{name} must lie in [0, 1)")
+        _require(self.cnn_pooling in ("global", "tokens"), "model.cnn_pooling must be global or tokens")
+
+    @property
+    def length(self) -> int:
+        """Length of a sample, n x d."""
+        return self.tokens * self.width
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Weights of the tasks' cross-entropies. Source: Sec. 3.3.5, Table 7."""
+
+    weights: Mapping[str, float] = field(
+        default_factory=lambda: {"application": 6.0, "traffic": 2.0, "auxiliary": 1.0}
+    )
+    """Task -> weight; a task of the dataset that is not named here weighs 1."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _require(all(w >= 0 for w in self.weights.values()), "loss.weights must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """The training recipe. Source: Sec. 4.1.3."""
+
+    epochs: int = 100
+    """Most epochs."""
+    batch_size: int = 128
+    """Packets a step."""
+    learning_rate: float = 1e-3
+    """Initial learning rate of Adam."""
+    weight_decay: float = 1e-4
+    """L2 penalty of Adam."""
+    plateau_factor: float = 0.1
+    """Factor of ReduceLROnPlateau, on the validation loss."""
+    plateau_patience: int = 10
+    """Epochs without improvement before the learning rate falls."""
+    stopping_patience: int = 20
+    """Epochs without improvement before training ends; 0 turns early stopping off."""
+    max_minutes: float = 0.0
+    """Wall time after which the run ends at its best checkpoint; 0 is no limit."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of matrix products; ``auto`` takes bf16 where the hardware multiplies it natively."""
+    layout: Literal["packed", "dense"] = "packed"
+    """``packed`` leaves out the work on padding (see docs/engine.md), ``dense`` does all of it."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _require(self.epochs >= 1, "train.epochs must be at least 1")
+        _require(self.batch_size >= 2, "train.batch_size must be at least 2 (batch normalization)")
+        _require(self.learning_rate > 0, "train.learning_rate must be positive")
+        _require(self.weight_decay >= 0, "train.weight_decay must not be negative")
+        _require(0 < self.plateau_factor < 1, "train.plateau_factor must lie in (0, 1)")
+        _require(min(self.plateau_patience, self.stopping_patience) >= 0, "patience must not be negative")
+        _require(self.max_minutes >= 0, "train.max_minutes must not be negative")
+        _require(self.precision in ("auto", "fp32", "bf16"), "train.precision must be auto, fp32 or bf16")
+        _require(self.layout in ("packed", "dense"), "train.layout must be packed or dense")
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """All settings of one run."""
+
+    seed: int = 1
+    """Seed of everything random in the run."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from nested plain values, as read from TOML or JSON.
+
+        Raises:
+            ConfigError: An unknown key, or a value of the wrong type or range.
+        """
+        return _build(cls, values, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, fit for JSON, that ``from_dict`` takes back."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+
+def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a recipe by path, or by the name of one shipped inside the package.
+
+    Args:
+        recipe: A TOML file, or a name such as ``iscx-mtc``.
+        overrides: ``key=value`` with dotted keys, values in TOML syntax (bare words are strings).
+
+    Raises:
+        ConfigError: No such recipe, no valid TOML, an unknown key or a wrong value.
+    """
+    values = _read_toml(recipe)
+    for override in overrides:
+        _apply_override(values, override)
+    return RunConfig.from_dict(values)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes shipped inside the package, sorted."""
+    folder = resources.files("mtc") / "recipes"
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def _read_toml(recipe: str | Path) -> dict[str, Any]:
+    path = Path(recipe)
+    try:
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+        elif str(recipe) in recipe_names():
+            text = (resources.files("mtc") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8")
+        else:
+            raise ConfigError(
+                f"no recipe {str(recipe)!r}: not a file, and shipped are {', '.join(recipe_names())}"
+            )
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{recipe}: not a readable TOML recipe ({error})") from error
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    _require(bool(separator) and bool(key), f"--set takes key=value, not {override!r}")
+    try:
+        value: Any = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.strip().split(".")
+    section = values
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        _require(isinstance(section, dict), f"--set {key}: {parent} is not a section")
+    section[last] = value
+
+
+def _build(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
+    _require(isinstance(values, Mapping), f"{prefix or 'recipe'} must be a section")
+    known = {f.name for f in dataclasses.fields(cls)}
+    for key in values:
+        _require(key in known, f"unknown setting {prefix}{key}; known are {', '.join(sorted(known))}")
+    hints = typing.get_type_hints(cls)
+    return cls(**{key: _convert(hints[key], value, prefix + key) for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, key: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast("type[Any]", hint), value, f"{key}.")
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        _require(value in choices, f"{key} must be one of {', '.join(map(str, choices))}, not {value!r}")
+        return value
+    if origin is tuple:
+        _require(isinstance(value, list | tuple), f"{key} must be a list, not {value!r}")
+        return tuple(_convert(typing.get_args(hint)[0], item, key) for item in value)
+    if origin is not None and origin is not types.UnionType:
+        _require(isinstance(value, Mapping), f"{key} must be a section, not {value!r}")
+        return {str(k): _convert(typing.get_args(hint)[1], v, f"{key}.{k}") for k, v in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    _require(type(value) is hint, f"{key} must be {hint.__name__}, not {value!r}")
+    return value
