@@ -1,0 +1,108 @@
+"""The command ``mtc``: one thin file a command, imported only when that command runs.
+
+Exit status: 0 every input was read to its end; 3 done, but an input was missing, unreadable or
+damaged while another, or the part before the damage, was read; 2 wrong usage, or nothing could be
+read; 1 a defect of ours; 130 interrupted; 141 the reader of our output went away.
+"""
+
+import contextlib
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mtc import __version__
+from mtc.errors import MtcError
+
+__all__ = ["COMMANDS", "app", "main"]
+
+BROKEN_PIPE_STATUS = 141
+
+# name -> the line that `mtc --help` shows. The command itself is the function of that name in the
+# module of that name here, or the module's `app` where the command has commands of its own.
+COMMANDS = {
+    "demo": "Classify the bundled capture and show what each flow really was.",
+    "inspect": "Show what is in a capture: packets, samples, what is left out and why, flows.",
+    "dataset": "Build a dataset, or look at one.",
+    "train": "Train a model by a recipe.",
+    "evaluate": "Score a trained model on labelled samples.",
+    "classify": "Give a verdict for every flow, or every packet, of captures.",
+    "models": "List the bundled models: tasks, classes, data and honest scores.",
+}
+
+
+class LazyGroup(TyperGroup):
+    """Knows its commands by name and imports the one that runs."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that ``args`` begin with, and import it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _load_command(name) if name in COMMANDS else command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; expected errors become one line on stderr and an exit status."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except MtcError as error:
+            typer.echo(f"mtc: {' '.join(str(error).splitlines())}", err=True)
+            raise typer.Exit(error.exit_status) from error
+        except BrokenPipeError as error:
+            _discard_stdout()
+            raise typer.Exit(BROKEN_PIPE_STATUS) from error
+        return result
+
+
+def _load_command(name: str) -> Any:
+    module = import_module(f"mtc.cli.{name}")
+    single = getattr(module, "app", None)
+    if single is None:
+        single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        single.command(name)(getattr(module, name))
+    return typer.main.get_command(single)
+
+
+def _discard_stdout() -> None:
+    # What is still buffered would fail again, loudly, when the interpreter flushes at its end.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mtc {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Tell what encrypted traffic is: from a capture to a verdict for every flow."""
+
+
+def _placeholder() -> None:
+    raise AssertionError("LazyGroup runs the real command")
+
+
+for _name, _line in COMMANDS.items():
+    app.command(_name, help=_line)(_placeholder)
+
+
+def main() -> None:
+    """Entry point of the command ``mtc``."""
+    app(prog_name="mtc")
