@@ -1,0 +1,52 @@
+# One environment, .venv in the checkout, made once: it is made again only when what goes into it changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
+
+.PHONY: help install demo test check format bench clean
+
+help:
+	@echo 'make demo     classify the bundled capture with the bundled model'
+	@echo 'make test     run the tests'
+	@echo 'make check    lint, format and types'
+	@echo 'make format   apply format and the fixes that lint knows'
+	@echo 'make bench    run the benchmarks'
+	@echo 'make install  only make the environment (PYTHON=python3.12 chooses the interpreter)'
+	@echo 'make clean    remove the environment and caches'
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'mtc needs Python 3.11 or newer: make PYTHON=/path/to/python3' >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/mtc demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(BENCH_INSTALLED)
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
