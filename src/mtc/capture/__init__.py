@@ -1,0 +1,8 @@
+"""Bytes in: captures of any format, compressed or not, as bounded batches of packets."""
+
+from mtc.capture.batch import PacketBatch
+from mtc.capture.damage import Damage
+from mtc.capture.reader import CaptureReader, open_capture
+from mtc.capture.sources import Source, expand_inputs
+
+__all__ = ["CaptureReader", "Damage", "PacketBatch", "Source", "expand_inputs", "open_capture"]

@@ -1,0 +1,102 @@
+"""What a file is, told from its first bytes and never from its name."""
+
+from typing import Final
+
+SNIFF_BYTES: Final = 512
+
+PCAP_MAGICS: Final = {
+    # bytes: (byte order, nanoseconds of a unit of the fraction, bytes of file header, of record header)
+    b"\xd4\xc3\xb2\xa1": ("little", 1000, 24, 16),
+    b"\xa1\xb2\xc3\xd4": ("big", 1000, 24, 16),
+    b"\x4d\x3c\xb2\xa1": ("little", 1, 24, 16),
+    b"\xa1\xb2\x3c\x4d": ("big", 1, 24, 16),
+    # Kuznetzov's patch of libpcap: interface, protocol and packet type in 8 more bytes a record
+    b"\x34\xcd\xb2\xa1": ("little", 1000, 24, 24),
+    b"\xa1\xb2\xcd\x34": ("big", 1000, 24, 24),
+}
+PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
+PCAPNG_BYTE_ORDERS: Final = {b"\x4d\x3c\x2b\x1a": "little", b"\x1a\x2b\x3c\x4d": "big"}
+SNOOP_MAGIC: Final = b"snoop\0\0\0"
+
+COMPRESSIONS: Final = {
+    b"\x1f\x8b\x08": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\0": "xz",
+    b"BZh": "bzip2",
+}
+ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+
+# Formats that other tools read. The first group are captures, the second containers.
+_FOREIGN_CAPTURES: Final = (
+    (0, b"\x1c\x00\x01\xac", "Ixia lcap"),
+    (0, b"\xac\x01\x00\x1c", "Ixia lcap"),
+    (0, b"\x1c\x00\x01\xab", "Ixia lcap"),
+    (0, b"\xab\x01\x00\x1c", "Ixia lcap"),
+    (0, b"\xa1\xe2\xcb\x12", "Navtel pcap"),
+    (0, b"\x12\xcb\xe2\xa1", "Navtel pcap"),
+    (0, b"RTSS", "Microsoft Network Monitor 1"),
+    (0, b"GMBU", "Microsoft Network Monitor 2"),
+    (0, b"XCP\0", "NetXRay or Sniffer (Windows)"),
+    (0, b"VL\0\0", "NetXRay 1"),
+    (0, b"TRSNIFF data    \x1a", "Sniffer (DOS)"),
+    (0, b"\x54\x52\x00\x64\x00", "HP-UX nettl"),
+    (0, b"\x54\x52\x00", "HP-UX nettl"),
+    (0, b"iptrace 1.0", "AIX iptrace 1"),
+    (0, b"iptrace 2.0", "AIX iptrace 2"),
+    (0, b"5VIEW\0", "InfoVista 5View"),
+    (0, b"\xaa\xaa\xaa\xaa", "InfoVista 5View"),
+    (0, b"+---------+---------------+----------+", "Tektronix K12 text"),
+    (0, b"\x00\x00\x02\x00\x12\x05\x00\x10", "Tektronix K12xx"),
+    (0, b"\x00\x00\x02\x00\x12\x04\x00\x05", "Tektronix K12xx"),
+    (0, b"\x7fver", "WildPackets OmniPeek"),
+    (0, b"btsnoop\0", "Bluetooth btsnoop"),
+    (0, b"\x05VNF", "Visual Networks capture"),
+    (0, b"\x05vNF", "Visual Networks capture"),
+    (0, b"SIMPLE", "ERF"),
+    (0, b"ttyrec", "ttyrec"),
+    (0, b"LOGG", "Vector binary log"),
+    (0, b"\x4c\x4f\x47\x47", "Vector binary log"),
+    (0, b"<NetMonFilter", "Network Monitor filter"),
+    (0, b"\x80\x00\x00\x00systemd", "systemd journal"),
+    (0, b"LPKSHHRH", "systemd journal"),
+)
+_CONTAINERS: Final = (
+    (0, b"\x04\x22\x4d\x18", "lz4 (decompress it first)"),
+    (0, b"\x1f\x9d", "compress .Z (decompress it first)"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7-zip (unpack it first)"),
+    (0, b"Rar!\x1a\x07", "RAR (unpack it first)"),
+    (257, b"ustar", "tar (unpack it first)"),
+)
+
+
+def is_capture(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is a capture of a format that is read here."""
+    return (
+        head[:4] in PCAP_MAGICS
+        or head[:8] == SNOOP_MAGIC
+        or (head[:4] == PCAPNG_MAGIC and head[8:12] in PCAPNG_BYTE_ORDERS)
+    )
+
+
+def compression(head: bytes) -> str | None:
+    """The compression of a file that begins with ``head``: gzip, zstd, xz, bzip2, or None."""
+    for magic, name in COMPRESSIONS.items():
+        if head.startswith(magic):
+            return name
+    # zstd files may begin with a skippable frame
+    if len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:
+        return "zstd"
+    return None
+
+
+def is_zip(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is a zip archive."""
+    return head.startswith(ZIP_MAGICS)
+
+
+def foreign_format(head: bytes) -> str | None:
+    """The name of a known format that is not read here, or None."""
+    for offset, magic, name in (*_FOREIGN_CAPTURES, *_CONTAINERS):
+        if head[offset : offset + len(magic)] == magic:
+            return name
+    return None

@@ -1,0 +1,294 @@
+"""Compiled loops that find the records of a capture; no packet byte is copied.
+
+Every kernel walks ``data[position:stop]`` and writes one row for each whole record to the columns.
+Lengths in a file are claims: each is compared with what is left before anything behind it is read,
+and all arithmetic is in int64, where sums of 32-bit claims cannot overflow. A kernel returns
+``(count, packet_bytes, position, state)``: the rows filled, the sum of their captured bytes, where
+the first record that it did not take begins, and why it stopped there.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+# Why a kernel stopped. Everything from TOO_LONG on is damage.
+MORE, FULL, CONTROL, TOO_LONG, BAD_LENGTH, BAD_TRAILER, BAD_INTERFACE = range(7)
+
+# Columns of the table of pcapng interfaces, one int64 row an interface.
+LINK_TYPE, SNAPLEN, MAX_CAPLEN, UNIT, SCALE, OFFSET_NS, FIRST_ROW = range(7)
+# How a tick becomes nanoseconds (column UNIT): times SCALE, divided by SCALE, or a binary fraction.
+MULTIPLY, DIVIDE, BINARY = range(3)
+UNSEEN, NOTED = -1, -2
+
+NO_SWAP, SWAP, SWAP_IF_LARGER = range(3)
+
+_INT64_MAX = np.int64(0x7FFF_FFFF_FFFF_FFFF)
+_INT64_MAX_U = np.uint64(0x7FFF_FFFF_FFFF_FFFF)
+
+
+@njit(cache=True, nogil=True)
+def _u16(data: NDArray[np.uint8], i: int, big_endian: bool) -> Any:
+    if big_endian:
+        return (np.int64(data[i]) << 8) | np.int64(data[i + 1])
+    return np.int64(data[i]) | (np.int64(data[i + 1]) << 8)
+
+
+@njit(cache=True, nogil=True)
+def _u32(data: NDArray[np.uint8], i: int, big_endian: bool) -> Any:
+    if big_endian:
+        return (
+            (np.int64(data[i]) << 24)
+            | (np.int64(data[i + 1]) << 16)
+            | (np.int64(data[i + 2]) << 8)
+            | np.int64(data[i + 3])
+        )
+    return (
+        np.int64(data[i])
+        | (np.int64(data[i + 1]) << 8)
+        | (np.int64(data[i + 2]) << 16)
+        | (np.int64(data[i + 3]) << 24)
+    )
+
+
+@njit(cache=True, nogil=True)
+def index_pcap(
+    data: NDArray[np.uint8],
+    position: int,
+    stop: int,
+    big_endian: bool,
+    fraction_ns: int,
+    header_size: int,
+    swap: int,
+    max_caplen: int,
+    max_bytes: int,
+    count: int,
+    packet_bytes: int,
+    offsets: NDArray[np.int64],
+    caplens: NDArray[np.int64],
+    wirelens: NDArray[np.int64],
+    timestamps: NDArray[np.int64],
+) -> tuple[int, int, int, int]:
+    """Index pcap records: seconds, fraction, captured and wire length, then the bytes.
+
+    Args:
+        data: uint8, holds the window.
+        position: First byte to read.
+        stop: End of the window, at most ``len(data)``.
+        big_endian: Byte order of the file.
+        fraction_ns: Nanoseconds of one unit of the fraction (1000 or 1).
+        header_size: Bytes of a record header, at least 16.
+        swap: Whether the two lengths stand in reverse order (``NO_SWAP``, ``SWAP``, or
+            ``SWAP_IF_LARGER``: where the first is larger than the second).
+        max_caplen: Longest plausible packet in bytes.
+        max_bytes: Packet bytes of a batch; only a first packet may pass it.
+        count: Rows already filled.
+        packet_bytes: Captured bytes of these rows.
+        offsets: int64 column, like those that follow.
+        caplens: Column of captured lengths.
+        wirelens: Column of wire lengths.
+        timestamps: Column of nanoseconds since the epoch.
+    """
+    capacity = len(offsets)
+    while True:
+        if stop - position < header_size:
+            return count, packet_bytes, position, MORE
+        caplen = _u32(data, position + 8, big_endian)
+        wirelen = _u32(data, position + 12, big_endian)
+        if swap == SWAP or (swap == SWAP_IF_LARGER and caplen > wirelen):
+            caplen, wirelen = wirelen, caplen
+        if caplen > max_caplen:
+            return count, packet_bytes, position, TOO_LONG
+        body = position + header_size
+        if stop - body < caplen:
+            return count, packet_bytes, position, MORE
+        if count >= capacity or (count > 0 and packet_bytes + caplen > max_bytes):
+            return count, packet_bytes, position, FULL
+        offsets[count] = body
+        caplens[count] = caplen
+        wirelens[count] = wirelen
+        seconds = _u32(data, position, big_endian)
+        timestamps[count] = seconds * 1_000_000_000 + _u32(data, position + 4, big_endian) * fraction_ns
+        count += 1
+        packet_bytes += caplen
+        position = body + caplen
+
+
+@njit(cache=True, nogil=True)
+def index_snoop(
+    data: NDArray[np.uint8],
+    position: int,
+    stop: int,
+    max_caplen: int,
+    max_bytes: int,
+    count: int,
+    packet_bytes: int,
+    offsets: NDArray[np.int64],
+    caplens: NDArray[np.int64],
+    wirelens: NDArray[np.int64],
+    timestamps: NDArray[np.int64],
+) -> tuple[int, int, int, int]:
+    """Index snoop records (RFC 1761): 24-byte header, packet, padding up to the record length.
+
+    Arguments as in `index_pcap`.
+    """
+    capacity = len(offsets)
+    while True:
+        if stop - position < 24:
+            return count, packet_bytes, position, MORE
+        caplen = _u32(data, position + 4, True)
+        record = _u32(data, position + 8, True)
+        if caplen > max_caplen or record > max_caplen + 1024:
+            return count, packet_bytes, position, TOO_LONG
+        if record < caplen + 24:
+            return count, packet_bytes, position, BAD_LENGTH
+        if stop - position < record:
+            return count, packet_bytes, position, MORE
+        if count >= capacity or (count > 0 and packet_bytes + caplen > max_bytes):
+            return count, packet_bytes, position, FULL
+        offsets[count] = position + 24
+        caplens[count] = caplen
+        wirelens[count] = _u32(data, position, True)
+        seconds = _u32(data, position + 16, True)
+        timestamps[count] = seconds * 1_000_000_000 + _u32(data, position + 20, True) * 1000
+        count += 1
+        packet_bytes += caplen
+        position += record
+
+
+@njit(cache=True, nogil=True)
+def _nanoseconds(high: int, low: int, unit: int, scale: int, offset_ns: int) -> Any:
+    """A pcapng time stamp in nanoseconds since the epoch, held inside int64."""
+    ticks = (np.uint64(high) << np.uint64(32)) | np.uint64(low)
+    if unit == MULTIPLY:
+        if ticks > _INT64_MAX_U // np.uint64(scale):
+            return _INT64_MAX
+        ns = np.int64(ticks * np.uint64(scale))
+    elif unit == DIVIDE:
+        ns = np.int64(min(ticks // np.uint64(scale), _INT64_MAX_U))
+    else:
+        # scale bits of fraction: 30 of them are enough for a nanosecond, and keep products in 64 bits
+        bits = np.uint64(scale)
+        seconds = ticks >> bits
+        if seconds > np.uint64(9_000_000_000):
+            return _INT64_MAX
+        fraction = ticks & ((np.uint64(1) << bits) - np.uint64(1))
+        if bits > np.uint64(30):
+            fraction >>= bits - np.uint64(30)
+            bits = np.uint64(30)
+        ns = np.int64(seconds * np.uint64(1_000_000_000) + ((fraction * np.uint64(1_000_000_000)) >> bits))
+    if offset_ns > 0 and ns > _INT64_MAX - offset_ns:
+        return _INT64_MAX
+    return ns + offset_ns
+
+
+@njit(cache=True, nogil=True)
+def index_pcapng(
+    data: NDArray[np.uint8],
+    position: int,
+    stop: int,
+    big_endian: bool,
+    interfaces: NDArray[np.int64],
+    interface_count: int,
+    max_block: int,
+    max_bytes: int,
+    count: int,
+    packet_bytes: int,
+    offsets: NDArray[np.int64],
+    caplens: NDArray[np.int64],
+    wirelens: NDArray[np.int64],
+    timestamps: NDArray[np.int64],
+    link_types: NDArray[np.int32],
+) -> tuple[int, int, int, int]:
+    """Index the packet blocks of a pcapng section; other blocks are stepped over.
+
+    Stops in state ``CONTROL`` before a section header or a whole interface description, which the
+    caller reads. Writes the row of an interface's first packet to its column ``FIRST_ROW``.
+
+    Args:
+        data: As in `index_pcap`, like the others that are not named here.
+        position: First byte of a block.
+        stop: End of the window.
+        big_endian: Byte order of the section.
+        interfaces: int64 (I, 7), the section's interfaces (see the column names above).
+        interface_count: Rows of ``interfaces`` in use.
+        max_block: Longest plausible block in bytes.
+        max_bytes: Packet bytes of a batch.
+        count: Rows already filled.
+        packet_bytes: Captured bytes of these rows.
+        offsets: int64 column, like those that follow.
+        caplens: Column of captured lengths.
+        wirelens: Column of wire lengths.
+        timestamps: Column of nanoseconds since the epoch.
+        link_types: int32 column of LINKTYPE numbers.
+    """
+    capacity = len(offsets)
+    while True:
+        if stop - position < 12:
+            return count, packet_bytes, position, MORE
+        kind = _u32(data, position, big_endian)
+        if kind == 0x0A0D0D0A:  # a palindrome: its byte order is not known yet
+            return count, packet_bytes, position, CONTROL
+        length = _u32(data, position + 4, big_endian)
+        if length > max_block:
+            return count, packet_bytes, position, TOO_LONG
+        if length < 12:
+            return count, packet_bytes, position, BAD_LENGTH
+        step = (length + 3) & ~3  # some writers leave the padding out of the length
+        if stop - position < step:
+            return count, packet_bytes, position, MORE
+        if _u32(data, position + step - 4, big_endian) != length:
+            return count, packet_bytes, position, BAD_TRAILER
+        if kind == 1:
+            return count, packet_bytes, position, CONTROL
+        if kind != 6 and kind != 3 and kind != 2:
+            position += step
+            continue
+
+        head = 12 if kind == 3 else 28  # bytes of the block before the packet
+        room = step - head - 4
+        if room < 0:
+            return count, packet_bytes, position, BAD_LENGTH
+        if kind == 6:
+            interface = _u32(data, position + 8, big_endian)
+        elif kind == 2:
+            interface = _u16(data, position + 8, big_endian)
+        else:
+            interface = 0
+        if interface >= interface_count or interface_count > len(interfaces):
+            return count, packet_bytes, position, BAD_INTERFACE
+        if kind == 3:
+            wirelen = _u32(data, position + 8, big_endian)
+            snaplen = interfaces[interface, SNAPLEN]
+            caplen = min(wirelen, room)
+            if snaplen > 0:
+                caplen = min(caplen, snaplen)
+        else:
+            caplen = _u32(data, position + 20, big_endian)
+            wirelen = _u32(data, position + 24, big_endian)
+        if caplen > interfaces[interface, MAX_CAPLEN]:
+            return count, packet_bytes, position, TOO_LONG
+        if caplen > room:
+            return count, packet_bytes, position, BAD_LENGTH
+        if count >= capacity or (count > 0 and packet_bytes + caplen > max_bytes):
+            return count, packet_bytes, position, FULL
+
+        offsets[count] = position + head
+        caplens[count] = caplen
+        wirelens[count] = wirelen
+        link_types[count] = interfaces[interface, LINK_TYPE]
+        timestamps[count] = 0
+        if kind != 3:
+            timestamps[count] = _nanoseconds(
+                _u32(data, position + 12, big_endian),
+                _u32(data, position + 16, big_endian),
+                interfaces[interface, UNIT],
+                interfaces[interface, SCALE],
+                interfaces[interface, OFFSET_NS],
+            )
+        if interfaces[interface, FIRST_ROW] == UNSEEN:
+            interfaces[interface, FIRST_ROW] = count
+        count += 1
+        packet_bytes += caplen
+        position += step

@@ -1,0 +1,222 @@
+"""What the user named, turned into captures: files, folders, zip members, standard input."""
+
+import functools
+import io
+import os
+import stat
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from mtc.capture import formats
+from mtc.capture.streams import ByteStream, PlainStream, Pushback, StreamError, decompressed
+
+_NESTING = 4  # layers of compression that are looked through
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One capture that can be opened.
+
+    Attributes:
+        name: As the user gave it; ``a.zip/b.pcap`` for a member, ``-`` for standard input.
+        path: The file, or None for standard input.
+        member: Place in the archive's directory where the file is a zip archive.
+        problem: Why it can only fail, where that is known already (a folder without captures).
+    """
+
+    name: str
+    path: Path | None
+    member: int | None = None
+    problem: str | None = None
+
+
+def expand_inputs(
+    inputs: Iterable[str | Path], *, on_skip: Callable[[str, str], None] | None = None
+) -> Iterator[Source]:
+    """Find the captures among files, folders, zip archives, and ``-`` for standard input.
+
+    A file that is named is always yielded, whatever it is. Folders (recursively, in the order of
+    their names) and archives yield what looks like a capture, behind any compression; a folder or
+    archive without one is yielded itself, so that opening it says so.
+
+    Args:
+        inputs: What the user named.
+        on_skip: Called with name and reason for each file of a folder or archive that is left out.
+    """
+    skip = on_skip or (lambda name, reason: None)
+    for given in inputs:
+        name = str(given)
+        if name == "-":
+            yield Source("-", None)
+            continue
+        path = Path(given)
+        if path.is_dir():
+            yield from _or_itself(_expand_folder(path, skip), name, path, "no capture in this folder")
+        elif _is_zip(path):
+            yield from _or_itself(_expand_zip(name, path, skip), name, path, "no capture in this archive")
+        else:
+            yield Source(name, path)
+
+
+def _or_itself(found: Iterator[Source], name: str, path: Path, problem: str) -> Iterator[Source]:
+    empty = True
+    for source in found:
+        empty = False
+        yield source
+    if empty:
+        yield Source(name, path, problem=problem)
+
+
+def _expand_folder(folder: Path, skip: Callable[[str, str], None]) -> Iterator[Source]:
+    for root, folders, files in os.walk(folder, onerror=lambda e: skip(str(e.filename), _why(e))):
+        folders.sort()
+        for file in sorted(files):
+            path = Path(root, file)
+            try:
+                if not stat.S_ISREG(path.stat().st_mode):
+                    skip(str(path), "not a regular file")
+                    continue
+                with path.open("rb", buffering=0) as opened:
+                    head = opened.read(formats.SNIFF_BYTES)
+                    if formats.is_capture(head):
+                        yield Source(str(path), path)
+                        continue
+                    if formats.is_zip(head):
+                        yield from _expand_zip(str(path), path, skip)
+                        continue
+                    opened.seek(0)
+                    _, head = unwrap(PlainStream(opened))
+            except OSError as error:
+                skip(str(path), _why(error))
+                continue
+            if formats.is_capture(head):
+                yield Source(str(path), path)
+            else:
+                skip(str(path), not_a_capture(head))
+
+
+def _expand_zip(name: str, path: Path, skip: Callable[[str, str], None]) -> Iterator[Source]:
+    try:
+        archive = _archive(path)
+    except _ZIP_ERRORS as error:
+        yield Source(name, path, problem=f"a zip archive that cannot be read ({error})")
+        return
+    for i, info in enumerate(archive.infolist()):
+        if info.is_dir():
+            continue
+        member = f"{name}/{info.filename}"
+        try:
+            with archive.open(info) as opened:
+                _, head = unwrap(MemberStream(opened))
+        except _ZIP_ERRORS as error:
+            skip(member, f"cannot be unpacked ({error})")
+            continue
+        if formats.is_capture(head):
+            yield Source(member, path, member=i)
+        else:
+            skip(member, not_a_capture(head))
+
+
+def unwrap(stream: ByteStream) -> tuple[Pushback, bytes]:
+    """Decompress ``stream`` as often as it is compressed.
+
+    Returns:
+        The decompressed stream, and its first bytes, which stay to be read: as few as tell a capture
+        (so that a slow pipe is not waited for), else `formats.SNIFF_BYTES`.
+    """
+    for _ in range(_NESTING):
+        opened = Pushback(stream)
+        head = opened.peek(12)
+        if formats.is_capture(head):
+            break
+        head = opened.peek(formats.SNIFF_BYTES)
+        kind = formats.compression(head)
+        if kind is None:
+            break
+        stream = decompressed(opened, kind)
+    return opened, head
+
+
+def not_a_capture(head: bytes) -> str:
+    """Why a file that begins with ``head`` is not read."""
+    if not head:
+        return "empty"
+    foreign = formats.foreign_format(head)
+    return f"{foreign} format, which is not read here" if foreign else "not a capture"
+
+
+def open_member(source: Source) -> IO[bytes]:
+    """Open the zip member that ``source`` names.
+
+    Raises:
+        StreamError: It cannot be unpacked.
+    """
+    if source.path is None or source.member is None:
+        raise StreamError("not a zip member")
+    try:
+        archive = _archive(source.path)
+        return archive.open(archive.infolist()[source.member])
+    except (*_ZIP_ERRORS, IndexError) as error:
+        raise StreamError(f"cannot be unpacked ({error})") from None
+
+
+class MemberStream:
+    """The bytes of an opened zip member."""
+
+    def __init__(self, member: IO[bytes]) -> None:
+        """Read ``member``."""
+        self._member = member
+        self.bytes_read = 0
+
+    def read(self, size: int) -> bytes:
+        """See `mtc.capture.streams.ByteStream`."""
+        try:
+            data = self._member.read(min(size, 1 << 16))
+        except _ZIP_ERRORS as error:
+            raise StreamError(f"the zip member is damaged ({error})") from None
+        self.bytes_read += len(data)
+        return data
+
+
+def standard_input() -> IO[bytes]:
+    """Standard input as an unbuffered binary file, which stays open when closed."""
+    return io.FileIO(sys.stdin.fileno(), closefd=False)
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb", buffering=0) as opened:
+            return formats.is_zip(opened.read(4))
+    except OSError:
+        return False
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    """The archive's directory, kept for its other members."""
+    status = path.stat()
+    return _cached_archive(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _cached_archive(path: Path, _changed_ns: int, _size: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
