@@ -1,0 +1,25 @@
+"""The networks, the model file, and the one length-aware forward that training and inference share."""
+
+from mtc.models.files import FORMAT_VERSION, LoadedModel, ModelCard, load_model, round_to_stored, save_model
+from mtc.models.layout import DataFlow
+from mtc.models.mtc import MTC
+from mtc.models.networks import build_network, pack
+from mtc.models.packing import Layout, PackedBatch
+from mtc.models.predict import predict_logits, predict_probabilities
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MTC",
+    "DataFlow",
+    "Layout",
+    "LoadedModel",
+    "ModelCard",
+    "PackedBatch",
+    "build_network",
+    "load_model",
+    "pack",
+    "predict_logits",
+    "predict_probabilities",
+    "round_to_stored",
+    "save_model",
+]

@@ -1,0 +1,173 @@
+"""The model file: a folder with ``model.safetensors`` (weights) and ``model.json`` (all else).
+
+Nothing in it is executed on loading, and ``model.json`` carries all that is needed to use the model
+on a raw packet: settings, mask, tasks and classes, calibration.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from mtc import __version__
+from mtc.config import RunConfig
+from mtc.errors import ConfigError, ModelError, OutputError
+from mtc.models.networks import Network, build_network
+
+FORMAT_VERSION = 1
+"""Version of the model file that this package writes, and the only one that it reads."""
+
+WEIGHTS, CARD = "model.safetensors", "model.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """All that a model is, but for its weights.
+
+    Attributes:
+        tasks: Task -> classes, in the order of the outputs.
+        config: Settings of the run that made it; ``config.data.mask`` is applied to every sample.
+        calibration: Task -> ``{"packet": T, "flow": T}``, the temperatures of verdicts.
+        absent: Task -> classes that had no training sample: probability 0, never predicted.
+        dataset: What it was trained on: ``name``, ``hash``, ``split``, counts.
+        training: How: epochs, minutes, samples/s, machine.
+        metrics: Scores, as in ``metrics.json``.
+        notes: Limits and other remarks, one sentence each.
+        mtc_version: Version of the package that wrote the file.
+        format_version: Version of the file's layout.
+    """
+
+    tasks: Mapping[str, Sequence[str]]
+    config: RunConfig = field(default_factory=RunConfig)
+    calibration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    mtc_version: str = __version__
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """The text of ``model.json``."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return json.dumps(values | {"config": self.config.to_dict()}, indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the text of ``model.json``.
+
+        Raises:
+            ModelError: It is no JSON of that kind, or of another version.
+        """
+        try:
+            values = json.loads(text)
+            version = values["format_version"]
+            if version != FORMAT_VERSION:
+                raise ModelError(f"model format {version} cannot be read, only {FORMAT_VERSION}")
+            values["config"] = RunConfig.from_dict(values["config"])
+            values["tasks"] = {task: tuple(classes) for task, classes in values["tasks"].items()}
+            return cls(**values)
+        except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+            raise ModelError(f"{CARD} is damaged ({error})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready for use.
+
+    Attributes:
+        network: In evaluation mode, on the CPU.
+        card: All else.
+        absent: Task -> int64 indices of the classes without training samples.
+    """
+
+    network: Network
+    card: ModelCard
+    absent: dict[str, NDArray[np.int64]]
+
+    def temperatures(self, per: str) -> dict[str, float]:
+        """Task -> temperature of verdicts per ``packet`` or per ``flow``."""
+        return {task: self.card.calibration.get(task, {}).get(per, 1.0) for task in self.card.tasks}
+
+
+def _stored(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """How a tensor is stored: matrices in half precision, normalization and biases as they are."""
+    half = tensor.is_floating_point() and tensor.dim() >= 2
+    return tensor.detach().cpu().to(torch.float16 if half else tensor.dtype).contiguous()
+
+
+def round_to_stored(network: Network) -> None:
+    """Round the weights, in place, to what ``save_model`` stores, so that scores are those of the file."""
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            tensor.copy_(_stored(name, tensor))
+
+
+def save_model(folder: Path, network: Network, card: ModelCard) -> None:
+    """Write ``model.safetensors`` and ``model.json`` into ``folder``, each beside its place and renamed.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    weights = {name: _stored(name, tensor) for name, tensor in network.state_dict().items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{WEIGHTS}.partial"
+        save_file(weights, partial)
+        _move(partial, folder / WEIGHTS)
+        partial = folder / f".{CARD}.partial"
+        partial.write_text(card.to_json(), encoding="utf-8")
+        _move(partial, folder / CARD)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{folder}: the model cannot be written ({error})") from error
+
+
+def _move(partial: Path, place: Path) -> None:
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(place)
+
+
+def load_model(folder: Path) -> LoadedModel:
+    """Read a model from its folder.
+
+    Raises:
+        ModelError: The folder or a file of it is missing, damaged, of another version, or weights and
+            settings do not fit together.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such model")
+    try:
+        card = ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
+        weights = load_file(folder / WEIGHTS)
+        network = build_network(card.config.model, {task: tuple(c) for task, c in card.tasks.items()})
+        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: {Path(error.filename).name} is missing") from error
+    except (OSError, UnicodeDecodeError, SafetensorError) as error:
+        raise ModelError(f"{folder}: the model cannot be read ({_one_line(error)})") from error
+    except RuntimeError as error:
+        raise ModelError(
+            f"{folder}: weights and settings do not fit together ({_one_line(error)})"
+        ) from error
+    absent = {
+        task: np.array([i for i, c in enumerate(classes) if c in card.absent.get(task, ())], np.int64)
+        for task, classes in card.tasks.items()
+    }
+    return LoadedModel(network.eval(), card, absent)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,52 @@
+"""From settings to a network, and from samples to its batches."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtc.config import ModelConfig
+from mtc.errors import UsageError
+from mtc.models.mtc import MTC
+from mtc.models.packing import Layout, PackedBatch, pack_samples
+from mtc.tasks import Tasks
+
+Network = MTC
+"""What ``build_network`` returns."""
+
+NETWORKS: dict[str, type[Network]] = {"mtc": MTC}
+"""Networks by the name that a recipe gives them in ``model.name``."""
+
+
+def build_network(config: ModelConfig, tasks: Tasks) -> Network:
+    """A freshly initialised network for the given tasks and classes.
+
+    Raises:
+        UsageError: There is no task, or a task without classes.
+    """
+    if not tasks or not all(tasks.values()):
+        raise UsageError("a network needs at least one task, and every task at least one class")
+    return NETWORKS[config.name](config, {task: len(classes) for task, classes in tasks.items()})
+
+
+def pack(
+    data: NDArray[np.uint8] | NDArray[np.float32],
+    offsets: NDArray[np.int64],
+    network: Network,
+    *,
+    layout: Layout = "packed",
+) -> PackedBatch:
+    """Put samples together as a batch of the network.
+
+    Args:
+        data: (values,), uint8 bytes (scaled by 1/255 here) or float32 features, one sample after
+            another; trailing zeros of a sample may be left out.
+        offsets: int64 (B + 1,), where each sample begins and ends in ``data``.
+        network: The network that the batch is for.
+        layout: ``packed`` leaves out the work on padding, ``dense`` computes every position.
+
+    Raises:
+        UsageError: There is no sample, or one is longer than the network reads.
+    """
+    longest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
+    if len(offsets) < 2 or longest > network.config.length:
+        raise UsageError(f"a batch needs samples of at most {network.config.length} values each")
+    return pack_samples(data, offsets, network.data_flow(merge=layout == "packed"))

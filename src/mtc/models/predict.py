@@ -1,0 +1,106 @@
+"""From samples to logits and calibrated probabilities: the one forward pass of evaluation mode."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtc.models.networks import Network, pack
+from mtc.models.packing import live_tokens
+
+Precision = Literal["exact", "auto"]
+
+_TOKENS_PER_BATCH = 1024
+"""Computed tokens of a batch, about: enough for full matrix products, few enough for the cache."""
+
+_PADDING_TOKENS = 7
+"""Tokens that are computed for the padding of a sample, at most."""
+
+
+def native_bf16(device: torch.device | str = "cpu") -> bool:
+    """Whether the device multiplies bfloat16 matrices natively (AMX on a CPU)."""
+    if torch.device(device).type == "cpu":
+        return bool(torch.cpu._is_amx_tile_supported())  # no public name in PyTorch yet
+    return torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+@torch.inference_mode()
+def predict_logits(
+    network: Network,
+    data: NDArray[np.uint8] | NDArray[np.float32],
+    offsets: NDArray[np.int64],
+    *,
+    precision: Precision = "exact",
+    advance: Callable[[int], None] | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """Logits of ragged samples, in their order.
+
+    Samples are computed in batches of similar length. The network must be in evaluation mode.
+
+    Args:
+        network: In evaluation mode, on any device.
+        data: (values,), uint8 bytes or float32 features, one sample after another.
+        offsets: int64 (N + 1,), where each sample begins and ends in ``data``.
+        precision: ``exact`` is fp32; ``auto`` is bfloat16 where the device has it natively.
+        advance: Called with the number of samples done, for progress.
+
+    Returns:
+        Task -> float32 (N, classes).
+    """
+    device = next(network.parameters()).device
+    count = len(offsets) - 1
+    logits = {task: np.empty((count, size), np.float32) for task, size in network.classes.items()}
+    live = live_tokens(data, offsets, network.config.width)
+    order = np.argsort(live, kind="stable")
+    reduced = precision == "auto" and native_bf16(device)
+    start = 0
+    while start < count:
+        # The longest sample of a batch is its last: grow it until that one would fill the batch.
+        size = np.arange(1, count - start + 1) * (live[order[start:]] + _PADDING_TOKENS)
+        end = start + max(1, int(np.searchsorted(size, _TOKENS_PER_BATCH, side="right")))
+        rows = order[start:end]
+        batch = pack(*_gather(data, offsets, rows), network).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
+            outputs = network(batch)
+        for task, values in outputs.items():
+            logits[task][rows] = values.float().cpu().numpy()
+        if advance is not None:
+            advance(len(rows))
+        start = end
+    return logits
+
+
+def predict_probabilities(
+    logits: Mapping[str, NDArray[np.float32]],
+    temperatures: Mapping[str, float],
+    absent: Mapping[str, NDArray[np.int64]],
+) -> dict[str, NDArray[np.float32]]:
+    """Calibrated probabilities of logits.
+
+    Args:
+        logits: Task -> float32 (N, classes).
+        temperatures: Task -> what its logits are divided by; 1 where a task is not named.
+        absent: Task -> indices of classes without training samples: their probability is 0.
+
+    Returns:
+        Task -> float32 (N, classes), rows sum to 1.
+    """
+    result = {}
+    for task, values in logits.items():
+        scaled = values.astype(np.float64) / temperatures.get(task, 1.0)
+        scaled[:, absent.get(task, np.empty(0, np.int64))] = -np.inf
+        scaled = np.exp(scaled - scaled.max(1, keepdims=True))
+        result[task] = (scaled / scaled.sum(1, keepdims=True)).astype(np.float32)
+    return result
+
+
+def _gather(
+    data: NDArray[np.uint8] | NDArray[np.float32], offsets: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8] | NDArray[np.float32], NDArray[np.int64]]:
+    """The given samples one after another."""
+    lengths = offsets[rows + 1] - offsets[rows]
+    taken = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    index = np.arange(taken[-1]) + np.repeat(offsets[rows] - taken[:-1], lengths)
+    return data[index], taken
