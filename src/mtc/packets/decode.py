@@ -1,0 +1,111 @@
+"""The kernel that reads the headers of a batch, one packet after the other."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtc.packets.encapsulation import find_ip
+from mtc.packets.ip import read_ip
+from mtc.packets.kernel import kernel
+from mtc.packets.link import peel_link
+from mtc.packets.reasons import NOT_TCP_UDP, TOO_DEEP
+from mtc.packets.transport import TCP, UDP, read_transport
+from mtc.packets.tunnels import peel_tunnel
+from mtc.packets.words import be16, be32, be64
+
+Data = NDArray[np.uint8]
+
+MAX_DEPTH = 8
+"""IP packets inside each other that are peeled."""
+
+REASON, VERSION, PROTOCOL, TTL, FLAGS, IS_TRANSPORT = range(6)
+"""Rows of the kernel's ``small`` columns."""
+IP, TRANSPORT, PAYLOAD, PAYLOAD_LENGTH, CAPTURED_PAYLOAD = range(5)
+"""Rows of the kernel's ``places`` columns."""
+
+
+@kernel
+def decode_batch(
+    data: Data,
+    offsets: NDArray[np.int64],
+    caplens: NDArray[np.int64],
+    link_types: NDArray[np.int32],
+    decapsulate: bool,
+    small: NDArray[np.uint8],
+    ports: NDArray[np.uint16],
+    addresses: NDArray[np.uint64],
+    places: NDArray[np.int64],
+    ip_lengths: NDArray[np.int32],
+) -> None:
+    """Fill the header columns of all packets; see ``mtc.packets.headers.Headers``."""
+    for i in range(len(offsets)):
+        end = offsets[i] + caplens[i]
+        at, layer = peel_link(data, offsets[i], end, link_types[i])
+        if layer >= 0:
+            at, layer = find_ip(data, at, end, layer)
+        small[:, i] = 0
+        ports[:, i] = 0
+        addresses[:, i, :] = 0
+        places[:, i] = 0
+        ip_lengths[i] = 0
+        if layer < 0:
+            small[REASON, i] = -layer
+            continue
+        reason, at, end, protocol, transport, stop = _innermost(data, at, end, layer, decapsulate)
+        if transport == at:  # the header itself cannot be read
+            small[REASON, i] = reason
+            continue
+        _note_ip(data, i, at, small, addresses)
+        small[PROTOCOL, i] = protocol
+        places[IP, i] = at
+        places[TRANSPORT, i] = transport
+        ip_lengths[i] = stop - at
+        if reason == 0 and protocol != TCP and protocol != UDP:
+            reason = NOT_TCP_UDP
+        if reason == 0:
+            reason, readable, payload = read_transport(data, transport, end, stop, protocol)
+            if readable:
+                small[IS_TRANSPORT, i] = 1
+                ports[0, i] = be16(data, transport)
+                ports[1, i] = be16(data, transport + 2)
+                if protocol == TCP and transport + 14 <= min(end, stop):
+                    small[FLAGS, i] = data[transport + 13]
+                places[PAYLOAD, i] = payload
+                places[PAYLOAD_LENGTH, i] = max(stop - payload, 0)
+                places[CAPTURED_PAYLOAD, i] = max(min(stop, end) - payload, 0)
+        small[REASON, i] = reason
+
+
+@kernel
+def _innermost(
+    data: Data, at: int, end: int, layer: int, decapsulate: bool
+) -> tuple[int, int, int, int, int, int]:
+    """Read IP headers down to the innermost: reason, position, end, protocol, transport, stop."""
+    reason, protocol, transport, stop = read_ip(data, at, end, layer)
+    if not decapsulate:
+        return reason, at, end, protocol, transport, stop
+    for _ in range(MAX_DEPTH):
+        if reason != 0 or protocol == TCP:
+            return reason, at, end, protocol, transport, stop
+        inner, layer = peel_tunnel(data, transport, min(end, stop), protocol)
+        if layer < 0:
+            return reason, at, end, protocol, transport, stop
+        at, end = inner, min(end, stop)
+        reason, protocol, transport, stop = read_ip(data, at, end, layer)
+    return TOO_DEEP, at, end, protocol, transport, stop
+
+
+@kernel
+def _note_ip(data: Data, i: int, at: int, small: NDArray[np.uint8], addresses: NDArray[np.uint64]) -> None:
+    """Version, time to live and addresses of an IP header that lies whole at ``at``."""
+    version = data[at] >> 4
+    small[VERSION, i] = version
+    if version == 4:
+        small[TTL, i] = data[at + 8]
+        addresses[0, i, 1] = be32(data, at + 12)
+        addresses[1, i, 1] = be32(data, at + 16)
+    else:
+        small[TTL, i] = data[at + 7]
+        addresses[0, i, 0] = be64(data, at + 8)
+        addresses[0, i, 1] = be64(data, at + 16)
+        addresses[1, i, 0] = be64(data, at + 24)
+        addresses[1, i, 1] = be64(data, at + 32)

@@ -1,0 +1,36 @@
+"""How the kernels of this room are compiled.
+
+Every kernel is a plain function over arrays and integers, compiled by numba on first use and cached
+on disk. Kernels trust nothing but ``caplen``: whatever they read, they first compare its end with
+the end of the captured packet.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import ParamSpec, TypeVar, cast
+
+import numba
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function with numba (cached on disk, releases the interpreter lock)."""
+    return cast("Callable[P, R]", numba.njit(cache=True, nogil=True)(function))
+
+
+def drop_stale_cache(folder: Path) -> None:
+    """Delete cached machine code that is older than the newest source file of a folder.
+
+    Numba notices a change in the file of a kernel, but not in the files of the kernels it calls.
+    """
+    newest = max(source.stat().st_mtime_ns for source in folder.glob("*.py"))
+    for index in (folder / "__pycache__").glob("*.nbi"):
+        with suppress(OSError):  # another process was faster, or the folder is not ours to write
+            if index.stat().st_mtime_ns < newest:
+                index.unlink()
+
+
+drop_stale_cache(Path(__file__).parent)

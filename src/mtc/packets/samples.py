@@ -1,0 +1,157 @@
+"""Samples: what the model sees of a packet, 1500 bytes.
+
+Source: Sec. 3.2.1, steps in docs/paper.md: link layer dropped, addresses zeroed, transport header of 20
+bytes, zeros behind the payload.
+"""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtc.capture.batch import PacketBatch
+from mtc.errors import UsageError
+from mtc.packets.fields import SAMPLE_LENGTH, TRANSPORT_LENGTH, Mask, check_mask, masked_ranges
+from mtc.packets.headers import Headers, read_only
+from mtc.packets.kernel import kernel
+from mtc.packets.transport import TCP, UDP
+
+Data = NDArray[np.uint8]
+
+
+def build_samples(
+    batch: PacketBatch,
+    headers: Headers,
+    rows: NDArray[np.int64],
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """Cut samples out of a batch, with the mask ``paper``: addresses never leave this room.
+
+    Args:
+        batch: The packets.
+        headers: What ``decode`` says of them.
+        rows: int64 (M,), packets wanted; each must be a sample (``headers.reason == 0``).
+        out: uint8 (at least M, 1500), C-contiguous; its first M rows are overwritten.
+
+    Returns:
+        uint8 (M, 1500), a view of ``out`` where it is given.
+
+    Raises:
+        UsageError: A row is no sample, or ``out`` has another shape or type.
+    """
+    rows = np.ascontiguousarray(rows, np.int64)
+    if len(rows) and (rows.min() < 0 or rows.max() >= len(headers) or headers.reason[rows].any()):
+        raise UsageError("samples can only be built of packets that are samples")
+    if out is None:
+        out = np.empty((len(rows), SAMPLE_LENGTH), np.uint8)
+    elif out.dtype != np.uint8 or out.ndim != 2 or out.shape[1] != SAMPLE_LENGTH or len(out) < len(rows):
+        raise UsageError(f"out must be uint8 of at least {len(rows)} x {SAMPLE_LENGTH}")
+    elif not out.flags.c_contiguous or not out.flags.writeable:
+        raise UsageError("out must be C-contiguous and writeable")
+    out = out[: len(rows)]
+    _fill(
+        read_only(batch.data),
+        rows,
+        headers.protocol,
+        headers.ip_offset,
+        headers.transport_offset,
+        headers.payload_offset,
+        headers.captured_payload,
+        out,
+    )
+    return out
+
+
+@kernel
+def _fill(
+    data: Data,
+    rows: NDArray[np.int64],
+    protocols: NDArray[np.uint8],
+    ip_offsets: NDArray[np.int64],
+    transport_offsets: NDArray[np.int64],
+    payload_offsets: NDArray[np.int64],
+    payload_lengths: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> None:
+    for k in range(len(rows)):
+        i = rows[k]
+        at = ip_offsets[i]
+        sample = out[k]
+        if data[at] >> 4 == 4:
+            sample[:12] = data[at : at + 12]
+            sample[12:20] = 0
+            filled = 20
+        else:
+            sample[:8] = data[at : at + 8]
+            sample[6] = protocols[i]  # instead of an extension header's number
+            sample[8:40] = 0
+            filled = 40
+        at = transport_offsets[i]
+        if protocols[i] == TCP:
+            sample[filled : filled + TRANSPORT_LENGTH] = data[at : at + TRANSPORT_LENGTH]
+        else:
+            sample[filled : filled + 8] = data[at : at + 8]
+            sample[filled + 8 : filled + TRANSPORT_LENGTH] = 0
+        filled += TRANSPORT_LENGTH
+        at = payload_offsets[i]
+        length = min(payload_lengths[i], SAMPLE_LENGTH - filled)
+        sample[filled : filled + length] = data[at : at + length]
+        sample[filled + length :] = 0
+
+
+def mask_samples(
+    samples: NDArray[np.uint8], mask: Mask, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """Zero what a mask hides, by each sample's own IP version and protocol.
+
+    Args:
+        samples: uint8 (N, 1500).
+        mask: ``paper`` (addresses) or ``strict`` (also ports, checksums, IP id, time to live, sequence
+            and acknowledgement numbers, window).
+        out: uint8 (N, 1500) to write to, ``samples`` itself allowed; without it, a copy is made.
+
+    Returns:
+        uint8 (N, 1500). Bytes that are no sample (another version or protocol) are left as they are.
+
+    Raises:
+        UsageError: An unknown mask, or arrays of another shape or type.
+    """
+    check_mask(mask)
+    if samples.dtype != np.uint8 or samples.ndim != 2 or samples.shape[1] != SAMPLE_LENGTH:
+        raise UsageError(f"samples must be uint8 (N, {SAMPLE_LENGTH}), not {samples.dtype} {samples.shape}")
+    if out is None:
+        out = samples.copy()
+    elif out is not samples:
+        if out.shape != samples.shape or out.dtype != np.uint8:
+            raise UsageError(f"out must be uint8 {samples.shape}")
+        np.copyto(out, samples)
+    _apply(out, _keep(mask))
+    return out
+
+
+@cache
+def _keep(mask: Mask) -> NDArray[np.uint8]:
+    """uint8 (4, 60): 255 where a header byte is kept, 0 where it is masked, by kind of sample."""
+    keep = np.full((4, 60), 255, np.uint8)
+    for row, (version, protocol) in enumerate(((4, TCP), (4, UDP), (6, TCP), (6, UDP))):
+        for begin, end in masked_ranges(version, protocol, mask):
+            keep[row, begin:end] = 0
+    return keep
+
+
+@kernel
+def _apply(samples: NDArray[np.uint8], keep: NDArray[np.uint8]) -> None:
+    for i in range(len(samples)):
+        version = samples[i, 0] >> 4
+        if version == 4:
+            kind, protocol = 0, samples[i, 9]
+        elif version == 6:
+            kind, protocol = 2, samples[i, 6]
+        else:
+            continue
+        if protocol == UDP:
+            kind += 1
+        elif protocol != TCP:
+            continue
+        for k in range(keep.shape[1]):
+            samples[i, k] &= keep[kind, k]
