@@ -60,7 +60,7 @@ class ModelCard:
     def to_json(self) -> str:
         """The text of ``model.json``."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return json.dumps(values | {"config": self.config.to_dict()}, indent=1, sort_keys=True) + "\n"
+        return json.dumps(values | {"config": self.config.to_dict()}, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -147,6 +147,9 @@ def load_model(folder: Path) -> LoadedModel:
     """
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such model")
+    for name in (CARD, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: {name} is missing")
     try:
         card = ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS)
@@ -154,8 +157,6 @@ def load_model(folder: Path) -> LoadedModel:
         network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder}: {Path(error.filename).name} is missing") from error
     except (OSError, UnicodeDecodeError, SafetensorError) as error:
         raise ModelError(f"{folder}: the model cannot be read ({_one_line(error)})") from error
     except RuntimeError as error:

@@ -65,7 +65,7 @@ class _NormaliseRows(torch.autograd.Function):
         relu: bool,
         dropout: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        x_RC = x_RC.float()
+        x_RC = _wide(x_RC)
         mean_C = share_R @ x_RC
         centred_RC = x_RC - mean_C
         variance_C = share_R @ centred_RC.square()
@@ -86,7 +86,7 @@ class _NormaliseRows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         centred_RC, share_R, scale_C, inverse_C, passed = ctx.saved_tensors
-        grad = grad.float()
+        grad = _wide(grad)
         if ctx.relu:
             grad = (passed > 0).mul(ctx.rescale).mul_(grad)
         elif passed is not None:
@@ -97,6 +97,11 @@ class _NormaliseRows(torch.autograd.Function):
         spread_RC = torch.addcmul(grad_shift_C, centred_RC, grad_scale_C * inverse_C)
         grad_x = torch.addcmul(grad, spread_RC, share_R[:, None], value=-1.0).mul_(scale_C * inverse_C)
         return grad_x, None, grad_scale_C, grad_shift_C, None, None, None
+
+
+def _wide(x: Tensor) -> Tensor:
+    """At least single precision: sums over many rows lose too much in half of it."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def _keep_mask(like: Tensor, dropout: float) -> Tensor:
@@ -146,9 +151,10 @@ class WeightedBatchNorm(nn.Module):
             factor_C, shift_C = self.folded()
             out = torch.addcmul(shift_C, x_RC, factor_C)
             return out.relu() if relu else out
-        out, mean_C, variance_C = _NormaliseRows.apply(  # type: ignore[no-untyped-call]
-            x_RC, share_R, self.weight, self.bias, self.eps, relu, dropout
-        )
+        with torch.autocast(x_RC.device.type, enabled=False):  # statistics need single precision
+            out, mean_C, variance_C = _NormaliseRows.apply(  # type: ignore[no-untyped-call]
+                x_RC, share_R, self.weight, self.bias, self.eps, relu, dropout
+            )
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean_C, self.momentum)
@@ -200,12 +206,12 @@ class _MeanOfRows(torch.autograd.Function):
     def forward(ctx: Any, x_RC: Tensor, row_weight: Tensor, row_entry: Tensor, entry_rows: Tensor) -> Tensor:
         ctx.save_for_backward(row_weight, row_entry)
         rows = torch.arange(len(x_RC), device=x_RC.device)
-        return F.embedding_bag(rows, x_RC.float(), entry_rows, mode="sum", per_sample_weights=row_weight)
+        return F.embedding_bag(rows, _wide(x_RC), entry_rows, mode="sum", per_sample_weights=row_weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         row_weight, row_entry = ctx.saved_tensors
-        return grad.float().index_select(0, row_entry).mul_(row_weight[:, None]), None, None, None
+        return _wide(grad).index_select(0, row_entry).mul_(row_weight[:, None]), None, None, None
 
 
 def mean_of_rows(x_RC: Tensor, batch: PackedBatch) -> Tensor:
@@ -226,7 +232,7 @@ class _SpreadToRows(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (entry_rows,) = ctx.saved_tensors
         rows = torch.arange(len(grad), device=grad.device)
-        return F.embedding_bag(rows, grad.float(), entry_rows, mode="sum"), None, None
+        return F.embedding_bag(rows, _wide(grad), entry_rows, mode="sum"), None, None
 
 
 def spread_to_rows(x_EC: Tensor, batch: PackedBatch) -> Tensor:

@@ -1,0 +1,97 @@
+"""The model file: what is saved comes back; what is damaged is refused in a sentence."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mtc.config import ModelConfig, RunConfig
+from mtc.errors import ModelError
+from mtc.models import ModelCard, build_network, load_model, predict_logits, round_to_stored, save_model
+
+TASKS = {"vendor": ("a", "b", "c"), "kind": ("x", "y")}
+CONFIG = RunConfig(model=ModelConfig(repetitions=(1, 1, 1), ffn_width=32))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    network = build_network(CONFIG.model, TASKS)
+    card = ModelCard(
+        tasks=TASKS, config=CONFIG, calibration={"kind": {"packet": 1.5, "flow": 2.5}}, absent={"kind": ["y"]}
+    )
+    save_model(tmp_path / "model", network, card)
+    return tmp_path / "model", network, card
+
+
+def test_a_model_comes_back(saved):
+    folder, network, _ = saved
+    loaded = load_model(folder)
+    assert not loaded.network.training
+    assert loaded.card.tasks == TASKS
+    assert loaded.card.config == CONFIG
+    assert loaded.temperatures("flow") == {"vendor": 1.0, "kind": 2.5}
+    assert {task: indices.tolist() for task, indices in loaded.absent.items()} == {"vendor": [], "kind": [1]}
+    round_to_stored(network)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], tensor), name
+
+
+def test_only_matrices_are_stored_in_half_precision(saved):
+    from safetensors.torch import load_file
+
+    stored = load_file(saved[0] / "model.safetensors")
+    assert stored["block1.bottleneck.middle.weight"].dtype == torch.float16
+    assert stored["block1.bottleneck.middle.norm.running_var"].dtype == torch.float32
+
+
+def test_verdicts_survive_the_file(saved):
+    folder, network, _ = saved
+    round_to_stored(network)
+    data = np.random.default_rng(0).integers(0, 256, 3000, dtype=np.uint8)
+    offsets = np.array([0, 40, 240, 1500, 3000])
+    before = predict_logits(network.eval(), data, offsets)
+    after = predict_logits(load_model(folder).network, data, offsets)
+    for task in TASKS:
+        assert np.array_equal(before[task], after[task])
+
+
+def _cut_weights(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _change_card(**changes):
+    def change(folder):
+        path = folder / "model.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda folder: (folder / "model.json").unlink(), "model.json is missing"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (lambda folder: (folder / "model.json").write_text("{"), "model.json is damaged"),
+        (lambda folder: (folder / "model.json").write_text("[]"), "model.json is damaged"),
+        (lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe"), "cannot be read"),
+        (_cut_weights, "cannot be read"),
+        (_change_card(format_version=99), "model format 99"),
+        (_change_card(surprise=1), "damaged"),
+        (_change_card(tasks={"vendor": ["a"]}), "do not fit"),
+        (_change_card(config={"model": {"name": "nothing"}}), "damaged"),
+    ],
+)
+def test_damage_is_told_in_one_line(saved, damage, reason):
+    damage(saved[0])
+    with pytest.raises(ModelError, match=reason) as caught:
+        load_model(saved[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(ModelError, match="no such model"):
+        load_model(tmp_path / "nothing")
