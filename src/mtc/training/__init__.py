@@ -1,0 +1,47 @@
+"""One run: a recipe and a dataset become a run folder with a model, its scores and its history.
+
+Names are imported when they are first asked for: calibration and scores need no training library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mtc.training.calibration import FLOW_PACKETS, Calibration, calibrate, flow_scores
+    from mtc.training.loss import multi_task_loss
+    from mtc.training.precision import resolve_precision
+    from mtc.training.run import Interrupted, train
+    from mtc.training.scoring import Part, score_part
+
+__all__ = [
+    "FLOW_PACKETS",
+    "Calibration",
+    "Interrupted",
+    "Part",
+    "calibrate",
+    "flow_scores",
+    "multi_task_loss",
+    "resolve_precision",
+    "score_part",
+    "train",
+]
+
+_HOMES = {
+    "FLOW_PACKETS": "calibration",
+    "Calibration": "calibration",
+    "Interrupted": "run",
+    "Part": "scoring",
+    "calibrate": "calibration",
+    "flow_scores": "calibration",
+    "multi_task_loss": "loss",
+    "resolve_precision": "precision",
+    "score_part": "scoring",
+    "train": "run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mtc.training' has no attribute {name!r}")
+    return getattr(import_module(f"mtc.training.{_HOMES[name]}"), name)

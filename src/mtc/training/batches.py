@@ -1,0 +1,109 @@
+"""Batches for training: in a random order that only seed and epoch decide, packed ahead of the step."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtc.config import RunConfig
+from mtc.models import PackedBatch, pack
+from mtc.models.networks import Network
+
+if TYPE_CHECKING:
+    from mtc.datasets import LabelledSamples
+
+AHEAD = 2
+"""Batches that are packed before they are needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a training step takes.
+
+    Attributes:
+        packed: The samples, B of them.
+        labels: Task -> int64 (B,), -1 where there is no label.
+    """
+
+    packed: PackedBatch
+    labels: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.packed)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on another device."""
+        labels = {task: values.to(device, non_blocking=True) for task, values in self.labels.items()}
+        return type(self)(self.packed.to(device), labels)
+
+
+class EpochOrder:
+    """Order of the samples in an epoch: a permutation that only the seed and the epoch decide.
+
+    Lengths predict classes, so samples are never grouped by length.
+    """
+
+    def __init__(self, samples: int, seed: int) -> None:
+        """Args: number of samples, and the seed of the run."""
+        self.samples, self.seed, self.epoch = samples, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next, from 0; the training library calls this."""
+        self.epoch = epoch
+
+    def permutation(self) -> NDArray[np.int64]:
+        """int64 (N,), the rows in the order of this epoch."""
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, self.epoch]))
+        return rng.permutation(self.samples)
+
+
+class PackedLoader:
+    """The batches of one epoch, and, after a break inside an epoch, those that were still to come."""
+
+    def __init__(self, samples: "LabelledSamples", network: Network, config: RunConfig) -> None:
+        """Args: the training part, the network that the batches are for, the settings of the run."""
+        self._samples, self._network, self._config = samples, network, config
+        self.sampler = EpochOrder(len(samples), config.seed)
+        self._taken = 0
+        self._skip = 0
+
+    def __len__(self) -> int:
+        """Batches of an epoch; the last one may be short."""
+        return -(-len(self._samples) // self._config.train.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of the sampler's epoch; the next two are packed in the background."""
+        order = self.sampler.permutation()
+        size = self._config.train.batch_size
+        self._taken, self._skip = self._skip, 0
+        waiting: deque[Future[Batch]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="pack") as pool:
+            for start in range(self._taken * size, len(order), size):
+                waiting.append(pool.submit(self._pack, order[start : start + size]))
+                if len(waiting) > AHEAD:
+                    self._taken += 1
+                    yield waiting.popleft().result()
+            while waiting:
+                self._taken += 1
+                yield waiting.popleft().result()
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch were taken."""
+        return {"taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on behind the batches taken, unless they were all."""
+        self._skip = state["taken"] % len(self)
+
+    def _pack(self, rows: NDArray[np.int64]) -> Batch:
+        taken = self._samples.take(rows)
+        packed = pack(taken.data, taken.offsets, self._network, layout=self._config.train.layout)
+        labels = {task: torch.from_numpy(taken.labels[task]) for task in self._network.classes}
+        return Batch(packed, labels)

@@ -1,0 +1,198 @@
+"""What happens around the steps of a run: its time budget, its checkpoints, its history."""
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from mtc.training.batches import Batch
+from mtc.training.module import MONITORED, TrainingModule
+from mtc.training.run_folder import write_text
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+class RunClock(Callback):
+    """Counts time and samples over all sittings of a run, and ends it when its time is up.
+
+    The time for one more validation is kept back, so that a run ends inside its budget.
+    """
+
+    def __init__(self, max_minutes: float) -> None:
+        """Args: the budget; 0 is no limit."""
+        self.limit_s = 60 * max_minutes or float("inf")
+        self.total_s = self.train_s = self.validation_s = 0.0
+        self.stopped_s = 0.0
+        self.samples = 0
+        self.out_of_time = False
+        self._since = self._step_since = self._validation_since = 0.0
+
+    @property
+    def samples_per_s(self) -> float:
+        """Training samples a second, validation left aside."""
+        return self.samples / self.train_s if self.train_s else 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of training and validation, earlier sittings included."""
+        return self.total_s + time.monotonic() - self._since
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on from the time of earlier sittings, or end at once where it is spent."""
+        self._since = time.monotonic()
+        self._stop_if_due(trainer)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Time from the end of the batch before, so that waiting for data counts."""
+        if batch_idx == 0 or not self._step_since:
+            self._step_since = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count the batch; stop inside the epoch if the time is up."""
+        now = time.monotonic()
+        self.train_s += now - self._step_since
+        self._step_since = now
+        self.samples += len(batch)
+        self._stop_if_due(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start timing a validation."""
+        self._validation_since = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Know how long a validation takes."""
+        self.validation_s = time.monotonic() - self._validation_since
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        self.stopped_s = self.elapsed_s
+
+    def state_dict(self) -> dict[str, Any]:
+        """Time and samples so far."""
+        return {
+            "total_s": self.elapsed_s,
+            "train_s": self.train_s,
+            "validation_s": self.validation_s,
+            "samples": self.samples,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from an earlier sitting."""
+        self.total_s, self.train_s = state_dict["total_s"], state_dict["train_s"]
+        self.validation_s, self.samples = state_dict["validation_s"], state_dict["samples"]
+
+    def _stop_if_due(self, trainer: Trainer) -> None:
+        if self.elapsed_s + self.validation_s >= self.limit_s:
+            self.out_of_time = trainer.should_stop = True
+
+
+class ResumableEarlyStopping(EarlyStopping):
+    """Early stopping that a resumed run remembers: patience that was used up stays used up."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End at once if the run had been stopped before."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class KeepCheckpoints(Checkpoint):
+    """Keeps the checkpoint of the last epoch and of the best one by validation loss.
+
+    The best is written first: whenever the process dies, the last one knows of a best one that is
+    on the disk. On SIGTERM the state inside the epoch is kept as the last one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Args: folder of the checkpoints."""
+        self.folder = folder
+        self.best_loss = float("inf")
+        self.best_epoch = 0
+        self._saved_step = -1
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the epoch that ended."""
+        loss = float(trainer.callback_metrics[MONITORED])
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, trainer.current_epoch + 1
+            trainer.save_checkpoint(self.folder / BEST, weights_only=True)
+        trainer.save_checkpoint(self.folder / LAST)
+        self._saved_step = trainer.global_step
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save the state inside the epoch if the process was asked to end."""
+        if isinstance(exception, SIGTERMException) and trainer.global_step > self._saved_step:
+            trainer.save_checkpoint(self.folder / LAST)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far."""
+        return {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from an earlier sitting."""
+        self.best_loss, self.best_epoch = state_dict["best_loss"], state_dict["best_epoch"]
+
+
+class History(Callback):
+    """Writes a CSV row an epoch. The rows travel in the checkpoints, so that a resumed run has them
+    all, each once."""  # fmt: skip
+
+    def __init__(self, path: Path, clock: RunClock) -> None:
+        """Args: the CSV file, and the clock of the run."""
+        self.path, self.clock = path, clock
+        self.rows: list[dict[str, Any]] = []
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the row of the epoch that ended."""
+        assert isinstance(pl_module, TrainingModule)
+        metrics = {
+            name: float(value)
+            for name, value in sorted(trainer.callback_metrics.items())
+            if name.startswith("validation_")
+        }
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "minutes": round(self.clock.elapsed_s / 60, 4),
+            "samples_per_s": round(self.clock.samples_per_s, 2),
+            "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "train_loss": pl_module.train_loss,
+        }
+        self.rows.append(row | metrics)
+        self._write()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All rows."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from an earlier sitting; rows of epochs that were lost are written anew."""
+        self.rows = list(state_dict["rows"])
+        self._write()
+
+    def _write(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.rows[0]) if self.rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
+
+
+def early_stopping(patience: int) -> list[Callback]:
+    """Early stopping on the validation loss; none where the patience is 0."""
+    return [ResumableEarlyStopping(MONITORED, patience=patience)] if patience else []
+
+
+def seconds_text(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

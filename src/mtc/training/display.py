@@ -1,0 +1,56 @@
+"""Progress of a run, for people: a bar on a terminal, a plain line an epoch elsewhere."""
+
+import sys
+from typing import Any, TextIO
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+
+from mtc.training.callbacks import RunClock, seconds_text
+from mtc.training.module import TrainingModule
+
+
+class EpochLines(Callback):
+    """Writes one plain line an epoch."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Args: what the lines are written to."""
+        self._stream = stream
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say where a resumed run goes on."""
+        if trainer.global_step:
+            self._stream.write(f"resumed at step {trainer.global_step}\n")
+            self._stream.flush()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the line of the epoch that ended."""
+        assert isinstance(pl_module, TrainingModule)
+        clock = next(c for c in trainer.callbacks if isinstance(c, RunClock))  # type: ignore[attr-defined]
+        metrics = trainer.callback_metrics
+        self._stream.write(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {pl_module.train_loss:.4f}  "
+            f"validation loss {float(metrics['validation_loss']):.4f}  "
+            f"macro F1 {float(metrics['validation_f1']):.4f}  "
+            f"{clock.samples_per_s:.0f} samples/s  {seconds_text(clock.elapsed_s)}\n"
+        )
+        self._stream.flush()
+
+
+class TrainingBar(RichProgressBar):
+    """A progress bar on stderr, with the loss and the validation scores."""
+
+    def __init__(self) -> None:
+        """Show on stderr, keep a line for every epoch."""
+        super().__init__(leave=True, console_kwargs={"stderr": True})
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Loss and scores, without the version number that the library would show."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return {name.replace("_", " "): value for name, value in metrics.items()}
+
+
+def progress_display(stream: TextIO = sys.stderr) -> Callback:
+    """A bar where ``stream`` is a terminal, else plain lines."""
+    return TrainingBar() if stream.isatty() else EpochLines(stream)

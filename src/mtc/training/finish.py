@@ -1,0 +1,127 @@
+"""The end of a run: calibrate, score, write the model, its card and its metrics."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtc.config import RunConfig
+from mtc.metrics import Scores
+from mtc.models import ModelCard, predict_logits, round_to_stored, save_model
+from mtc.models.networks import Network
+from mtc.tasks import Tasks
+from mtc.training.calibration import calibrate
+from mtc.training.run_folder import write_json
+from mtc.training.samples import absent_classes
+from mtc.training.scoring import Part, flows_by_capture, score_part
+
+if TYPE_CHECKING:
+    from mtc.datasets import Dataset, LabelledSamples
+
+SCORED = ("validation", "test")
+"""Parts that a run scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run went."""
+
+    ended: str
+    """Why it ended: ``epochs``, ``patience`` or ``time``."""
+    epochs: int
+    """Epochs begun; where the time ended the run, the last one was not finished."""
+    best_epoch: int
+    """Epoch that the weights are from, from 1."""
+    validation_loss: float
+    """Of the best epoch."""
+    minutes: float
+    """Training and validation, over all sittings."""
+    samples_per_s: float
+    """Training samples a second, without validation."""
+    precision: str
+    """Arithmetic of the matrix products."""
+    machine: str
+    """What it ran on."""
+
+
+def write_model(
+    out: Path,
+    config: RunConfig,
+    network: Network,
+    tasks: Tasks,
+    dataset: "Dataset",
+    train_part: "LabelledSamples",
+    outcome: Outcome,
+) -> dict[str, Any]:
+    """Calibrate and score a trained network; write the model and ``metrics.json``.
+
+    Weights are rounded to what the file stores before anything is measured, so that the scores are
+    those of the file.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
+    round_to_stored(network)
+    absent = {task: absent_classes(train_part.labels[task], len(tasks[task])) for task in tasks}
+    parts = {part: run_network(network, config, dataset, part) for part in SCORED}
+    known = parts["validation"]
+    calibration = calibrate(known.logits, known.labels, known.flow, absent)
+    scores = {name: score_part(part, tasks, calibration, absent) for name, part in parts.items()}
+    metrics: dict[str, Any] = {
+        "protocol": config.data.split,
+        "seed": config.seed,
+        "dataset": {"name": dataset.info.name, "hash": dataset.hash, "rows": len(dataset)},
+        "epochs": outcome.epochs,
+        "train_samples_per_s": outcome.samples_per_s,
+        "minutes": outcome.minutes,
+        "parts": {name: packets for name, (packets, _) in scores.items()},
+        "flow_parts": {name: flows for name, (_, flows) in scores.items()},
+    }
+    names = {task: [tasks[task][i] for i in indices] for task, indices in absent.items()}
+    card = ModelCard(
+        tasks=tasks,
+        config=config,
+        calibration={task: asdict(temperature) for task, temperature in calibration.items()},
+        absent=names,
+        dataset=metrics["dataset"]
+        | {"split": config.data.split, "train_rows": len(train_part)}
+        | {f"{name}_rows": len(part.flow) for name, part in parts.items()},
+        training=asdict(outcome) | {"seed": config.seed},
+        metrics={"parts": metrics["parts"], "flow_parts": metrics["flow_parts"]},
+        notes=_notes(dataset, tasks, names, metrics["parts"]["test"]),
+    )
+    save_model(out, network, card)
+    write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def run_network(network: Network, config: RunConfig, dataset: "Dataset", part: str) -> Part:
+    """Logits and labels of a part of a dataset.
+
+    Args:
+        network: In evaluation mode.
+        config: Settings of the run that made it: split and mask.
+        dataset: The dataset, with the tasks of the network.
+        part: ``train``, ``validation``, ``test`` or ``all``.
+    """
+    samples = dataset.part(config.data.split, part, mask=config.data.mask)
+    logits = predict_logits(network, samples.data, samples.offsets)
+    labels: dict[str, NDArray[np.int64]] = {task: samples.labels[task] for task in logits}
+    return Part(logits, labels, flows_by_capture(samples))
+
+
+def _notes(
+    dataset: "Dataset", tasks: Tasks, absent: dict[str, list[str]], scores: dict[str, Scores]
+) -> list[str]:
+    notes = [
+        f"{task}: no training sample of {', '.join(labels)}; never predicted."
+        for task, labels in absent.items()
+        if labels
+    ]
+    notes += [f"{task}: no label in the training part, not learned." for task in dataset.tasks.keys() - tasks]
+    for task, row in scores.items():
+        if row["classes"] < len(tasks[task]):
+            notes.append(f"{task}: {row['classes']} of {len(tasks[task])} classes have test samples.")
+    return notes

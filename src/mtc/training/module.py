@@ -1,0 +1,136 @@
+"""The training step, the validation and the schedule, as the training library takes them."""
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from mtc.config import RunConfig
+from mtc.errors import UsageError
+from mtc.metrics import score
+from mtc.models import predict_logits
+from mtc.models.networks import Network
+from mtc.tasks import Tasks
+from mtc.training.batches import Batch
+from mtc.training.loss import multi_task_loss
+
+if TYPE_CHECKING:
+    from mtc.datasets import LabelledSamples
+
+MONITORED = "validation_loss"
+"""What schedule, early stopping and the choice of the best checkpoint look at."""
+
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+class TrainingModule(LightningModule):
+    """A network in training.
+
+    The random numbers of a step (dropout) depend on seed, epoch and step alone, so that a resumed
+    run draws the same as an undisturbed one.
+    """
+
+    def __init__(self, network: Network, tasks: Tasks, config: RunConfig) -> None:
+        """Args: the network, its tasks and classes, the settings of the run."""
+        super().__init__()
+        self.network, self.tasks, self.config = network, tasks, config
+        self._plateau: ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] = {}
+        self._loss_sum, self._loss_batches = 0.0, 0
+        self._outputs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    @property
+    def train_loss(self) -> float:
+        """Mean loss of the batches of this epoch so far."""
+        return self._loss_sum / max(self._loss_batches, 1)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam with an L2 penalty, and the plateau schedule. Source: Sec. 4.1.3."""
+        train = self.config.train
+        optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay
+        )
+        self._plateau = ReduceLROnPlateau(
+            optimizer, factor=train.plateau_factor, patience=train.plateau_patience
+        )
+        if self._plateau_state:
+            self._plateau.load_state_dict(self._plateau_state)
+        return optimizer
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move training batches; validation samples stay where they are."""
+        return batch.to(device) if isinstance(batch, Batch) else batch
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the losses of the epoch before."""
+        self._loss_sum, self._loss_batches = 0.0, 0
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed what the step draws."""
+        numbers = np.random.SeedSequence([self.config.seed, self.current_epoch, batch_idx])
+        torch.manual_seed(int(numbers.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Forward pass and loss of one batch."""
+        loss = multi_task_loss(self.network(batch.packed), batch.labels, self.config.loss.weights)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise UsageError(
+                f"the loss became {value} in epoch {self.current_epoch + 1}, batch {batch_idx + 1}: "
+                "lower train.learning_rate, or set train.precision=fp32"
+            )
+        self._loss_sum += value
+        self._loss_batches += 1
+        self.log("loss", value, prog_bar=True, logger=False, batch_size=len(batch))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the logits of the validation before."""
+        self._outputs.clear()
+
+    def validation_step(self, samples: "LabelledSamples", batch_idx: int) -> None:
+        """Logits of some of the validation part."""
+        self._outputs.append((predict_logits(self.network, samples.data, samples.offsets), samples.labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Loss and macro F1 of the whole validation part; then the plateau schedule."""
+        logits = _joined([outputs for outputs, _ in self._outputs])
+        labels = _joined([labels for _, labels in self._outputs])
+        self._outputs.clear()
+        loss = float(
+            multi_task_loss(
+                {task: torch.from_numpy(values) for task, values in logits.items()},
+                {task: torch.from_numpy(labels[task]) for task in logits},
+                self.config.loss.weights,
+            )
+        )
+        f1 = {
+            f"validation_f1_{task}": score(labels[task], logits[task].argmax(1), classes)["macro_f1"] or 0.0
+            for task, classes in self.tasks.items()
+        }
+        self.log(MONITORED, loss, prog_bar=True, logger=False)
+        self.log("validation_f1", float(np.mean(list(f1.values()))), prog_bar=True, logger=False)
+        self.log_dict(f1, logger=False)
+        if self._plateau is not None:
+            self._plateau.step(loss)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the state of the schedule and the losses of an epoch that is not over."""
+        checkpoint["plateau"] = self._plateau.state_dict() if self._plateau is not None else {}
+        checkpoint["losses"] = [self._loss_sum, self._loss_batches]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what ``on_save_checkpoint`` added."""
+        self._loss_sum, self._loss_batches = checkpoint["losses"]
+        self._plateau_state = checkpoint["plateau"]
+        if self._plateau is not None:
+            self._plateau.load_state_dict(self._plateau_state)
+
+
+def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,125 @@
+"""The folder of a run: what lies in it, when it may be written, and how its files are written.
+
+config.json          the resolved settings
+run.json             the dataset (path, hash) and how far the run came
+epochs.csv           a row for every epoch
+checkpoints/         training state, best and last; no model, and of no use elsewhere
+model.safetensors    the weights of the best epoch
+model.json           the model's card
+metrics.json         its scores; written last, so a run that has it is finished
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mtc.config import RunConfig
+from mtc.errors import InputError, OutputError, UsageError
+
+FILES = ("metrics.json", "model.json", "model.safetensors", "epochs.csv", "run.json", "config.json")
+CHECKPOINTS = "checkpoints"
+MAY_CHANGE = frozenset({"train.epochs", "train.max_minutes", "train.stopping_patience"})
+"""Settings that a resumed run may change: they say when to end, not what is computed."""
+
+
+def prepare(folder: Path, config: RunConfig, dataset_hash: str, *, resume: bool, force: bool) -> Path | None:
+    """Make a run folder ready for writing.
+
+    Args:
+        folder: The run folder.
+        config: The settings that it is to have.
+        dataset_hash: Hash of the dataset that it is to be trained on.
+        resume: Go on with the run that is there, if there is one.
+        force: Remove the run that is there.
+
+    Returns:
+        The checkpoint to go on from, if there is one.
+
+    Raises:
+        OutputError: Something is there already, or the place is not writable.
+        UsageError: The run that is there has other settings or another dataset.
+    """
+    if resume and force:
+        raise UsageError("--resume and --force exclude each other")
+    try:
+        occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        if occupied and resume:
+            _check_same_run(folder, config, dataset_hash)
+        elif occupied and force:
+            _remove(folder)
+        elif occupied:
+            raise OutputError(f"{folder} exists already; take --resume to continue it, --force to replace it")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: not writable ({error.strerror})") from error
+    checkpoint = folder / CHECKPOINTS / "last.ckpt"
+    return checkpoint if checkpoint.is_file() else None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file beside its place and rename it.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        InputError: It is missing or no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable JSON file ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a JSON object")
+    return content
+
+
+def _check_same_run(folder: Path, config: RunConfig, dataset_hash: str) -> None:
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"{folder} is not a run: nothing to resume")
+    before, now = (_flat(c) for c in (read_json(folder / "config.json"), config.to_dict()))
+    changed = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)} - MAY_CHANGE
+    if changed:
+        raise UsageError(f"{folder} was begun with other settings ({', '.join(sorted(changed))})")
+    if (folder / "run.json").is_file():
+        known = read_json(folder / "run.json").get("dataset", {}).get("hash")
+        if known != dataset_hash:
+            raise UsageError(f"{folder} was begun with another dataset")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _remove(folder: Path) -> None:
+    if not folder.is_dir() or not (folder / "config.json").is_file():
+        raise OutputError(f"{folder} exists already and is not a run, so --force does not remove it")
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    if (folder / CHECKPOINTS).is_dir():
+        shutil.rmtree(folder / CHECKPOINTS)

@@ -1,0 +1,42 @@
+"""The parts of a dataset as a run takes them."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtc.tasks import Tasks
+
+if TYPE_CHECKING:
+    from mtc.datasets import LabelledSamples
+
+CHUNK = 4096
+"""Samples of a piece of the validation part."""
+
+
+class Chunks:
+    """A part of a dataset, in consecutive pieces."""
+
+    def __init__(self, samples: "LabelledSamples", size: int = CHUNK) -> None:
+        """Args: the part, and the samples of a piece."""
+        self._samples, self._size = samples, size
+
+    def __len__(self) -> int:
+        """Number of pieces."""
+        return -(-len(self._samples) // self._size)
+
+    def __iter__(self) -> "Iterator[LabelledSamples]":
+        """Yield the pieces, in order."""
+        for start in range(0, len(self._samples), self._size):
+            yield self._samples.take(np.arange(start, min(start + self._size, len(self._samples))))
+
+
+def absent_classes(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """int64, the classes that have no sample among ``labels`` (integer (N,), -1 for none)."""
+    return np.setdiff1d(np.arange(classes), labels)
+
+
+def trainable_tasks(samples: "LabelledSamples", tasks: Tasks) -> dict[str, tuple[str, ...]]:
+    """The tasks with at least one label among the samples, with all their classes."""
+    return {task: tuple(classes) for task, classes in tasks.items() if (samples.labels[task] >= 0).any()}

@@ -1,0 +1,275 @@
+"""A run comes to the same end however often it was interrupted."""
+
+import csv
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from mtc.config import RunConfig
+from mtc.errors import DatasetError, InputError, OutputError, UsageError
+from mtc.models import load_model
+from mtc.training import Interrupted, train
+from mtc.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from mtc.training.display import EpochLines
+from mtc.training.run_folder import FILES
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class AtStep(Callback):
+    """Does something at the end of one training step."""
+
+    def __init__(self, step: int, action: Any) -> None:
+        self.step, self.action = step, action
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            self.action(trainer)
+
+
+def crash(_: Any) -> None:
+    raise ZeroDivisionError("a defect")
+
+
+def ask_to_end(_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """What must not depend on interruptions: scores and history, but for times."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    rows = list(csv.DictReader(io.StringIO((folder / "epochs.csv").read_text())))
+    for timed in (*rows, metrics):
+        for name in ("minutes", "samples_per_s", "train_samples_per_s"):
+            timed.pop(name, None)
+    return {"metrics": metrics, "history": rows}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config: RunConfig, dataset: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "undisturbed"
+    train(config, dataset, folder)
+    return folder
+
+
+def test_writes_what_a_run_holds_and_nothing_else(undisturbed: Path, config: RunConfig) -> None:
+    names = {path.name for path in undisturbed.iterdir()}
+    assert names == {*FILES, "checkpoints"}
+    assert RunConfig.from_dict(json.loads((undisturbed / "config.json").read_text())) == config
+    assert {path.name for path in (undisturbed / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_metrics_have_the_documented_keys(undisturbed: Path) -> None:
+    metrics = json.loads((undisturbed / "metrics.json").read_text())
+    assert {"protocol", "seed", "dataset", "epochs", "train_samples_per_s", "parts"} <= metrics.keys()
+    assert metrics["protocol"] == "flow"
+    assert metrics["epochs"] == 2
+    for parts in (metrics["parts"], metrics["flow_parts"]):
+        assert parts.keys() == {"validation", "test"}
+        task = parts["test"]["application"]
+        assert list(task) == [
+            "macro_f1", "macro_recall", "weighted_f1", "accuracy", "ece", "support", "classes", "per_class"
+        ]  # fmt: skip
+        assert task["classes"] == 2
+    assert metrics["flow_parts"]["test"]["application"]["support"] < 50
+
+
+def test_the_model_file_knows_what_it_never_saw(undisturbed: Path) -> None:
+    model = load_model(undisturbed)
+    assert model.card.absent["application"] == ["never"]
+    assert model.absent["application"].tolist() == [2]
+    assert model.card.calibration.keys() == {"application", "traffic"}
+    assert all(t["packet"] > 0 and t["flow"] > 0 for t in model.card.calibration.values())
+    assert model.card.training["ended"] == "epochs"
+
+
+def test_same_seed_same_metrics_other_seed_others(
+    undisturbed: Path, config: RunConfig, settings: dict, dataset: Any, tmp_path: Path
+) -> None:
+    train(config, dataset, tmp_path / "again")
+    assert outcome(tmp_path / "again") == outcome(undisturbed)
+    train(RunConfig.from_dict(settings | {"seed": 4}), dataset, tmp_path / "other")
+    assert outcome(tmp_path / "other")["history"] != outcome(undisturbed)["history"]
+
+
+@pytest.mark.parametrize("step", [2, 5, 7, 10])
+def test_resumed_after_a_crash_equals_undisturbed(
+    step: int, undisturbed: Path, config: RunConfig, dataset: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        train(config, dataset, tmp_path / "run", callbacks=[AtStep(step, crash)])
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    train(config, dataset, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == outcome(undisturbed)
+
+
+@pytest.mark.parametrize("step", [2, 5, 7, 10])
+def test_sigterm_keeps_the_state_inside_the_epoch(
+    step: int, undisturbed: Path, config: RunConfig, dataset: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        train(config, dataset, tmp_path / "run", callbacks=[AtStep(step, ask_to_end)])
+    kept = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert kept["global_step"] == step
+    train(config, dataset, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == outcome(undisturbed)
+
+
+def test_resuming_a_finished_run_changes_nothing(
+    undisturbed: Path, config: RunConfig, dataset: Any, tmp_path: Path
+) -> None:
+    train(config, dataset, tmp_path / "run")
+    train(config, dataset, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == outcome(undisturbed)
+
+
+def test_more_epochs_may_be_asked_of_a_resumed_run(
+    config: RunConfig, settings: dict, dataset: Any, undisturbed: Path, tmp_path: Path
+) -> None:
+    short = RunConfig.from_dict(settings | {"train": settings["train"] | {"epochs": 1}})
+    train(short, dataset, tmp_path / "run")
+    train(config, dataset, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == outcome(undisturbed)
+
+
+def test_patience_that_was_used_up_stays_used_up(settings: dict, dataset: Any, tmp_path: Path) -> None:
+    # A learning rate that changes nothing: no epoch improves on the first but by accident.
+    stubborn = settings["train"] | {"epochs": 30, "stopping_patience": 1, "learning_rate": 0.5}
+    config = RunConfig.from_dict(settings | {"train": stubborn})
+    train(config, dataset, tmp_path / "run")
+    before = outcome(tmp_path / "run")
+    assert len(before["history"]) < 30
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["ended"] == "patience"
+    train(config, dataset, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == before
+
+
+def test_time_budget_ends_inside_an_epoch_with_a_model(settings: dict, dataset: Any, tmp_path: Path) -> None:
+    endless = settings["train"] | {"epochs": 1000, "batch_size": 2, "max_minutes": 1 / 60}
+    metrics = train(RunConfig.from_dict(settings | {"train": endless}), dataset, tmp_path / "run")
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["ended"] == "time"
+    assert 0 < run["minutes"] < 0.2
+    assert metrics["epochs"] == len(outcome(tmp_path / "run")["history"]) < 1000
+    steps = int(outcome(tmp_path / "run")["history"][-1]["step"])
+    assert steps < 75 * metrics["epochs"]
+    assert load_model(tmp_path / "run").card.training["best_epoch"] >= 1
+
+
+def test_an_existing_folder_is_refused(undisturbed: Path, config: RunConfig, dataset: Any) -> None:
+    before = outcome(undisturbed)
+    with pytest.raises(OutputError, match="--resume"):
+        train(config, dataset, undisturbed)
+    assert outcome(undisturbed) == before
+
+
+def test_force_replaces_a_run_but_nothing_else(config: RunConfig, dataset: Any, tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("keep me")
+    with pytest.raises(OutputError, match="not a run"):
+        train(config, dataset, tmp_path / "letters", force=True)
+    with pytest.raises(UsageError, match="not a run"):
+        train(config, dataset, tmp_path / "letters", resume=True)
+    assert [path.name for path in (tmp_path / "letters").iterdir()] == ["dear.txt"]
+
+
+def test_resume_refuses_other_settings_and_other_data(
+    undisturbed: Path, settings: dict, config: RunConfig, dataset: Any
+) -> None:
+    other = RunConfig.from_dict(settings | {"train": settings["train"] | {"learning_rate": 0.1}})
+    with pytest.raises(UsageError, match=r"train\.learning_rate"):
+        train(other, dataset, undisturbed, resume=True)
+    foreign = type(dataset)(hash="1" * 64)
+    with pytest.raises(UsageError, match="another dataset"):
+        train(config, foreign, undisturbed, resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(config: RunConfig, dataset: Any, tmp_path: Path) -> None:
+    def spoil(trainer: Any) -> None:
+        with torch.no_grad():
+            next(trainer.lightning_module.parameters()).fill_(float("nan"))
+
+    with pytest.raises(UsageError, match=r"epoch 1, batch 4: lower train\.learning_rate"):
+        train(config, dataset, tmp_path / "run", callbacks=[AtStep(3, spoil)])
+
+
+def test_a_dataset_without_labels_is_refused(config: RunConfig, dataset: Any, tmp_path: Path) -> None:
+    unlabelled = type(dataset)(tasks={})
+    with pytest.raises(DatasetError, match="no sample"):
+        train(config, unlabelled, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_task_without_labels_is_left_out(config: RunConfig, dataset: Any, tmp_path: Path) -> None:
+    more = type(dataset)(tasks=dataset.tasks | {"colour": ("red", "blue")})
+    for samples in more.parts.values():
+        samples.labels["colour"] = np.full(len(samples), -1)
+    assert train(config, more, tmp_path / "run")["parts"]["test"].keys() == {"application", "traffic"}
+    assert "colour: no label in the training part, not learned." in load_model(tmp_path / "run").card.notes
+
+
+def test_one_plain_line_an_epoch(config: RunConfig, dataset: Any, tmp_path: Path, capfd: Any) -> None:
+    lines = io.StringIO()
+    train(config, dataset, tmp_path / "run", callbacks=[EpochLines(lines)])
+    written = lines.getvalue().splitlines()
+    assert [line.split("  ")[0] for line in written] == ["epoch 1/2", "epoch 2/2"]
+    assert all("macro F1" in line for line in written)
+    assert capfd.readouterr() == ("", "")  # nothing else is printed
+
+
+def test_killed_and_resumed_equals_undisturbed(
+    undisturbed: Path, config: RunConfig, dataset: Any, settings: dict, tmp_path: Path
+) -> None:
+    script = f"""
+        import os, signal, sys, torch
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        torch.set_num_threads(1)
+        from conftest import MemoryDataset
+        from test_run import AtStep
+        from mtc.config import RunConfig
+        from mtc.training import train
+        kill = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        train(RunConfig.from_dict({settings!r}), MemoryDataset(), sys.argv[1], callbacks=[AtStep(8, kill)])
+    """
+    code = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "run")]
+    assert subprocess.run(code, check=False, timeout=120).returncode == -signal.SIGKILL
+    train(config, dataset, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == outcome(undisturbed)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    store, place = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    store.save_checkpoint({"epoch": 1}, place)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # a larger file cannot be written
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            store.save_checkpoint({"epoch": 2, "weights": torch.ones(10_000)}, place)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert read_checkpoint(place) == {"epoch": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_checkpoint_is_data_never_code(tmp_path: Path) -> None:
+    torch.save({"state_dict": Path("/")}, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        read_checkpoint(tmp_path / "last.ckpt")
