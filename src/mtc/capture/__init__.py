@@ -2,7 +2,8 @@
 
 from mtc.capture.batch import PacketBatch
 from mtc.capture.damage import Damage
-from mtc.capture.reader import CaptureReader, open_capture
+from mtc.capture.opening import open_capture
+from mtc.capture.reader import CaptureReader
 from mtc.capture.sources import Source, expand_inputs
 
 __all__ = ["CaptureReader", "Damage", "PacketBatch", "Source", "expand_inputs", "open_capture"]

@@ -10,9 +10,14 @@ PCAP_MAGICS: Final = {
     b"\xa1\xb2\xc3\xd4": ("big", 1000, 24, 16),
     b"\x4d\x3c\xb2\xa1": ("little", 1, 24, 16),
     b"\xa1\xb2\x3c\x4d": ("big", 1, 24, 16),
-    # Kuznetzov's patch of libpcap: interface, protocol and packet type in 8 more bytes a record
+    # Kuznetsov's patch of libpcap: interface, protocol and packet type in 8 or 12 more bytes a record
     b"\x34\xcd\xb2\xa1": ("little", 1000, 24, 24),
     b"\xa1\xb2\xcd\x34": ("big", 1000, 24, 24),
+    # Ixia's lcap, by hardware and by software: the file header ends with the size of all records
+    b"\xac\x01\x00\x1c": ("little", 1, 28, 16),
+    b"\x1c\x00\x01\xac": ("big", 1, 28, 16),
+    b"\xab\x01\x00\x1c": ("little", 1000, 28, 16),
+    b"\x1c\x00\x01\xab": ("big", 1000, 28, 16),
 }
 PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
 PCAPNG_BYTE_ORDERS: Final = {b"\x4d\x3c\x2b\x1a": "little", b"\x1a\x2b\x3c\x4d": "big"}
@@ -28,36 +33,21 @@ ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 
 # Formats that other tools read. The first group are captures, the second containers.
 _FOREIGN_CAPTURES: Final = (
-    (0, b"\x1c\x00\x01\xac", "Ixia lcap"),
-    (0, b"\xac\x01\x00\x1c", "Ixia lcap"),
-    (0, b"\x1c\x00\x01\xab", "Ixia lcap"),
-    (0, b"\xab\x01\x00\x1c", "Ixia lcap"),
-    (0, b"\xa1\xe2\xcb\x12", "Navtel pcap"),
-    (0, b"\x12\xcb\xe2\xa1", "Navtel pcap"),
+    (0, b"TR\x00", "HP-UX nettl"),
     (0, b"RTSS", "Microsoft Network Monitor 1"),
     (0, b"GMBU", "Microsoft Network Monitor 2"),
-    (0, b"XCP\0", "NetXRay or Sniffer (Windows)"),
+    (0, b"XCP\0", "Sniffer or NetXRay"),
     (0, b"VL\0\0", "NetXRay 1"),
-    (0, b"TRSNIFF data    \x1a", "Sniffer (DOS)"),
-    (0, b"\x54\x52\x00\x64\x00", "HP-UX nettl"),
-    (0, b"\x54\x52\x00", "HP-UX nettl"),
-    (0, b"iptrace 1.0", "AIX iptrace 1"),
-    (0, b"iptrace 2.0", "AIX iptrace 2"),
-    (0, b"5VIEW\0", "InfoVista 5View"),
+    (0, b"TRSNIFF data    \x1a", "DOS Sniffer"),
+    (0, b"iptrace 1.0", "AIX iptrace"),
+    (0, b"iptrace 2.0", "AIX iptrace"),
     (0, b"\xaa\xaa\xaa\xaa", "InfoVista 5View"),
-    (0, b"+---------+---------------+----------+", "Tektronix K12 text"),
-    (0, b"\x00\x00\x02\x00\x12\x05\x00\x10", "Tektronix K12xx"),
-    (0, b"\x00\x00\x02\x00\x12\x04\x00\x05", "Tektronix K12xx"),
-    (0, b"\x7fver", "WildPackets OmniPeek"),
-    (0, b"btsnoop\0", "Bluetooth btsnoop"),
-    (0, b"\x05VNF", "Visual Networks capture"),
-    (0, b"\x05vNF", "Visual Networks capture"),
-    (0, b"SIMPLE", "ERF"),
-    (0, b"ttyrec", "ttyrec"),
+    (0, b"+---------+---------------+----------+", "K12 text"),
+    (0, b"\x00\x00\x02\x00\x12\x05\x00\x10", "Tektronix K12"),
+    (0, b"\x7fver", "WildPackets Peek"),
+    (0, b"btsnoop\0", "btsnoop"),
+    (0, b"\x05VNF", "Visual Networks"),
     (0, b"LOGG", "Vector binary log"),
-    (0, b"\x4c\x4f\x47\x47", "Vector binary log"),
-    (0, b"<NetMonFilter", "Network Monitor filter"),
-    (0, b"\x80\x00\x00\x00systemd", "systemd journal"),
     (0, b"LPKSHHRH", "systemd journal"),
 )
 _CONTAINERS: Final = (
@@ -76,6 +66,13 @@ def is_capture(head: bytes) -> bool:
         or head[:8] == SNOOP_MAGIC
         or (head[:4] == PCAPNG_MAGIC and head[8:12] in PCAPNG_BYTE_ORDERS)
     )
+
+
+def header_bytes(head: bytes) -> int:
+    """How many bytes of a capture that begins with ``head`` tell all that stands before its packets."""
+    if head[:4] in PCAP_MAGICS:
+        return PCAP_MAGICS[head[:4]][2]
+    return 16 if head[:8] == SNOOP_MAGIC else 28
 
 
 def compression(head: bytes) -> str | None:
@@ -99,4 +96,25 @@ def foreign_format(head: bytes) -> str | None:
     for offset, magic, name in (*_FOREIGN_CAPTURES, *_CONTAINERS):
         if head[offset : offset + len(magic)] == magic:
             return name
-    return None
+    if is_zip(head):
+        return "zip (let `expand_inputs` find its members)"
+    return "Endace ERF" if _is_erf(head) else None
+
+
+def _is_erf(head: bytes) -> bool:
+    """Whether the first records look like Endace's, which have no magic number.
+
+    A record is 8 bytes of time (little-endian fixed point), type, flags, record length, loss
+    counter and wire length (big-endian), then extension headers where the type's upper bit is set.
+    """
+    at, found = 0, 0
+    while at + 16 <= len(head):
+        seconds = int.from_bytes(head[at + 4 : at + 8], "little")
+        kind, length = head[at + 8] & 0x7F, int.from_bytes(head[at + 10 : at + 12], "big")
+        wirelen = int.from_bytes(head[at + 14 : at + 16], "big")
+        plausible = 0 < kind <= 48 and 16 < length < wirelen + 512 and 600_000_000 < seconds < 1 << 32
+        if not plausible or wirelen == 0:
+            return False
+        found += 1
+        at += length
+    return found > 0

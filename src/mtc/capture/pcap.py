@@ -8,6 +8,13 @@ from mtc.capture.formats import PCAP_MAGICS
 from mtc.capture.records import Records, Stop, length_reason, max_caplen
 from mtc.errors import CaptureError, UnsupportedFormat
 
+# AIX writes RFC 1573 interface types and nanoseconds, and shows it by nothing but its version.
+_AIX_LINK_TYPES = {6: 1, 9: 6, 15: 10, 24: 0}
+# Sizes of the record header that a file may have instead of the usual one: Kuznetsov's and Nokia's.
+_VARIANTS = {16: (24, 20), 24: (28,)}
+_PROBE_BYTES = 8192
+_PROBE_RECORDS = 3
+
 
 class Pcap:
     """Reads the records of one pcap file of either byte order, any time unit and any age."""
@@ -33,19 +40,26 @@ class Pcap:
             return int.from_bytes(head[start : start + size], "big" if self._big_endian else "little")
 
         major, minor = number(4, 2), number(6, 2)
-        if (major != 2 or minor > 4) and (major, minor) != (543, 0):  # 543.0 is DG/UX's tcpdump
+        if major < 2:
             raise UnsupportedFormat(f"pcap of version {major}.{minor}, which is not read here")
-        # Writers before 2.3 swapped the two lengths, and those of 2.3 did not agree.
-        if major == 543 or minor < 3:
+        # Writers before 2.3, and DG/UX's (543.0), swapped the two lengths; those of 2.3 did not agree.
+        self._swap = kernels.NO_SWAP
+        if major == 543 or (major == 2 and minor < 3):
             self._swap = kernels.SWAP
-        else:
-            self._swap = kernels.SWAP_IF_LARGER if minor == 3 else kernels.NO_SWAP
+        elif major == 2 and minor == 3:
+            self._swap = kernels.SWAP_IF_LARGER
         # The upper six bits tell of a frame check sequence, the next ten are reserved.
         network = number(20, 4) & 0x03FF_FFFF
+        if (major, minor) == (2, 2) and network in _AIX_LINK_TYPES:
+            network, self._fraction_ns = _AIX_LINK_TYPES[network], 1
         if network > 0xFFFF:
             raise CaptureError(f"pcap whose link type has reserved bits set (0x{number(20, 4):08x})")
         self._link_type = network
         self._max_caplen = max_caplen(network)
+        # Patched programs wrote longer record headers under the same magic numbers.
+        self._variants: tuple[int, ...] = ()
+        if self._fraction_ns == 1000 and self._swap == kernels.NO_SWAP and self.header_bytes == 24:
+            self._variants = _VARIANTS[self._record_header]
 
     def link_types(self) -> tuple[int, ...]:
         """The one LINKTYPE of the file."""
@@ -53,6 +67,9 @@ class Pcap:
 
     def index(self, data: NDArray[np.uint8], position: int, stop: int, records: Records) -> Stop:
         """See `mtc.capture.records.Format`."""
+        if self._variants:
+            self._record_header = self._variant(data[position : min(stop, position + _PROBE_BYTES)].tobytes())
+            self._variants = ()
         first = records.count
         records.count, records.packet_bytes, position, state = kernels.index_pcap(
             data,
@@ -77,3 +94,30 @@ class Pcap:
             claims = data[position + 8 : position + 16].view(">u4" if self._big_endian else "<u4")
             reason = length_reason(int(claims[1] if self._swap == kernels.SWAP else claims[0]))
         return Stop(position, state, reason)
+
+    def _variant(self, start: bytes) -> int:
+        """The size of the record header, told from the first records.
+
+        The usual size, unless records of that size make no sense from the first and those of another
+        do: a file that is damaged must not be taken for an odd one.
+        """
+        usual = self._record_header
+        if self._plausible_records(start, usual) == 0:
+            for size in self._variants:
+                if self._plausible_records(start, size) >= 2:
+                    return size
+        return usual
+
+    def _plausible_records(self, start: bytes, header_size: int) -> int:
+        """How many records with headers of this size stand at the beginning of ``start``; 0 for nonsense."""
+        at, found = 0, 0
+        while at + 16 <= len(start) and found < _PROBE_RECORDS:
+            fraction, caplen, wirelen = (
+                int.from_bytes(start[at + i : at + i + 4], "big" if self._big_endian else "little")
+                for i in (4, 8, 12)
+            )
+            if fraction >= 1_000_000 or caplen > min(wirelen, self._max_caplen):
+                return 0
+            found += 1
+            at += header_size + caplen
+        return found

@@ -1,28 +1,18 @@
 """One capture as an iterator of packet batches."""
 
 import contextlib
-import io
-import mmap
-import os
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 
-from mtc.capture import formats, kernels
+from mtc.capture import kernels
+from mtc.capture.archives import MemberStream
 from mtc.capture.batch import PacketBatch
 from mtc.capture.damage import Damage
-from mtc.capture.pcap import Pcap
-from mtc.capture.pcapng import Pcapng
 from mtc.capture.records import Format, Records
-from mtc.capture.snoop import Snoop
-from mtc.capture.sources import MemberStream, Source, not_a_capture, open_member, standard_input, unwrap
-from mtc.capture.streams import PlainStream, StreamError
-from mtc.capture.window import StreamWindow, WholeWindow, Window
-from mtc.errors import CaptureError, UnsupportedFormat
+from mtc.capture.streams import PlainStream
+from mtc.capture.window import Window
 
 MAX_PACKETS = 65_536
-_SMALL_FILE = 1 << 20  # read as a whole: cheaper than a mapping
 _SMALLEST_RECORD = 16
 
 
@@ -133,115 +123,3 @@ class CaptureReader:
         """Close the file; a mapped one is unmapped when the last batch is forgotten."""
         self._finished = True
         self._resources.close()
-
-
-def open_capture(source: str | Path | Source, *, batch_bytes: int = 16 << 20) -> CaptureReader:
-    """Open a capture of any format that is read here, told by its content and not by its name.
-
-    A plain file is mapped into memory and none of its bytes are copied; anything else streams through
-    a buffer of about ``batch_bytes``.
-
-    Args:
-        source: A path, ``-`` for standard input, or what `expand_inputs` yields.
-        batch_bytes: Most packet bytes in a batch; only a single longer packet may pass it.
-
-    Returns:
-        A reader that yields batches of at most ``batch_bytes`` and 65,536 packets.
-
-    Raises:
-        CaptureError: Nothing can be read: missing, empty, no capture, cut off in its header.
-        UnsupportedFormat: A known format that is not read here.
-    """
-    if not isinstance(source, Source):
-        source = Source("-", None) if str(source) == "-" else Source(str(source), Path(source))
-    if source.problem:
-        raise CaptureError(f"{source.name}: {source.problem}")
-    with contextlib.ExitStack() as resources:
-        try:
-            return _open(source, batch_bytes, resources)
-        except StreamError as error:
-            raise CaptureError(f"{source.name}: {error}") from None
-        except CaptureError as error:
-            raise type(error)(f"{source.name}: {error}") from None
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            reason = getattr(error, "strerror", None) or str(error)
-            raise CaptureError(f"{source.name}: {reason.lower()}") from None
-
-
-def _open(source: Source, batch_bytes: int, resources: contextlib.ExitStack) -> CaptureReader:
-    size: int | None = None
-    progress: PlainStream | MemberStream
-    if source.member is not None:
-        progress = MemberStream(resources.enter_context(open_member(source)))
-    elif source.path is None:
-        progress = PlainStream(resources.enter_context(standard_input()))
-    else:
-        file = resources.enter_context(source.path.open("rb", buffering=0))
-        status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode):
-            size = status.st_size
-            whole = _whole(file, size)
-            if whole is not None:
-                head = bytes(whole[: formats.SNIFF_BYTES])
-                capture_format = _format(head)
-                window = WholeWindow(whole)
-                window.position = capture_format.header_bytes
-                return _reader(source.name, window, capture_format, batch_bytes, size, None, resources)
-        progress = PlainStream(file)
-
-    stream, head = unwrap(progress)
-    if not head and stream.error is not None:
-        raise stream.error
-    capture_format = _format(stream.peek(28) if head[:4] == formats.PCAPNG_MAGIC else stream.peek(24))
-    streamed = StreamWindow(stream, batch_bytes)
-    streamed.fill()
-    streamed.position = capture_format.header_bytes
-    return _reader(source.name, streamed, capture_format, batch_bytes, size, progress, resources)
-
-
-def _whole(file: io.FileIO, size: int) -> bytes | mmap.mmap | None:
-    """All of a plain capture file, or None where it has to be streamed."""
-    head = file.read(_SMALL_FILE if size <= _SMALL_FILE else formats.SNIFF_BYTES)
-    if not head:
-        raise CaptureError("empty")
-    if not formats.is_capture(head[: formats.SNIFF_BYTES]):
-        if formats.compression(head) is None:
-            raise _refusal(head)
-        file.seek(0)
-        return None
-    if size <= _SMALL_FILE:
-        return head
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _format(head: bytes) -> Format:
-    if not formats.is_capture(head):
-        raise _refusal(head)
-    if head[:4] in formats.PCAP_MAGICS:
-        return Pcap(head)
-    return Pcapng(head) if head[:4] == formats.PCAPNG_MAGIC else Snoop(head)
-
-
-def _refusal(head: bytes) -> CaptureError:
-    reason = not_a_capture(head[: formats.SNIFF_BYTES])
-    return (UnsupportedFormat if formats.foreign_format(head) else CaptureError)(reason)
-
-
-def _reader(
-    name: str,
-    window: Window,
-    capture_format: Format,
-    batch_bytes: int,
-    size: int | None,
-    progress: PlainStream | MemberStream | None,
-    resources: contextlib.ExitStack,
-) -> CaptureReader:
-    return CaptureReader(
-        name,
-        window,
-        capture_format,
-        batch_bytes=batch_bytes,
-        size=size,
-        progress=progress,
-        resources=resources.pop_all(),
-    )

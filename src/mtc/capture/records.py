@@ -6,7 +6,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-
 # Longer packets are damage, as for tshark; but what USB and D-Bus carry may be longer.
 MAX_CAPLEN = 256 << 10
 _MAX_CAPLENS = {189: 128 << 20, 220: 128 << 20, 231: 128 << 20, 249: 128 << 20, 266: 128 << 20, 279: 8 << 20}

@@ -1,30 +1,19 @@
 """What the user named, turned into captures: files, folders, zip members, standard input."""
 
-import functools
 import io
 import os
 import stat
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from mtc.capture import formats
-from mtc.capture.streams import ByteStream, PlainStream, Pushback, StreamError, decompressed
+from mtc.capture.archives import MemberStream, archive_members
+from mtc.capture.compression import decompressed
+from mtc.capture.streams import ByteStream, PlainStream, Pushback, StreamError
 
 _NESTING = 4  # layers of compression that are looked through
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    EOFError,
-    RuntimeError,
-    NotImplementedError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +58,23 @@ def expand_inputs(
         elif _is_zip(path):
             yield from _or_itself(_expand_zip(name, path, skip), name, path, "no capture in this archive")
         else:
-            yield Source(name, path)
+            yield find_member(path) or Source(name, path)
+
+
+def find_member(path: Path) -> Source | None:
+    """The capture that ``path`` means if one of its parents is an archive, as in ``a.zip/b.pcap``."""
+    for parent in () if path.exists() else path.parents:
+        if parent.is_file():
+            if not _is_zip(parent):
+                return None
+            wanted = path.relative_to(parent).as_posix()
+            try:
+                members = archive_members(parent)
+            except StreamError as error:
+                return Source(str(path), parent, problem=str(error))
+            found = [i for i, name in members if name == wanted]
+            return Source(str(path), parent, member=found[0]) if found else None
+    return None
 
 
 def _or_itself(found: Iterator[Source], name: str, path: Path, problem: str) -> Iterator[Source]:
@@ -111,19 +116,17 @@ def _expand_folder(folder: Path, skip: Callable[[str, str], None]) -> Iterator[S
 
 def _expand_zip(name: str, path: Path, skip: Callable[[str, str], None]) -> Iterator[Source]:
     try:
-        archive = _archive(path)
-    except _ZIP_ERRORS as error:
-        yield Source(name, path, problem=f"a zip archive that cannot be read ({error})")
+        members = archive_members(path)
+    except StreamError as error:
+        yield Source(name, path, problem=str(error))
         return
-    for i, info in enumerate(archive.infolist()):
-        if info.is_dir():
-            continue
-        member = f"{name}/{info.filename}"
+    for i, filename in members:
+        member = f"{name}/{filename}"
         try:
-            with archive.open(info) as opened:
-                _, head = unwrap(MemberStream(opened))
-        except _ZIP_ERRORS as error:
-            skip(member, f"cannot be unpacked ({error})")
+            with MemberStream(path, i) as opened:
+                _, head = unwrap(opened)
+        except StreamError as error:
+            skip(member, str(error))
             continue
         if formats.is_capture(head):
             yield Source(member, path, member=i)
@@ -159,40 +162,7 @@ def not_a_capture(head: bytes) -> str:
     return f"{foreign} format, which is not read here" if foreign else "not a capture"
 
 
-def open_member(source: Source) -> IO[bytes]:
-    """Open the zip member that ``source`` names.
-
-    Raises:
-        StreamError: It cannot be unpacked.
-    """
-    if source.path is None or source.member is None:
-        raise StreamError("not a zip member")
-    try:
-        archive = _archive(source.path)
-        return archive.open(archive.infolist()[source.member])
-    except (*_ZIP_ERRORS, IndexError) as error:
-        raise StreamError(f"cannot be unpacked ({error})") from None
-
-
-class MemberStream:
-    """The bytes of an opened zip member."""
-
-    def __init__(self, member: IO[bytes]) -> None:
-        """Read ``member``."""
-        self._member = member
-        self.bytes_read = 0
-
-    def read(self, size: int) -> bytes:
-        """See `mtc.capture.streams.ByteStream`."""
-        try:
-            data = self._member.read(min(size, 1 << 16))
-        except _ZIP_ERRORS as error:
-            raise StreamError(f"the zip member is damaged ({error})") from None
-        self.bytes_read += len(data)
-        return data
-
-
-def standard_input() -> IO[bytes]:
+def standard_input() -> io.FileIO:
     """Standard input as an unbuffered binary file, which stays open when closed."""
     return io.FileIO(sys.stdin.fileno(), closefd=False)
 
@@ -205,17 +175,6 @@ def _is_zip(path: Path) -> bool:
             return formats.is_zip(opened.read(4))
     except OSError:
         return False
-
-
-def _archive(path: Path) -> zipfile.ZipFile:
-    """The archive's directory, kept for its other members."""
-    status = path.stat()
-    return _cached_archive(path, status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=4)
-def _cached_archive(path: Path, _changed_ns: int, _size: int) -> zipfile.ZipFile:
-    return zipfile.ZipFile(path)
 
 
 def _why(error: OSError) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mtc.capture.streams import ByteStream, StreamError
 
 _FIRST_BYTES = 64 << 10
+_READ_BYTES = 1 << 20
 
 
 class Window(Protocol):
@@ -53,7 +54,11 @@ class WholeWindow:
 
     def release(self) -> None:
         """See `Window`: pages read long ago leave the process, so that its memory stays flat."""
-        if self._mapping is None or self.position - self._released < self._KEEP_BYTES:
+        if self._mapping is None:
+            return
+        # Another program may cut the file meanwhile; to touch what is gone would end the process.
+        self.stop = max(self.position, min(self.stop, self._mapping.size()))
+        if self.position - self._released < self._KEEP_BYTES:
             return
         upto = self.position - self.position % mmap.PAGESIZE
         with contextlib.suppress(OSError, AttributeError):  # a hint, and not on every system
@@ -64,9 +69,10 @@ class WholeWindow:
 class StreamWindow:
     """A buffer that a stream flows through; the bytes of a partial record are carried over."""
 
-    def __init__(self, stream: ByteStream, capacity: int) -> None:
-        """Read ``stream`` in stretches of up to ``capacity`` bytes."""
+    def __init__(self, stream: ByteStream, capacity: int, *, live: bool = False) -> None:
+        """Read ``stream`` in stretches of up to ``capacity`` bytes; at once what has come if ``live``."""
         self._stream = stream
+        self._live = live
         self._buffer = np.empty(max(capacity, _FIRST_BYTES), np.uint8)
         self.data = self._shown()
         self.position = 0
@@ -92,17 +98,17 @@ class StreamWindow:
             self._buffer[:kept] = self._buffer[self.position : self.stop].copy()
         self.base += self.position
         self.position, self.stop = 0, kept
-        while self.stop < len(self._buffer):
+        view = memoryview(self._buffer)  # type: ignore[arg-type]
+        while self.stop < len(self._buffer) and not self.ended:
             try:
-                data = self._stream.read(min(len(self._buffer) - self.stop, 1 << 20))
+                count = self._stream.readinto(view[self.stop : self.stop + _READ_BYTES])
             except StreamError as error:
                 self.failure = str(error)
-                data = b""
-            if not data:
-                self.ended = True
+                count = 0
+            self.stop += count
+            self.ended = count == 0
+            if self._live:
                 return
-            self._buffer[self.stop : self.stop + len(data)] = np.frombuffer(data, np.uint8)
-            self.stop += len(data)
 
     def release(self) -> None:
         """See `Window`."""
