@@ -29,7 +29,7 @@ class DataConfig:
 
     split: str = "flow"
     """Split column of the dataset: ``flow``, ``packet``, or another that it holds."""
-    mask: str = "paper"
+    mask: Literal["paper", "strict"] = "paper"
     """Header fields that the model never sees: ``paper`` (addresses) or ``strict``."""
 
     def __post_init__(self) -> None:

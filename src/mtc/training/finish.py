@@ -4,18 +4,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mtc.config import RunConfig
 from mtc.metrics import Scores
-from mtc.models import ModelCard, predict_logits, round_to_stored, save_model
+from mtc.models import ModelCard, round_to_stored, save_model
 from mtc.models.networks import Network
 from mtc.tasks import Tasks
 from mtc.training.calibration import calibrate
 from mtc.training.run_folder import write_json
 from mtc.training.samples import absent_classes
-from mtc.training.scoring import Part, flows_by_capture, score_part
+from mtc.training.scoring import run_network, score_part
 
 if TYPE_CHECKING:
     from mtc.datasets import Dataset, LabelledSamples
@@ -65,7 +62,10 @@ def write_model(
     """
     round_to_stored(network)
     absent = {task: absent_classes(train_part.labels[task], len(tasks[task])) for task in tasks}
-    parts = {part: run_network(network, config, dataset, part) for part in SCORED}
+    parts = {
+        name: run_network(network, dataset.part(config.data.split, name, mask=config.data.mask))
+        for name in SCORED
+    }
     known = parts["validation"]
     calibration = calibrate(known.logits, known.labels, known.flow, absent)
     scores = {name: score_part(part, tasks, calibration, absent) for name, part in parts.items()}
@@ -95,21 +95,6 @@ def write_model(
     save_model(out, network, card)
     write_json(out / "metrics.json", metrics)
     return metrics
-
-
-def run_network(network: Network, config: RunConfig, dataset: "Dataset", part: str) -> Part:
-    """Logits and labels of a part of a dataset.
-
-    Args:
-        network: In evaluation mode.
-        config: Settings of the run that made it: split and mask.
-        dataset: The dataset, with the tasks of the network.
-        part: ``train``, ``validation``, ``test`` or ``all``.
-    """
-    samples = dataset.part(config.data.split, part, mask=config.data.mask)
-    logits = predict_logits(network, samples.data, samples.offsets)
-    labels: dict[str, NDArray[np.int64]] = {task: samples.labels[task] for task in logits}
-    return Part(logits, labels, flows_by_capture(samples))
 
 
 def _notes(

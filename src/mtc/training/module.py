@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class TrainingModule(LightningModule):
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] = {}
         self._loss_sum, self._loss_batches = 0.0, 0
-        self._outputs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._outputs: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
 
     @property
     def train_loss(self) -> float:
@@ -132,5 +133,5 @@ class TrainingModule(LightningModule):
             self._plateau.load_state_dict(self._plateau_state)
 
 
-def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,6 +1,6 @@
 """Scores of a part of a dataset, by packet and by flow, from a network's logits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.metrics import Scores, score
+from mtc.models import predict_logits
+from mtc.models.networks import Network
 from mtc.tasks import Tasks
 from mtc.training.calibration import Calibration, Logits, flow_scores, log_probabilities
 
@@ -28,6 +30,20 @@ class Part:
     logits: Mapping[str, Logits]
     labels: Mapping[str, NDArray[np.int64]]
     flow: NDArray[np.int64]
+
+
+def run_network(
+    network: Network, samples: "LabelledSamples", advance: Callable[[int], None] | None = None
+) -> Part:
+    """Let a network look at samples.
+
+    Args:
+        network: In evaluation mode.
+        samples: With a label, or none, for every task of the network; seen through its mask.
+        advance: Called with the number of samples done, for progress.
+    """
+    logits = predict_logits(network, samples.data, samples.offsets, advance=advance)
+    return Part(logits, {task: samples.labels[task] for task in logits}, flows_by_capture(samples))
 
 
 def flows_by_capture(samples: "LabelledSamples") -> NDArray[np.int64]:

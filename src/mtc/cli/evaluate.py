@@ -1,0 +1,66 @@
+"""``mtc evaluate``: score a trained model on labelled samples."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class PartName(StrEnum):
+    """Parts of a split, and the whole."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+    all = "all"
+
+
+def evaluate(
+    run: Annotated[str, typer.Argument(help="A run folder, or the name of a bundled model.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Another dataset [dim]\\[default: the run's own][/dim].")
+    ] = None,
+    part: Annotated[
+        PartName | None,
+        typer.Option("--part", help="[dim]\\[default: test of the run's own dataset, all of another][/dim]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the JSON to a file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out.")] = False,
+) -> None:
+    """Give F1 and recall of a model, macro and by class, for each task, by packet and by flow.
+
+    [dim]mtc evaluate runs/first[/dim]
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from mtc.cli.score_tables import print_scores
+    from mtc.datasets import Dataset
+    from mtc.errors import OutputError
+    from mtc.evaluation import evaluate as score_model
+    from mtc.training.run_folder import write_json
+
+    if out is not None and out.exists() and not force:
+        raise OutputError(f"{out} exists already; take --force to replace it")
+    dataset = Dataset.open(data) if data is not None else None
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("scoring", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, advance=done, total=total)
+
+        metrics = score_model(run, dataset, part.value if part else None, progress=advance)
+    if out is not None:
+        write_json(out, metrics)
+    if as_json:
+        typer.echo(json.dumps(metrics, indent=2))
+        return
+    print_scores(metrics)
+    for name, labels in metrics["unknown_classes"].items():
+        console.print(f"{name}: the model does not know {', '.join(labels)}", highlight=False)
+    for name in metrics["left_out_tasks"]:
+        console.print(f"{name}: not a task of both model and dataset, left out", highlight=False)
