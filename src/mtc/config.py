@@ -155,7 +155,8 @@ class RunConfig:
         Raises:
             ConfigError: An unknown key, or a value of the wrong type or range.
         """
-        return _build(cls, values, "")
+        built: Self = _build(cls, values, "")
+        return built
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, fit for JSON, that ``from_dict`` takes back."""
