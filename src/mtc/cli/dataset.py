@@ -1,0 +1,124 @@
+"""``mtc dataset``: build a dataset, or look at one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mtc.datasets import DatasetInfo
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Build a dataset, or look at one.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@app.command()
+def iscx(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", help="The download: folders, zips, captures.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset folder to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the balance and of the splits.")] = 1,
+    cap: Annotated[int, typer.Option(min=0, help="Most packets an application; 0 is no limit.")] = 50_000,
+    force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build the ISCX VPN-nonVPN 2016 dataset from its captures.
+
+    Captures are labelled by a manifest.csv beside them, else by name. Exit status 3 if one of them was
+    damaged or unreadable and the others were read.
+    """
+    from mtc.cli.dataset_tables import show_build
+    from mtc.datasets import build_iscx
+
+    with _BytesRead() as progress:
+        info = build_iscx(sources, out, seed=seed, cap=cap or None, force=force, progress=progress.update)
+    _warn(info)
+    if as_json:
+        _print_json(info)
+    else:
+        show_build(info, out)
+    if info.damaged:
+        raise typer.Exit(3)
+
+
+@app.command()
+def show(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
+    as_json: Json = False,
+) -> None:
+    """Show what a dataset holds: packets by class and part, and what its splits share."""
+    from mtc.cli.dataset_tables import show_dataset
+    from mtc.datasets import Dataset
+
+    info = Dataset.open(dataset).info
+    if as_json:
+        _print_json(info)
+    else:
+        show_dataset(info)
+
+
+def _print_json(info: "DatasetInfo") -> None:
+    import json
+
+    typer.echo(json.dumps(info.to_dict(), indent=1, ensure_ascii=False))
+
+
+def _warn(info: "DatasetInfo") -> None:
+    """Say on stderr what of the source was not used as it stands."""
+    report = info.report
+    for file, reason in info.damaged.items():
+        typer.echo(f"mtc: {file}: {reason}", err=True)
+    for file, reason in report.unknown.items():
+        typer.echo(f"mtc: {file}: not used: {reason}", err=True)
+    for file in report.repeated:
+        typer.echo(f"mtc: {file}: not used: this capture was already read from another file", err=True)
+    for file in report.unlabelled:
+        typer.echo(f"mtc: {file}: not used: the table gives it no label", err=True)
+
+
+class _BytesRead:
+    """A progress bar over the bytes of the source, on a terminal only."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> "_BytesRead":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def update(self, capture: str, read: int, total: int) -> None:
+        """Count bytes that were read of a capture."""
+        if self._task is None:
+            self._task = self._bar.add_task(capture, total=total)
+        self._bar.update(self._task, advance=read, description=f"{capture:24.24}")

@@ -1,0 +1,27 @@
+"""Labelled samples on disk: built from captures, split, and read back for training."""
+
+from mtc.datasets.build import BuildPlan, build_dataset
+from mtc.datasets.info import DatasetInfo
+from mtc.datasets.iscx import build_iscx
+from mtc.datasets.leakage import Leakage, measure_leakage
+from mtc.datasets.loader import Dataset
+from mtc.datasets.samples import LabelledSamples
+from mtc.datasets.splits import FRACTIONS, PARTS, SPLITS, split_by_flow, split_by_packet
+from mtc.datasets.staging import LabelledCapture
+
+__all__ = [
+    "FRACTIONS",
+    "PARTS",
+    "SPLITS",
+    "BuildPlan",
+    "Dataset",
+    "DatasetInfo",
+    "LabelledCapture",
+    "LabelledSamples",
+    "Leakage",
+    "build_dataset",
+    "build_iscx",
+    "measure_leakage",
+    "split_by_flow",
+    "split_by_packet",
+]

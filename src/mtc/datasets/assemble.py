@@ -1,0 +1,199 @@
+"""The second step of a build: from staged captures to rows, splits and the Parquet file."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mtc.datasets.balance import EVERY, SmallestDraws, quotas
+from mtc.datasets.flows import number_flows
+from mtc.datasets.layout import LABEL, schema, write_rows
+from mtc.datasets.splits import PARTS, SPLITS, SplitRows
+from mtc.datasets.staging import LabelledCapture, StagedCapture
+from mtc.tasks import UNLABELLED, Tasks
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A capture with what was read of it, and where its possible rows lie."""
+
+    capture: LabelledCapture
+    read: StagedCapture
+    file: Path
+
+    def columns(self, *names: str) -> dict[str, NDArray[Any]]:
+        """Columns other than ``sample``, of all staged rows."""
+        with pa.memory_map(str(self.file)) as mapped:
+            places = [pa.ipc.open_file(mapped).schema.get_field_index(name) for name in names]
+            options = pa.ipc.IpcReadOptions(included_fields=places)
+            table = pa.ipc.open_file(mapped, options=options).read_all()
+            return {name: table[name].to_numpy().copy() for name in names}
+
+    def batches(self) -> Iterator[Any]:
+        """All columns, a bounded number of rows at a time."""
+        with pa.memory_map(str(self.file)) as mapped:
+            reader = pa.ipc.open_file(mapped)
+            for i in range(reader.num_record_batches):
+                yield reader.get_batch(i)
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """The rows of the dataset, in its order: captures by name, packets by number.
+
+    Attributes:
+        masks: For each capture, bool (staged rows,): which of its staged rows are kept.
+        capture: int32 (N,), index of the capture.
+        flow: int32 (N,), biflow over the whole dataset.
+        draws: uint64 (N,), as staged.
+        digests: uint64 (N,), as staged.
+        labels: Task -> int64 (N,).
+        flow_ids: For each capture, int32 (its flows,): id over the dataset.
+        flows: Biflows of all packets read.
+    """
+
+    masks: list[NDArray[np.bool_]]
+    capture: NDArray[np.int32]
+    flow: NDArray[np.int32]
+    draws: NDArray[np.uint64]
+    digests: NDArray[np.uint64]
+    labels: dict[str, NDArray[np.int64]]
+    flow_ids: list[NDArray[np.int32]]
+    flows: int
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.capture)
+
+
+def label_codes(captures: Sequence[Staged], task: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """int64 (captures,): index of each capture's class for a task, or UNLABELLED."""
+    places = {label: i for i, label in enumerate(classes)}
+    labels = (staged.capture.labels.get(task) for staged in captures)
+    return np.array([UNLABELLED if label is None else places[label] for label in labels], np.int64)
+
+
+def choose_rows(captures: Sequence[Staged], tasks: Tasks, *, balance_by: str, cap: int | None) -> KeptRows:
+    """Choose the rows that the balance keeps, and number their flows.
+
+    Args:
+        captures: What was staged, in the order of the dataset.
+        tasks: Task -> classes.
+        balance_by: The task whose classes are capped; rows without a label of it are all kept.
+        cap: Most rows of a class, or None.
+    """
+    codes = {task: label_codes(captures, task, classes) for task, classes in tasks.items()}
+    thresholds = _thresholds(captures, codes[balance_by], cap)
+    ids, flows = number_flows([staged.read.flow_keys for staged in captures])
+    masks: list[NDArray[np.bool_]] = []
+    columns: dict[str, list[NDArray[Any]]] = {"capture": [], "flow": [], "draw": [], "digest": []}
+    for i, staged in enumerate(captures):
+        read = staged.columns("flow", "draw", "digest")
+        mask = read["draw"] <= thresholds[i]
+        masks.append(mask)
+        columns["capture"].append(np.full(int(mask.sum()), i, np.int32))
+        columns["flow"].append(ids[i][read["flow"][mask]])
+        columns["draw"].append(read["draw"][mask])
+        columns["digest"].append(read["digest"][mask])
+    joined = {name: np.concatenate(arrays) for name, arrays in columns.items()}
+    return KeptRows(
+        masks=masks,
+        capture=joined["capture"],
+        flow=joined["flow"],
+        draws=joined["draw"],
+        digests=joined["digest"],
+        labels={task: code[joined["capture"]] for task, code in codes.items()},
+        flow_ids=ids,
+        flows=flows,
+    )
+
+
+def _thresholds(captures: Sequence[Staged], codes: NDArray[np.int64], cap: int | None) -> list[np.uint64]:
+    """For each capture, the draw up to which its samples are kept."""
+    if cap is None:
+        return [EVERY] * len(captures)
+    groups: dict[tuple[int, bool], SmallestDraws] = {}
+    samples: dict[tuple[int, bool], int] = {}
+    for staged, code in zip(captures, codes.tolist(), strict=True):
+        group = (code, bool(staged.capture.vpn))
+        samples[group] = samples.get(group, 0) + staged.read.samples
+        if code != UNLABELLED:
+            groups.setdefault(group, SmallestDraws(cap)).offer(staged.columns("draw")["draw"])
+    bars: dict[tuple[int, bool], np.uint64] = {}
+    for code, vpn in groups:
+        kept = quotas(samples.get((code, False), 0), samples.get((code, True), 0), cap)[vpn]
+        # A threshold of the group's own count keeps all: staging kept at least the cap's smallest.
+        everything = kept == samples[code, vpn]
+        bars[code, vpn] = EVERY if everything else groups[code, vpn].threshold(kept)
+    return [
+        bars.get((code, bool(staged.capture.vpn)), EVERY)
+        for staged, code in zip(captures, codes.tolist(), strict=True)
+    ]
+
+
+def assign_parts(rows: KeptRows, stratify: Sequence[str], seed: int) -> dict[str, NDArray[np.uint8]]:
+    """Split name -> uint8 (N,), the part of each row, for every known split.
+
+    Args:
+        rows: The rows.
+        stratify: Tasks whose combinations of labels are spread over the parts.
+        seed: Seed of the splits.
+    """
+    strata = np.zeros(len(rows), np.int64)
+    for task in stratify:
+        labels = rows.labels[task]
+        strata = strata * (int(labels.max(initial=0)) + 2) + labels + 1
+    seen = SplitRows(flow=rows.flow, draws=rows.draws, strata=strata)
+    return {name: method.assign(seen, seed) for name, method in SPLITS.items()}
+
+
+def write_dataset(
+    path: Path,
+    captures: Sequence[Staged],
+    rows: KeptRows,
+    tasks: Tasks,
+    parts: Mapping[str, NDArray[np.uint8]],
+) -> int:
+    """Write the Parquet file; returns the number of rows."""
+    columns = schema(tasks, parts)
+    return write_rows(path, _tables(columns, captures, rows, tasks, parts), columns)
+
+
+def _tables(
+    columns: Any,
+    captures: Sequence[Staged],
+    rows: KeptRows,
+    tasks: Tasks,
+    parts: Mapping[str, NDArray[np.uint8]],
+) -> Iterator[Any]:
+    names = [staged.capture.name for staged in captures]
+    row = 0
+    for staged, mask, ids in zip(captures, rows.masks, rows.flow_ids, strict=True):
+        first = 0
+        for batch in staged.batches():
+            kept = batch.filter(pa.array(mask[first : first + batch.num_rows]))
+            first += batch.num_rows
+            here = slice(row, row + kept.num_rows)
+            row += kept.num_rows
+            yield pa.Table.from_arrays(
+                [
+                    kept["sample"],
+                    kept["time"],
+                    pa.array(ids[kept["flow"].to_numpy()]),
+                    _named(rows.capture[here], names),
+                    kept["packet"],
+                    *(_named(rows.labels[task][here], classes) for task, classes in tasks.items()),
+                    *(_named(part[here], PARTS) for part in parts.values()),
+                ],
+                schema=columns,
+            )
+
+
+def _named(codes: NDArray[Any], names: Sequence[str]) -> Any:
+    """A dictionary column; UNLABELLED becomes null."""
+    indices = pa.array(codes.astype(np.int32), mask=codes.astype(np.int64) == UNLABELLED)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string())).cast(LABEL)

@@ -1,0 +1,201 @@
+"""From labelled captures to a dataset folder that appears only when it is whole."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import mtc
+from mtc.capture import Source
+from mtc.datasets import describe
+from mtc.datasets.assemble import KeptRows, Staged, assign_parts, choose_rows, write_dataset
+from mtc.datasets.draws import ALGORITHM
+from mtc.datasets.info import FORMAT_VERSION, INFO_FILE, DatasetInfo, FileInfo, SourceReport
+from mtc.datasets.layout import PACKETS_FILE, ROW_GROUP_ROWS
+from mtc.datasets.staging import LabelledCapture, Progress, stage_capture
+from mtc.errors import CaptureError, DatasetError, OutputError, UsageError
+from mtc.tasks import Tasks, check_task_names
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a dataset is to be built from, and how."""
+
+    name: str
+    """What the dataset is called."""
+    tasks: Tasks
+    captures: Sequence[LabelledCapture]
+    files: Mapping[str, Path]
+    """Files of the source by the name that reports give them; their sizes and hashes are recorded."""
+    report: SourceReport
+    balance_by: str
+    """Task whose classes are capped."""
+    stratify: tuple[str, ...]
+    """Tasks whose combinations of labels the splits spread over their parts."""
+    seed: int = 1
+    cap: int | None = 50_000
+    """Most packets of a class of ``balance_by``, half plain and half VPN; None for all."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings to record."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_task_names(self.tasks)
+        if self.cap is not None and self.cap < 1:
+            raise UsageError(f"the cap must be at least 1 packet, not {self.cap}")
+        if self.seed < 0:
+            raise UsageError(f"the seed must not be negative, not {self.seed}")
+
+
+def build_dataset(
+    plan: BuildPlan, out: str | Path, *, force: bool = False, progress: Progress | None = None
+) -> DatasetInfo:
+    """Build a dataset folder; the same plan gives the same bytes.
+
+    Args:
+        plan: What to build.
+        out: The folder; it appears, or is replaced, when everything is written.
+        force: Whether a dataset that is there already is replaced.
+        progress: Told about the bytes read.
+
+    Returns:
+        What ``dataset.json`` says.
+
+    Raises:
+        DatasetError: Nothing could be read, or no packet is left by the filter.
+        OutputError: ``out`` exists, or cannot be written.
+    """
+    target = Path(out)
+    check_target(target, force=force)
+    building = target.parent / f".{target.name}.building"
+    try:
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        info = _build(plan, building, progress)
+        _replace(target, building)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return info
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Refuse a place that a dataset may not take.
+
+    Raises:
+        OutputError: Something is there, and ``force`` is not given or it is no dataset.
+    """
+    if not target.exists() and not target.is_symlink():
+        return
+    ours = target.is_dir() and ((target / INFO_FILE).is_file() or not any(target.iterdir()))
+    if not ours:
+        raise OutputError(f"{target}: exists and is no dataset, so it is not replaced")
+    if not force and (target / INFO_FILE).is_file():
+        raise OutputError(f"{target}: exists already (--force replaces it)")
+
+
+def _build(plan: BuildPlan, folder: Path, progress: Progress | None) -> DatasetInfo:
+    staging = folder / "staging"
+    staging.mkdir()
+    captures, unreadable = _stage(plan, staging, progress)
+    if not captures:
+        first = next(iter(unreadable.items()), None)
+        reason = f" ({first[0]}: {first[1]})" if first else ""
+        raise DatasetError(f"{plan.name}: no labelled capture could be read{reason}")
+    rows = choose_rows(captures, plan.tasks, balance_by=plan.balance_by, cap=plan.cap)
+    if not len(rows):
+        raise DatasetError(f"{plan.name}: no packet of the captures is a sample")
+    parts = assign_parts(rows, plan.stratify, plan.seed)
+    write_dataset(folder / PACKETS_FILE, captures, rows, plan.tasks, parts)
+    shutil.rmtree(staging)
+    files = (describe.describe_file(folder / PACKETS_FILE, PACKETS_FILE),)
+    report = replace(plan.report, unreadable={**plan.report.unreadable, **unreadable})
+    splits = {
+        name: describe.describe_split(name, part, rows, plan.tasks, plan.seed) for name, part in parts.items()
+    }
+    info = _describe(plan, captures, rows, files, report, splits)
+    info.write(folder)
+    return info
+
+
+def _stage(plan: BuildPlan, folder: Path, progress: Progress | None) -> tuple[list[Staged], dict[str, str]]:
+    """Read every capture; returns what was staged, and file -> reason for what could not be."""
+    staged: list[Staged] = []
+    unreadable: dict[str, str] = {}
+    for i, capture in enumerate(plan.captures):
+        file = folder / f"{i:06}.arrow"
+        labelled = capture.labels.get(plan.balance_by) is not None
+        limit = plan.cap if labelled else None
+        try:
+            read = stage_capture(capture, file, seed=plan.seed, limit=limit, progress=progress)
+        except CaptureError as error:
+            unreadable[capture.file] = reason_of(error, capture.source)
+            continue
+        staged.append(Staged(capture, read, file))
+    return staged, unreadable
+
+
+def reason_of(error: CaptureError, source: Source) -> str:
+    """Why a capture cannot be read, without its name, which reports give anyway."""
+    return str(error).removeprefix(f"{source.name}: ")
+
+
+def _describe(
+    plan: BuildPlan,
+    captures: Sequence[Staged],
+    rows: KeptRows,
+    files: tuple[FileInfo, ...],
+    report: SourceReport,
+    splits: dict[str, Any],
+) -> DatasetInfo:
+    read = describe.describe_captures(captures, rows)
+    counts = describe.count_classes(read, plan.tasks)
+    settings = describe.plain_settings(
+        seed=plan.seed,
+        cap=plan.cap,
+        balance_by=plan.balance_by,
+        stratify=plan.stratify,
+        mask="paper",
+        decapsulate=True,
+        draws=ALGORITHM,
+        row_group_rows=ROW_GROUP_ROWS,
+        written_by=f"pyarrow {pa.__version__}",
+        **plan.settings,
+    )
+    return DatasetInfo(
+        format_version=FORMAT_VERSION,
+        kind="packets",
+        name=plan.name,
+        mtc_version=mtc.__version__,
+        hash=describe.content_hash(files, plan.tasks),
+        rows=len(rows),
+        tasks={task: tuple(classes) for task, classes in plan.tasks.items()},
+        settings=settings,
+        files=files,
+        sources=tuple(describe.describe_file(path, name) for name, path in plan.files.items()),
+        captures=read,
+        report=report,
+        packets=sum(capture.packets for capture in read),
+        left_out=describe.total_left_out(read),
+        link_types=describe.total_link_types(read),
+        counts=counts,
+        absent=describe.absent_classes(counts),
+        flows=describe.count_flows(rows, plan.balance_by),
+        splits=splits,
+    )
+
+
+def _replace(target: Path, building: Path) -> None:
+    """Put the finished folder in its place; an old one is moved aside first and removed last."""
+    if not target.exists():
+        building.rename(target)
+        return
+    aside = target.parent / f".{target.name}.replaced"
+    shutil.rmtree(aside, ignore_errors=True)
+    target.rename(aside)
+    building.rename(target)
+    shutil.rmtree(aside)

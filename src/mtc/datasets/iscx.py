@@ -1,0 +1,200 @@
+"""The ISCX VPN-nonVPN 2016 dataset, from the captures as they were downloaded. Source: Sec. 3.2."""
+
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from mtc.capture import Source, expand_inputs
+from mtc.datasets.build import BuildPlan, build_dataset, check_target
+from mtc.datasets.info import DatasetInfo, SourceReport
+from mtc.datasets.iscx_table import (
+    MANIFEST_FILE,
+    CaptureFacts,
+    LabelTable,
+    capture_name,
+    iscx_table,
+    read_manifest,
+)
+from mtc.datasets.staging import LabelledCapture
+from mtc.errors import DatasetError
+from mtc.tasks import ISCX
+
+BuildProgress = Callable[[str, int, int], None]
+"""Told the capture being read, the bytes read since the last call, and the bytes of the whole source."""
+
+
+def build_iscx(
+    sources: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    seed: int = 1,
+    cap: int | None = 50_000,
+    force: bool = False,
+    progress: BuildProgress | None = None,
+) -> DatasetInfo:
+    """Build a dataset from ISCX captures.
+
+    Captures are labelled by a ``manifest.csv`` beside them, else by name from our table of the 150
+    originals. What is missing, unknown or damaged is told in the report and does not stop the build.
+
+    Args:
+        sources: Folders, zips or captures, or one of them.
+        out: The dataset folder to write.
+        seed: Seed of the balance and of the splits.
+        cap: Most packets of an application, half plain and half VPN; None for all.
+        force: Whether a dataset that is there already is replaced.
+        progress: Told about the bytes read.
+
+    Raises:
+        DatasetError: A source is missing, a manifest is wrong, or nothing could be read.
+        OutputError: ``out`` exists, or cannot be written.
+    """
+    check_target(Path(out), force=force)
+    given = [Path(sources)] if isinstance(sources, str | Path) else [Path(source) for source in sources]
+    search = _Search()
+    for source in given:
+        search.look_through(source)
+    plan = search.plan(seed=seed, cap=cap)
+    if progress is None:
+        return build_dataset(plan, out, force=force)
+    tell, total = progress, sum(_size(capture.source) for capture in plan.captures)
+    return build_dataset(plan, out, force=force, progress=lambda name, read: tell(name, read, total))
+
+
+@dataclass
+class _Search:
+    """Finds labelled captures in sources, and remembers whatever else is there."""
+
+    captures: dict[str, LabelledCapture] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    manifests: dict[tuple[Path, str], LabelTable | None] = field(default_factory=dict)
+    used: dict[str, LabelTable] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+    unlabelled: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def look_through(self, given: Path) -> None:
+        """Sort out everything in one source."""
+        if not given.exists():
+            raise DatasetError(f"{given}: no such file or folder")
+        root = given.resolve().name
+
+        def shown(name: str) -> str:
+            # Names in dataset.json begin at the source, so that they are the same on every machine.
+            return PurePosixPath(root + name.removeprefix(str(given))).as_posix()
+
+        def on_skip(name: str, reason: str) -> None:
+            if PurePosixPath(name).name == MANIFEST_FILE:
+                return
+            known = self._find(Path(name), None, capture_name(name))
+            (self.unreadable if known else self.unknown)[shown(name)] = reason
+
+        for source in expand_inputs([given], on_skip=on_skip):
+            if source.path is not None and not source.path.is_dir():
+                name = source.name if source.member is None else _archive_name(source)
+                self.files.setdefault(shown(name), source.path)
+            self._add(source, shown(source.name))
+
+    def _add(self, source: Source, file: str) -> None:
+        if source.problem is not None:
+            self.unreadable[file] = source.problem
+            return
+        fact = self._find(source.path, source.member, source.name)
+        if fact is None:
+            self.unknown[file] = "a capture that no table labels"
+        elif not any(fact.labels.values()):
+            self.unlabelled.append(file)
+        elif fact.capture in self.captures:
+            self.repeated.append(file)
+        else:
+            self.captures[fact.capture] = LabelledCapture(fact.capture, file, source, fact.labels, fact.vpn)
+
+    def _find(self, path: Path | None, member: int | None, name: str) -> CaptureFacts | None:
+        """Facts of a capture: the manifest beside it goes first, then our table."""
+        tables = [iscx_table()]
+        if path is not None and (manifest := self._manifest(path, member)) is not None:
+            tables.insert(0, manifest)
+        for table in tables:
+            if (fact := table.find(name)) is not None:
+                self.used[table.name] = table
+                return fact
+        return None
+
+    def _manifest(self, path: Path, member: int | None) -> LabelTable | None:
+        folder = "" if member is None else _member_folder(path, member)
+        key = (path.parent, "") if member is None else (path, folder)
+        if key not in self.manifests:
+            self.manifests[key] = self._read_manifest(path, folder, inside=member is not None)
+        return self.manifests[key]
+
+    def _read_manifest(self, path: Path, folder: str, *, inside: bool) -> LabelTable | None:
+        if not inside:
+            manifest = path.parent / MANIFEST_FILE
+            if not manifest.is_file():
+                return None
+            table = read_manifest(manifest.read_bytes(), str(manifest))
+            self.files[f"{manifest.resolve().parent.name}/{MANIFEST_FILE}"] = manifest
+            return table
+        with zipfile.ZipFile(path) as archive:
+            member = f"{folder}{MANIFEST_FILE}"
+            if member not in archive.namelist():
+                return None
+            return read_manifest(archive.read(member), f"{path}/{member}")
+
+    def plan(self, *, seed: int, cap: int | None) -> BuildPlan:
+        """What was found, as a plan to build it."""
+        manifests = {table.name: table for table in self.manifests.values() if table is not None}
+        listed = list(manifests.values()) or [iscx_table()]
+        expected = {fact.capture for table in listed for fact in table.facts.values()}
+        seen = self.captures.keys() | {capture_name(file) for file in self.unlabelled}
+        own = self.used.get(iscx_table().name)
+        return BuildPlan(
+            name="ISCX VPN-nonVPN 2016",
+            tasks=ISCX,
+            captures=sorted(
+                self.captures.values(), key=lambda capture: (capture.name.casefold(), capture.name)
+            ),
+            files=dict(sorted(self.files.items())),
+            report=SourceReport(
+                unknown=dict(sorted(self.unknown.items())),
+                unlabelled=tuple(sorted(self.unlabelled)),
+                repeated=tuple(sorted(self.repeated)),
+                unreadable=dict(sorted(self.unreadable.items())),
+                missing=tuple(sorted(expected - seen, key=str.casefold)),
+            ),
+            balance_by="application",
+            stratify=("application", "traffic"),
+            seed=seed,
+            cap=cap,
+            settings={
+                "labelled_by": {
+                    "table": None if own is None else f"iscx/{own.version}",
+                    "manifests": sorted(table.version for table in manifests.values()),
+                }
+            },
+        )
+
+
+def _member_folder(path: Path, member: int) -> str:
+    with zipfile.ZipFile(path) as archive:
+        name = archive.infolist()[member].filename
+    return name[: name.rfind("/") + 1]
+
+
+def _archive_name(source: Source) -> str:
+    """The name of the archive that a member lies in."""
+    assert source.path is not None
+    with zipfile.ZipFile(source.path) as archive:
+        return source.name.removesuffix("/" + archive.infolist()[source.member or 0].filename)
+
+
+def _size(source: Source) -> int:
+    """Bytes that reading a capture counts up to."""
+    if source.path is None:
+        return 0
+    if source.member is None:
+        return source.path.stat().st_size
+    with zipfile.ZipFile(source.path) as archive:
+        return archive.infolist()[source.member].file_size

@@ -1,0 +1,191 @@
+"""Reading a dataset folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mtc.datasets import ragged
+from mtc.datasets.info import DatasetInfo
+from mtc.datasets.layout import schema
+from mtc.datasets.samples import LabelledSamples
+from mtc.datasets.splits import PARTS
+from mtc.errors import DatasetError, UsageError
+from mtc.packets import Mask, mask_samples
+from mtc.tasks import UNLABELLED, Tasks
+
+Part = Literal["train", "validation", "test", "all"]
+
+_MASKING_ROWS = 8_192
+
+
+class Dataset:
+    """A dataset folder, opened; samples are read when a part is asked for."""
+
+    def __init__(self, path: Path, info: DatasetInfo) -> None:
+        """Use ``Dataset.open``."""
+        self.path = path
+        self.info = info
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Dataset":
+        """Open a dataset folder and check that its files are there, whole as far as sizes tell.
+
+        Raises:
+            DatasetError: No such folder, no dataset, damaged, or of another version.
+        """
+        folder = Path(path)
+        info = DatasetInfo.read(folder)
+        for file in info.files:
+            size = (folder / file.file).stat().st_size if (folder / file.file).is_file() else None
+            if size is None:
+                raise DatasetError(f"{folder}: {file.file} is missing")
+            if size != file.bytes:
+                raise DatasetError(
+                    f"{folder / file.file}: damaged ({size:,} bytes, {file.bytes:,} were written)"
+                )
+        return cls(folder, info)
+
+    @property
+    def tasks(self) -> Tasks:
+        """Task -> its classes, in the order of the label indices."""
+        return self.info.tasks
+
+    @property
+    def hash(self) -> str:
+        """Identity of the content: equal hashes train the same."""
+        return self.info.hash
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that the dataset holds; the first is the default."""
+        return tuple(self.info.splits)
+
+    def __len__(self) -> int:
+        """Rows."""
+        return self.info.rows
+
+    def part(self, split: str, part: Part | str, *, mask: Mask = "paper") -> LabelledSamples:
+        """Read one part of a split into memory.
+
+        Args:
+            split: ``flow``, ``packet``, or another that the dataset holds.
+            part: ``train``, ``validation``, ``test``, or ``all`` for every row.
+            mask: ``paper``, as stored, or ``strict``: further header fields are zeroed.
+
+        Raises:
+            UsageError: No such split or part.
+            DatasetError: A file is damaged.
+        """
+        if split not in self.info.splits:
+            raise UsageError(f"{self.path}: no split {split!r}; it holds {', '.join(self.splits)}")
+        if part not in get_args(Part):
+            raise UsageError(f"no part {part!r}; parts are {', '.join(get_args(Part))}")
+        column = f"split_{split}"
+        names = ["sample", "time", "flow", "capture", *self.tasks, column]
+        pieces = []
+        first_row = 0
+        for batch in self._batches(names):
+            chosen = np.arange(batch.num_rows)
+            if part != "all":
+                chosen = np.flatnonzero(_codes(batch[column], PARTS) == PARTS.index(part))
+            pieces.append(self._piece(batch, chosen, first_row))
+            first_row += batch.num_rows
+        samples = _join(pieces, self.tasks)
+        return samples if mask == "paper" else _masked(samples, mask)
+
+    def column(self, name: str) -> Any:
+        """One column of all rows, as a ``pyarrow.ChunkedArray`` (``sample`` may be large).
+
+        Raises:
+            UsageError: No such column.
+        """
+        batches = list(self._batches([name]))
+        return pa.chunked_array([batch.column(0) for batch in batches])
+
+    def _batches(self, names: list[str]) -> Iterator[Any]:
+        expected = schema(self.tasks, self.splits)
+        for file in self.info.files:
+            path = self.path / file.file
+            try:
+                with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as parquet:
+                    if not parquet.schema_arrow.equals(expected):
+                        raise DatasetError(f"{path}: damaged (other columns than dataset.json tells)")
+                    if absent := [name for name in names if name not in expected.names]:
+                        raise UsageError(f"{path}: no column {', '.join(absent)}")
+                    yield from parquet.iter_batches(columns=names)
+            except (pa.ArrowException, OSError) as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise DatasetError(f"{path}: damaged ({reason})") from error
+
+    def _piece(self, batch: Any, chosen: NDArray[np.int64], first_row: int) -> LabelledSamples:
+        sample = batch["sample"]
+        raw, validity = np.frombuffer(sample.buffers()[1], np.int32), sample.buffers()[0]
+        if validity is not None and sample.null_count:
+            raise DatasetError(f"{self.path}: damaged (a row without a sample)")
+        offsets = raw[sample.offset : sample.offset + len(sample) + 1].astype(np.int64)
+        buffer = sample.buffers()[2]
+        data = np.frombuffer(buffer, np.uint8) if buffer is not None else np.empty(0, np.uint8)
+        data, offsets = ragged.gather(data, offsets, chosen)
+        captures = [capture.capture for capture in self.info.captures]
+        return LabelledSamples(
+            data=data,
+            offsets=offsets,
+            labels={task: _codes(batch[task], classes)[chosen] for task, classes in self.tasks.items()},
+            flow=batch["flow"].to_numpy()[chosen],
+            capture=_codes(batch["capture"], captures)[chosen].astype(np.int32),
+            time=batch["time"].to_numpy()[chosen],
+            row=first_row + chosen,
+        )
+
+
+def _codes(column: Any, names: "tuple[str, ...] | list[str]") -> NDArray[np.int64]:
+    """Index in ``names`` of each value of a dictionary column, UNLABELLED where it is null."""
+    places = {name: i for i, name in enumerate(names)}
+    try:
+        lookup = np.array([places[name] for name in column.dictionary.to_pylist()], np.int64)
+    except KeyError as error:
+        raise DatasetError(f"damaged dataset: a label {error} that dataset.json does not list") from error
+    indices = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    if not len(lookup):
+        return np.full(len(indices), UNLABELLED, np.int64)
+    return np.where(indices >= 0, lookup[indices], UNLABELLED)
+
+
+def _join(pieces: list[LabelledSamples], tasks: Tasks) -> LabelledSamples:
+    def joined(arrays: list[NDArray[Any]], dtype: type) -> NDArray[Any]:
+        return np.concatenate([np.empty(0, dtype), *arrays])
+
+    lengths = joined([np.diff(piece.offsets) for piece in pieces], np.int64)
+    return LabelledSamples(
+        data=joined([piece.data for piece in pieces], np.uint8),
+        offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+        labels={task: joined([piece.labels[task] for piece in pieces], np.int64) for task in tasks},
+        flow=joined([piece.flow for piece in pieces], np.int32),
+        capture=joined([piece.capture for piece in pieces], np.int32),
+        time=joined([piece.time for piece in pieces], np.int64),
+        row=joined([piece.row for piece in pieces], np.int64),
+    )
+
+
+def _masked(samples: LabelledSamples, mask: Mask) -> LabelledSamples:
+    """Mask further fields, a bounded number of dense rows at a time."""
+    data, lengths = [np.empty(0, np.uint8)], [np.zeros(1, np.int64)]
+    for start in range(0, len(samples), _MASKING_ROWS):
+        rows = np.arange(start, min(start + _MASKING_ROWS, len(samples)))
+        piece, offsets, _ = ragged.trim(mask_samples(samples.dense(rows), mask))
+        data.append(piece)
+        lengths.append(np.diff(offsets))
+    return LabelledSamples(
+        data=np.concatenate(data),
+        offsets=np.cumsum(np.concatenate(lengths)),
+        labels=samples.labels,
+        flow=samples.flow,
+        capture=samples.capture,
+        time=samples.time,
+        row=samples.row,
+    )

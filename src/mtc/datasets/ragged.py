@@ -1,0 +1,120 @@
+"""Samples without their trailing zeros: one flat run of bytes, and where each sample begins."""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+WIDTH = 1500
+"""Bytes of a sample."""
+
+
+def trim(
+    samples: NDArray[np.uint8],
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint64]]:
+    """Cut off the trailing zeros of samples, and hash what is left.
+
+    Args:
+        samples: uint8 (N, 1500), C-contiguous.
+
+    Returns:
+        ``data`` uint8 (bytes,), ``offsets`` int64 (N + 1,) into it, and ``digests`` uint64 (N,):
+        equal for equal samples, different for others (but for accident, not for malice).
+    """
+    offsets = np.zeros(len(samples) + 1, np.int64)
+    np.cumsum(_lengths(samples), out=offsets[1:])
+    data = np.empty(int(offsets[-1]), np.uint8)
+    digests = np.empty(len(samples), np.uint64)
+    _trim(samples, data, offsets, digests)
+    return data, offsets, digests
+
+
+def gather(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Take samples out of a flat run, in the order of ``rows`` (repeats allowed).
+
+    Args:
+        data: uint8 (bytes,).
+        offsets: int64 (N + 1,).
+        rows: int64 (M,), each in [0, N).
+
+    Returns:
+        ``data`` and ``offsets`` (M + 1,) of the samples taken.
+    """
+    taken = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(offsets[rows + 1] - offsets[rows], out=taken[1:])
+    out = np.empty(int(taken[-1]), np.uint8)
+    _gather(data, offsets, rows, out, taken)
+    return out, taken
+
+
+def dense(data: NDArray[np.uint8], offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Samples with their trailing zeros back.
+
+    Args:
+        data: uint8 (bytes,).
+        offsets: int64 (N + 1,).
+        rows: int64 (M,), each in [0, N).
+
+    Returns:
+        uint8 (M, 1500), C-contiguous.
+    """
+    out = np.zeros((len(rows), WIDTH), np.uint8)
+    _dense(data, offsets, rows, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _lengths(samples: NDArray[np.uint8]) -> NDArray[np.int64]:
+    lengths = np.zeros(samples.shape[0], np.int64)
+    for i in range(samples.shape[0]):
+        end = samples.shape[1]
+        while end > 0 and samples[i, end - 1] == 0:
+            end -= 1
+        lengths[i] = end
+    return lengths
+
+
+@njit(cache=True, nogil=True)
+def _trim(
+    samples: NDArray[np.uint8],
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    digests: NDArray[np.uint64],
+) -> None:
+    prime = np.uint64(0x100000001B3)
+    for i in range(samples.shape[0]):
+        start = offsets[i]
+        digest = np.uint64(0xCBF29CE484222325)  # FNV-1a
+        for j in range(offsets[i + 1] - start):
+            byte = samples[i, j]
+            data[start + j] = byte
+            digest = (digest ^ np.uint64(byte)) * prime
+        digests[i] = digest
+
+
+@njit(cache=True, nogil=True)
+def _gather(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    out: NDArray[np.uint8],
+    taken: NDArray[np.int64],
+) -> None:
+    for i in range(rows.shape[0]):
+        start = offsets[rows[i]]
+        size = taken[i + 1] - taken[i]
+        out[taken[i] : taken[i] + size] = data[start : start + size]
+
+
+@njit(cache=True, nogil=True)
+def _dense(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> None:
+    for i in range(rows.shape[0]):
+        start = offsets[rows[i]]
+        size = min(offsets[rows[i] + 1] - start, out.shape[1])
+        out[i, :size] = data[start : start + size]
