@@ -51,35 +51,37 @@ def show_dataset(info: DatasetInfo, console: Console | None = None) -> None:
 
 
 def _classes(info: DatasetInfo, task: str) -> Table:
-    table = Table(title=task, title_justify="left")
-    table.add_column("label")
-    for name in ("read", "samples", "kept"):
-        table.add_column(name, justify="right")
-    for split in info.splits:
-        table.add_column(f"{split}: train / val. / test", justify="right")
+    default = next(iter(info.splits))
+    table = Table(title=f"{task}: packets, and rows by part of the split {default!r}", title_justify="left")
+    table.add_column("label", no_wrap=True)
+    for name in ("read", "samples", "kept", "train", "valid.", "test"):
+        table.add_column(name, justify="right", no_wrap=True)
     for label, n in info.counts[task].items():
-        if not n.packets and not label:
-            continue
-        parts = (" / ".join(f"{m:,}" for m in s.counts[task][label].values()) for s in info.splits.values())
-        table.add_row(label or "(no label)", f"{n.packets:,}", f"{n.samples:,}", f"{n.kept:,}", *parts)
+        if label or n.packets:
+            parts = info.splits[default].counts[task][label].values()
+            numbers = (n.packets, n.samples, n.kept, *parts)
+            table.add_row(label or "(no label)", *(f"{number:,}" for number in numbers))
     return table
 
 
 def _splits(info: DatasetInfo) -> Table:
     table = Table(title="Splits, and what their parts share", title_justify="left")
-    table.add_column("split")
-    for name in ("train", "validation", "test", "shared flows", "shared captures", "shared equal samples"):
-        table.add_column(name, justify="right")
-    table.add_column("test packets of trained flows", justify="right")
-    table.add_column("test packets equal to trained", justify="right")
-    for name, split in info.splits.items():
-        leaks = split.leakage
-        table.add_row(
-            name,
-            *(f"{rows:,} ({rows / max(info.rows, 1):.1%})" for rows in split.rows.values()),
-            *(f"{n:,}" for n in (leaks.shared_flows, leaks.shared_captures, leaks.shared_samples)),
-            *(f"{n:,}" for n in (leaks.test_rows_of_trained_flows, leaks.test_rows_equal_to_trained)),
-        )
+    table.add_column("packets", no_wrap=True)
+    for name in info.splits:
+        table.add_column(name, justify="right", no_wrap=True)
+    splits = info.splits.values()
+    for part in ("train", "validation", "test"):
+        table.add_row(part, *(f"{s.rows[part]:,} ({s.rows[part] / max(info.rows, 1):.1%})" for s in splits))
+    table.add_section()
+    leaks = [split.leakage for split in splits]
+    for line, numbers in (
+        ("flows in several parts", [leak.shared_flows for leak in leaks]),
+        ("captures in several parts", [leak.shared_captures for leak in leaks]),
+        ("equal samples in several parts", [leak.shared_samples for leak in leaks]),
+        ("test packets of trained flows", [leak.test_rows_of_trained_flows for leak in leaks]),
+        ("test packets equal to trained", [leak.test_rows_equal_to_trained for leak in leaks]),
+    ):
+        table.add_row(line, *(f"{number:,}" for number in numbers))
     return table
 
 
