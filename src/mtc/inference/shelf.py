@@ -1,0 +1,38 @@
+"""Where models are found: bundled ones by name, others by the folder of their run."""
+
+from importlib import resources
+from pathlib import Path
+
+from mtc.errors import ModelError
+
+WEIGHTS = "model.safetensors"
+
+
+def bundled_models() -> dict[str, Path]:
+    """Name -> folder of every model shipped inside the package, by name."""
+    shelf = Path(str(resources.files("mtc") / "assets" / "models"))
+    if not shelf.is_dir():
+        return {}
+    return {folder.name: folder for folder in sorted(shelf.iterdir()) if (folder / WEIGHTS).is_file()}
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """The folder of a model.
+
+    Args:
+        name_or_path: A bundled name such as ``iscx``, a run folder, or its ``model.safetensors``. A name
+            is looked for among the bundled models first; ``./iscx`` is always a folder.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    bundled = bundled_models()
+    if str(name_or_path) in bundled:
+        return bundled[str(name_or_path)]
+    path = Path(name_or_path)
+    if path.name == WEIGHTS and path.is_file():
+        return path.parent
+    if path.is_dir():
+        return path
+    names = ", ".join(bundled) or "none"
+    raise ModelError(f"{name_or_path}: no such model: not a folder, and bundled are {names}")
