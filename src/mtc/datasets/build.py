@@ -38,6 +38,8 @@ class BuildPlan:
     seed: int = 1
     cap: int | None = 50_000
     """Most packets of a class of ``balance_by``, half plain and half VPN; None for all."""
+    decapsulate: bool = True
+    """Whether tunnels are peeled down to the innermost IP packet."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further settings to record."""
 
@@ -131,7 +133,14 @@ def _stage(plan: BuildPlan, folder: Path, progress: Progress | None) -> tuple[li
         labelled = capture.labels.get(plan.balance_by) is not None
         limit = plan.cap if labelled else None
         try:
-            read = stage_capture(capture, file, seed=plan.seed, limit=limit, progress=progress)
+            read = stage_capture(
+                capture,
+                file,
+                seed=plan.seed,
+                limit=limit,
+                decapsulate=plan.decapsulate,
+                progress=progress,
+            )
         except CaptureError as error:
             unreadable[capture.file] = reason_of(error, capture.source)
             continue
@@ -160,7 +169,7 @@ def _describe(
         balance_by=plan.balance_by,
         stratify=plan.stratify,
         mask="paper",
-        decapsulate=True,
+        decapsulate=plan.decapsulate,
         draws=ALGORITHM,
         row_group_rows=ROW_GROUP_ROWS,
         written_by=f"pyarrow {pa.__version__}",

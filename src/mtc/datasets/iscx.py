@@ -168,6 +168,9 @@ class _Search:
             stratify=("application", "traffic"),
             seed=seed,
             cap=cap,
+            # Reading: Sec. 3.2 drops the link layer and no more, so Teredo (all the tunnels that there
+            # are in these captures) stays the UDP that it is.
+            decapsulate=False,
             settings={
                 "labelled_by": {
                     "table": None if own is None else f"iscx/{own.version}",

@@ -74,7 +74,13 @@ class StagedCapture:
 
 
 def stage_capture(
-    capture: LabelledCapture, file: Path, *, seed: int, limit: int | None, progress: Progress | None = None
+    capture: LabelledCapture,
+    file: Path,
+    *,
+    seed: int,
+    limit: int | None,
+    decapsulate: bool,
+    progress: Progress | None = None,
 ) -> StagedCapture:
     """Read a capture and put aside every sample that the balance may keep.
 
@@ -83,6 +89,7 @@ def stage_capture(
         file: Arrow file to write; columns as in ``STAGED``.
         seed: Seed of the draws that the balance chooses by.
         limit: Most samples that the balance may keep of the capture, or None for all.
+        decapsulate: Whether tunnels are peeled.
         progress: Told about the bytes read.
 
     Raises:
@@ -92,7 +99,7 @@ def stage_capture(
     samples = seen = 0
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with (
-        SampleStream(capture.source) as stream,
+        SampleStream(capture.source, decapsulate=decapsulate) as stream,
         pa.OSFile(str(file), "wb") as sink,
         pa.ipc.new_file(sink, STAGED, options=options) as writer,
     ):
