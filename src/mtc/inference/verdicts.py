@@ -13,6 +13,26 @@ from mtc.tasks import Tasks
 if TYPE_CHECKING:
     import pandas as pd
 
+FLOW_FIELDS = (
+    "flow",
+    "protocol",
+    "src",
+    "src_port",
+    "dst",
+    "dst_port",
+    "start",
+    "end",
+    "packets",
+    "bytes",
+    "samples",
+    "community_id",
+    "capture",
+)
+"""Fields of a flow's row in their order; its tasks follow."""
+
+PACKET_FIELDS = ("flow", "packet", *FLOW_FIELDS[1:])
+"""Fields of a packet's row."""
+
 DECIMALS = 6
 """Decimals of the probabilities in a row."""
 
@@ -147,25 +167,8 @@ class FlowVerdicts:
         """
         import pandas as pd
 
-        columns = [*_FLOW_FIELDS, *(column for task in self.tasks for column in flat_columns(task))]
+        columns = [*FLOW_FIELDS, *(column for task in self.tasks for column in flat_columns(task))]
         return pd.DataFrame([flat(row, self.tasks) for row in self], columns=columns)
-
-
-_FLOW_FIELDS = (
-    "flow",
-    "protocol",
-    "src",
-    "src_port",
-    "dst",
-    "dst_port",
-    "start",
-    "end",
-    "packets",
-    "bytes",
-    "samples",
-    "community_id",
-    "capture",
-)
 
 
 def flat_columns(task: str) -> tuple[str, str, str]:

@@ -1,0 +1,226 @@
+"""``mtc classify``: verdicts for captures."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mtc.errors import MtcError, UsageError
+
+if TYPE_CHECKING:
+    from mtc.capture import Source
+    from mtc.cli.verdict_writers import Writer
+    from mtc.inference import Classifier
+    from mtc.inference.classifier import Progress
+    from mtc.tasks import Tasks
+
+DEFAULT_MODEL = "iscx"
+SHOWN_SKIPPED = 5
+
+
+class Per(StrEnum):
+    """What gets a verdict."""
+
+    flow = "flow"
+    packet = "packet"
+
+
+class Format(StrEnum):
+    """How verdicts are written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    parquet = "parquet"
+
+
+SUFFIXES = {".json": Format.json, ".jsonl": Format.json, ".csv": Format.csv, ".parquet": Format.parquet}
+
+
+def classify(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Captures, folders, zip archives; - is standard input."),
+    ],
+    model: Annotated[
+        str, typer.Option("--model", help="A bundled model (see mtc models) or a run folder.")
+    ] = DEFAULT_MODEL,
+    per: Annotated[Per, typer.Option("--per", help="What gets a verdict.")] = Per.flow,
+    output_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="[dim]\\[default: by the suffix of --out, else a table][/dim]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Write to a file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out.")] = False,
+    reject: Annotated[
+        bool, typer.Option("--reject", help="Say unknown below the model's threshold.")
+    ] = False,
+    decapsulate: Annotated[
+        bool, typer.Option("--decapsulate/--no-decapsulate", help="Peel tunnels to the innermost IP packet.")
+    ] = True,
+) -> None:
+    """Give every flow, or every packet that counts, its application and traffic type.
+
+    [dim]mtc classify capture.pcap[/dim]
+    [dim]mtc classify captures/ --format json --out verdicts.jsonl[/dim]
+    """
+    chosen = _format(Format.json if as_json and output_format is None else output_format, out)
+
+    from mtc.capture import expand_inputs
+    from mtc.inference import Classifier
+
+    classifier = Classifier.load(model)
+    if reject:
+        raise UsageError(f"--reject needs a model with a stored threshold, which {model} has not")
+    skipped: list[str] = []
+    sources = list(expand_inputs(inputs, on_skip=lambda name, why: skipped.append(f"{name}: {why}")))
+    _tell_skipped(skipped)
+    problems: list[str] = []
+    counts = _Summary()
+    try:
+        with (
+            _writer(chosen, out, force, classifier.tasks, per) as writer,
+            _progress(sources) as progress,
+        ):
+            for row in _rows(classifier, sources, problems, per, decapsulate, progress, counts):
+                writer.write(row)
+                counts.add(row, classifier.tasks)
+    except MtcError:
+        _warn(problems)
+        raise
+    _warn(problems)
+    typer.echo(counts.text(per), err=True)
+    if problems:
+        raise typer.Exit(3)
+
+
+def _format(given: Format | None, out: Path | None) -> Format:
+    chosen = given or (SUFFIXES.get(out.suffix.lower()) if out is not None else Format.table)
+    if chosen is None or (chosen is Format.table and out is not None):
+        raise UsageError("--out needs --format json, csv or parquet")
+    if chosen is Format.parquet and out is None:
+        raise UsageError("--format parquet needs --out FILE")
+    return chosen
+
+
+def _rows(
+    classifier: "Classifier",
+    sources: list["Source"],
+    problems: list[str],
+    per: Per,
+    decapsulate: bool,
+    progress: "Progress",
+    counts: "_Summary",
+) -> Iterator[dict[str, Any]]:
+    if per is Per.packet:
+        for piece in classifier.classify_packets(
+            sources, problems, decapsulate=decapsulate, progress=progress
+        ):
+            yield from piece
+        return
+    for capture in classifier.classify_sources(sources, problems, decapsulate=decapsulate, progress=progress):
+        counts.packets += capture.packets
+        counts.left_out.update(capture.left_out)
+        yield from capture
+
+
+class _Summary:
+    """What the end of the run tells."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.packets = 0
+        self.left_out: Counter[str] = Counter()
+        self.labels: dict[str, Counter[str]] = {}
+
+    def add(self, row: dict[str, Any], tasks: "Tasks") -> None:
+        self.rows += 1
+        for task in tasks:
+            label = "no sample" if row[task] is None else row[task]["label"]
+            self.labels.setdefault(task, Counter())[label] += 1
+
+    def text(self, per: Per) -> str:
+        lines = [f"{self.rows:,} {'flows' if per is Per.flow else 'packets'} classified"]
+        if self.packets:
+            left_out = ", ".join(f"{reason} {n:,}" for reason, n in self.left_out.most_common())
+            lines[0] += f" from {self.packets:,} packets" + (f" (left out: {left_out})" if left_out else "")
+        lines += [
+            f"{task}: " + ", ".join(f"{label} {n:,}" for label, n in counts.most_common())
+            for task, counts in self.labels.items()
+        ]
+        return "\n".join(lines)
+
+
+@contextmanager
+def _writer(chosen: Format, out: Path | None, force: bool, tasks: "Tasks", per: Per) -> Iterator["Writer"]:
+    from mtc.cli.output_file import output_file
+    from mtc.cli.verdict_writers import CsvWriter, JsonWriter, ParquetWriter, TableWriter
+    from mtc.inference.verdicts import FLOW_FIELDS, PACKET_FIELDS
+
+    fields = list(PACKET_FIELDS if per is Per.packet else FLOW_FIELDS)
+    with ExitStack() as stack:
+        place = stack.enter_context(output_file(out, force=force)) if out is not None else None
+        writer: Writer
+        if chosen is Format.parquet and place is not None:
+            writer = ParquetWriter(place, fields, tasks)
+        elif chosen is Format.table:
+            writer = TableWriter(tasks, packets=per is Per.packet)
+        else:
+            file = sys.stdout if place is None else stack.enter_context(place.open("w", encoding="utf-8"))
+            writer = JsonWriter(file) if chosen is Format.json else CsvWriter(file, fields, tasks)
+        yield writer
+        writer.finish()
+
+
+@contextmanager
+def _progress(sources: list["Source"]) -> Iterator["Progress"]:
+    """A bar on stderr over the bytes of all sources, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mtc.capture import CaptureReader
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("classifying"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    done: dict[str, int] = {}
+
+    def show(reader: CaptureReader) -> None:
+        done[reader.name] = reader.bytes_read
+        bar.update(task, completed=sum(done.values()))
+
+    with bar:
+        task = bar.add_task("classifying", total=sum(map(_size, sources)) or None)
+        yield show
+
+
+def _size(source: "Source") -> int:
+    try:
+        return source.path.stat().st_size if source.path is not None else 0
+    except OSError:
+        return 0
+
+
+def _warn(problems: list[str]) -> None:
+    for problem in problems:
+        typer.echo(f"mtc: {problem}", err=True)
+
+
+def _tell_skipped(skipped: list[str]) -> None:
+    for line in skipped[:SHOWN_SKIPPED]:
+        typer.echo(f"mtc: skipped {line}", err=True)
+    if len(skipped) > SHOWN_SKIPPED:
+        typer.echo(f"mtc: skipped {len(skipped) - SHOWN_SKIPPED} more files", err=True)
