@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,7 +15,7 @@ def print_run(out: Path, metrics: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(metrics, indent=2))
         return
-    console = Console()
+    console = _console()
     console.print(_summary(metrics, "test"))
     console.print(
         f"{metrics['epochs']} epochs in {metrics['minutes']:.1f} minutes, "
@@ -26,7 +27,7 @@ def print_run(out: Path, metrics: dict[str, Any], *, as_json: bool) -> None:
 
 def print_scores(metrics: dict[str, Any]) -> None:
     """Show F1 and recall, macro and by class, of every task and part."""
-    console = Console()
+    console = _console()
     for part in metrics["parts"]:
         console.print(_summary(metrics, part))
         for task in metrics["parts"][part]:
@@ -35,25 +36,22 @@ def print_scores(metrics: dict[str, Any]) -> None:
 
 def _summary(metrics: dict[str, Any], part: str) -> Table:
     title = f"{metrics['dataset']['name']}, part {part}, split by {metrics['protocol']}"
-    table = Table(title=title, title_justify="left")
-    table.add_column("task", no_wrap=True)
-    table.add_column("per", no_wrap=True)
-    for name in ("macro F1", "macro recall", "weighted F1", "accuracy", "ECE", "samples", "classes"):
-        table.add_column(name, justify="right")
+    table = _table(title, "task", "per")
+    for name in ("macro F1", "recall", "accuracy", "ECE", "samples", "classes"):
+        table.add_column(name, justify="right", no_wrap=True)
     for task, packets in metrics["parts"][part].items():
         for per, scores in (("packet", packets), ("flow", metrics["flow_parts"][part][task])):
-            numbers = (scores[k] for k in ("macro_f1", "macro_recall", "weighted_f1", "accuracy", "ece"))
+            numbers = (scores[k] for k in ("macro_f1", "macro_recall", "accuracy", "ece"))
             counts = f"{scores['support']:,}", f"{scores['classes']} of {len(scores['per_class'])}"
             table.add_row(task if per == "packet" else "", per, *map(_number, numbers), *counts)
     return table
 
 
 def _by_class(metrics: dict[str, Any], part: str, task: str) -> Table:
-    table = Table(title=f"{task}, by class", title_justify="left")
-    table.add_column("class", no_wrap=True)
+    table = _table(f"{task}, by class", "class")
     names = ("F1", "recall", "precision", "packets", "flow F1", "flow recall", "flows")
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     flows = metrics["flow_parts"][part][task]["per_class"]
     for label, row in metrics["parts"][part][task]["per_class"].items():
         flow = flows[label]
@@ -65,6 +63,18 @@ def _by_class(metrics: dict[str, Any], part: str, task: str) -> Table:
             f"{flow['support']:,}",
         )
     return table
+
+
+def _table(title: str, *names: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    return table
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def _number(value: float | None) -> str:

@@ -20,11 +20,12 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 class RunClock(Callback):
     """Counts time and samples over all sittings of a run, and ends it when its time is up.
 
-    The time for one more validation is kept back, so that a run ends inside its budget.
+    The time for one more step and validation is kept back, so that a run ends inside its budget.
     """
 
-    def __init__(self, max_minutes: float) -> None:
-        """Args: the budget; 0 is no limit."""
+    def __init__(self, max_minutes: float, validation_samples: int = 0) -> None:
+        """Args: the budget (0 is no limit), and the size of the validation part."""
+        self._validation_samples = validation_samples
         self.limit_s = 60 * max_minutes or float("inf")
         self.total_s = self.train_s = self.validation_s = 0.0
         self.stopped_s = 0.0
@@ -59,10 +60,14 @@ class RunClock(Callback):
     ) -> None:
         """Count the batch; stop inside the epoch if the time is up."""
         now = time.monotonic()
-        self.train_s += now - self._step_since
+        step_s = now - self._step_since
+        self.train_s += step_s
         self._step_since = now
         self.samples += len(batch)
-        self._stop_if_due(trainer)
+        if not self.validation_s and self.limit_s < float("inf"):
+            # Not measured yet; a forward pass is about a third of a training step.
+            step_s += self._validation_samples / self.samples_per_s / 3
+        self._stop_if_due(trainer, keep_back_s=step_s)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start timing a validation."""
@@ -90,8 +95,8 @@ class RunClock(Callback):
         self.total_s, self.train_s = state_dict["total_s"], state_dict["train_s"]
         self.validation_s, self.samples = state_dict["validation_s"], state_dict["samples"]
 
-    def _stop_if_due(self, trainer: Trainer) -> None:
-        if self.elapsed_s + self.validation_s >= self.limit_s:
+    def _stop_if_due(self, trainer: Trainer, keep_back_s: float = 0.0) -> None:
+        if self.elapsed_s + self.validation_s + keep_back_s >= self.limit_s:
             self.out_of_time = trainer.should_stop = True
 
 

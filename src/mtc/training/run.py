@@ -111,7 +111,7 @@ def _fit(
     checkpoint: Path | None,
     callbacks: Sequence[Callback],
 ) -> Outcome:
-    clock = RunClock(config.train.max_minutes)
+    clock = RunClock(config.train.max_minutes, len(validation_part))
     keep = KeepCheckpoints(out / CHECKPOINTS)
     history = History(out / "epochs.csv", clock)
     device = "cuda" if torch.cuda.is_available() else "cpu"
