@@ -12,7 +12,7 @@ from mtc.errors import CaptureError, UnsupportedFormat
 _AIX_LINK_TYPES = {6: 1, 9: 6, 15: 10, 24: 0}
 # Sizes of the record header that a file may have instead of the usual one: Kuznetsov's and Nokia's.
 _VARIANTS = {16: (24, 20), 24: (28,)}
-_PROBE_BYTES = 8192
+_PROBE_BYTES = 1 << 16
 _PROBE_RECORDS = 3
 
 
@@ -98,26 +98,25 @@ class Pcap:
     def _variant(self, start: bytes) -> int:
         """The size of the record header, told from the first records.
 
-        The usual size, unless records of that size make no sense from the first and those of another
-        do: a file that is damaged must not be taken for an odd one.
+        It is the usual one, unless some of the first records make no sense that way and all of them
+        do with another: a file that is damaged must not be taken for an odd one.
         """
-        usual = self._record_header
-        if self._plausible_records(start, usual) == 0:
+        if self._first_records(start, self._record_header) is None:
             for size in self._variants:
-                if self._plausible_records(start, size) >= 2:
+                if (self._first_records(start, size) or 0) >= 2:
                     return size
-        return usual
+        return self._record_header
 
-    def _plausible_records(self, start: bytes, header_size: int) -> int:
-        """How many records with headers of this size stand at the beginning of ``start``; 0 for nonsense."""
+    def _first_records(self, start: bytes, header_size: int) -> int | None:
+        """How many whole records of this header size ``start`` begins with; None if one makes no sense."""
         at, found = 0, 0
-        while at + 16 <= len(start) and found < _PROBE_RECORDS:
+        while at + header_size <= len(start) and found < _PROBE_RECORDS:
             fraction, caplen, wirelen = (
                 int.from_bytes(start[at + i : at + i + 4], "big" if self._big_endian else "little")
                 for i in (4, 8, 12)
             )
             if fraction >= 1_000_000 or caplen > min(wirelen, self._max_caplen):
-                return 0
-            found += 1
+                return None
             at += header_size + caplen
+            found += at <= len(start) and caplen > 0
         return found
