@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtc.models import kernels
 from mtc.models.packing import PackedBatch
 
 
@@ -52,7 +53,7 @@ def _zero_separators(unfolded: Tensor, separators: Tensor) -> None:
 
 
 class _NormaliseRows(torch.autograd.Function):
-    """Batch normalization (statistics weighted), then optionally ReLU and dropout, in few passes."""
+    """Batch normalization (statistics weighted), then optionally ReLU and dropout, on any device."""
 
     @staticmethod
     def forward(
@@ -73,7 +74,7 @@ class _NormaliseRows(torch.autograd.Function):
         out = torch.addcmul(shift_C, centred_RC, inverse_C * scale_C)
         if relu:
             out.relu_()
-        keep = _keep_mask(out, dropout) if dropout else None
+        keep = F.dropout(torch.ones_like(out), dropout) if dropout else None
         if keep is not None:
             out.mul_(keep)
         # Where ReLU or dropout left a zero, no gradient passes: with ReLU, `out` says so for both.
@@ -97,6 +98,55 @@ class _NormaliseRows(torch.autograd.Function):
         spread_RC = torch.addcmul(grad_shift_C, centred_RC, grad_scale_C * inverse_C)
         grad_x = torch.addcmul(grad, spread_RC, share_R[:, None], value=-1.0).mul_(scale_C * inverse_C)
         return grad_x, None, grad_scale_C, grad_shift_C, None, None, None
+
+
+class _NormaliseRowsOnCpu(torch.autograd.Function):
+    """The same in single precision on the CPU, by the kernels of ``mtc.models.kernels``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x_RC: Tensor,
+        share_R: Tensor,
+        scale_C: Tensor,
+        shift_C: Tensor,
+        eps: float,
+        relu: bool,
+        dropout: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x_RC = _wide(x_RC).contiguous()
+        kernels.use_threads(torch.get_num_threads())
+        mean_C, variance_C = map(torch.from_numpy, kernels.statistics(x_RC.numpy(), share_R.numpy()))
+        inverse_C = (variance_C + eps).rsqrt()
+        seed = int(torch.randint(2**31, ())) if dropout else 0
+        out = torch.empty_like(x_RC)
+        factor_C = inverse_C * scale_C
+        kernels.normalise(
+            x_RC.numpy(), mean_C.numpy(), factor_C.numpy(), shift_C.numpy(), relu, dropout, seed, out.numpy()
+        )
+        ctx.options = relu, dropout, seed
+        ctx.save_for_backward(x_RC, share_R, mean_C, inverse_C, scale_C, shift_C)
+        ctx.mark_non_differentiable(mean_C, variance_C)
+        return out, mean_C, variance_C
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        x, share, mean, inverse, scale, shift = (tensor.detach().numpy() for tensor in ctx.saved_tensors)
+        relu, dropout, seed = ctx.options
+        grad = _wide(grad).contiguous()
+        grad_x = torch.empty_like(grad)
+        sums = kernels.normalise_backward(
+            grad.numpy(), x, share, mean, inverse, scale, shift, relu, dropout, seed, grad_x.numpy()
+        )
+        grad_scale_C, grad_shift_C = map(torch.from_numpy, sums)
+        return grad_x, None, grad_scale_C, grad_shift_C, None, None, None
+
+
+def _normalise_rows(x_RC: Tensor, share_R: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    on_cpu = x_RC.device.type == "cpu" and share_R.dtype == torch.float32
+    function = _NormaliseRowsOnCpu if on_cpu else _NormaliseRows
+    result: tuple[Tensor, Tensor, Tensor] = function.apply(x_RC, share_R, *options)  # type: ignore[no-untyped-call]
+    return result
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -152,15 +202,14 @@ class WeightedBatchNorm(nn.Module):
             out = torch.addcmul(shift_C, x_RC, factor_C)
             return out.relu() if relu else out
         with torch.autocast(x_RC.device.type, enabled=False):  # statistics need single precision
-            out, mean_C, variance_C = _NormaliseRows.apply(  # type: ignore[no-untyped-call]
+            out, mean_C, variance_C = _normalise_rows(
                 x_RC, share_R, self.weight, self.bias, self.eps, relu, dropout
             )
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean_C, self.momentum)
             self.running_var.lerp_(variance_C * (count / max(count - 1, 1)), self.momentum)
-        normalised: Tensor = out
-        return normalised
+        return out
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Factor and shift (C,) that evaluation mode applies."""
