@@ -1,0 +1,54 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from mtc.training import multi_task_loss
+
+WEIGHTS = {"application": 6.0, "traffic": 2.0}
+
+
+def batch(seed: int = 0) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    rng = torch.Generator().manual_seed(seed)
+    logits = {
+        name: torch.randn(8, n, generator=rng, requires_grad=True)
+        for name, n in {"application": 5, "traffic": 3, "unnamed": 2}.items()
+    }
+    labels = {name: torch.randint(0, v.shape[1], (8,), generator=rng) for name, v in logits.items()}
+    return logits, labels
+
+
+def test_is_the_weighted_mean_of_the_cross_entropies() -> None:
+    logits, labels = batch()
+    parts = [w * functional.cross_entropy(logits[t], labels[t]) for t, w in WEIGHTS.items()]
+    unnamed = functional.cross_entropy(logits["unnamed"], labels["unnamed"])  # weighs 1
+    expected = (sum(parts) + unnamed) / (6 + 2 + 1)
+    assert multi_task_loss(logits, labels, WEIGHTS).item() == pytest.approx(expected.item())
+
+
+def test_a_packet_without_a_label_adds_nothing_to_that_task() -> None:
+    logits, labels = batch()
+    labels["traffic"][:3] = -1
+    loss = multi_task_loss(logits, labels, WEIGHTS)
+    loss.backward()
+    assert not logits["traffic"].grad[:3].any()
+    assert logits["traffic"].grad[3:].any()
+    alone = functional.cross_entropy(logits["traffic"][3:], labels["traffic"][3:])
+    others = {name: v for name, v in logits.items() if name != "traffic"}
+    rest = sum(WEIGHTS.get(t, 1.0) * functional.cross_entropy(v, labels[t]) for t, v in others.items())
+    assert loss.item() == pytest.approx(((2 * alone + rest) / 9).item())
+
+
+def test_a_task_without_labels_adds_nothing_and_is_no_error() -> None:
+    logits, labels = batch()
+    labels["application"][:] = -1
+    loss = multi_task_loss(logits, labels, WEIGHTS)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert not logits["application"].grad.any()
+
+
+def test_only_the_ratio_of_the_weights_counts() -> None:
+    logits, labels = batch()
+    loss = multi_task_loss(logits, labels, {"application": 6, "traffic": 2, "unnamed": 1})
+    scaled = multi_task_loss(logits, labels, {"application": 12, "traffic": 4, "unnamed": 2})
+    assert loss.item() == pytest.approx(scaled.item())

@@ -1,0 +1,42 @@
+from typing import Any
+
+import numpy as np
+
+from mtc.metrics import score
+from mtc.training import Calibration, Part, flow_scores, score_part
+from mtc.training.scoring import flows_by_capture
+
+
+def test_a_five_tuple_in_two_captures_is_two_flows(dataset: Any) -> None:
+    samples = dataset.parts["test"].take(np.arange(6))
+    samples.flow[:] = [4, 4, 7, -1, -1, 4]
+    samples.capture[:] = [0, 1, 1, 1, 1, 0]
+    flow = flows_by_capture(samples)
+    assert flow[0] == flow[5]
+    assert len(set(flow.tolist())) == 5
+    assert samples.flow.tolist() == [4, 4, 7, -1, -1, 4]  # the dataset's own array is untouched
+
+
+def test_packets_and_flows_are_scored_with_their_own_temperature() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(60, 2)) * 3
+    labels, flow = rng.integers(-1, 2, 60), np.repeat(np.arange(20), 3)
+    part = Part({"task": logits}, {"task": labels}, flow)
+    none = {"task": np.empty(0, np.int64)}
+    packets, flows = score_part(part, {"task": ("a", "b")}, {"task": Calibration(2.0, 5.0)}, none)
+
+    def softmax(x: np.ndarray) -> np.ndarray:
+        return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+
+    assert packets["task"] == score(labels, softmax(logits / 2), ("a", "b"))
+    chosen, sums = flow_scores(logits, flow, none["task"])
+    assert flows["task"] == score(labels[chosen], softmax(sums / 5), ("a", "b"))
+
+
+def test_labels_that_the_network_does_not_know_are_never_right() -> None:
+    part = Part({"task": np.array([[3.0, 0.0], [0.0, 3.0]])}, {"task": np.array([0, 2])}, np.array([0, 1]))
+    packets, _ = score_part(
+        part, {"task": ("a", "b", "new")}, {"task": Calibration()}, {"task": np.empty(0, np.int64)}
+    )
+    assert packets["task"]["per_class"]["new"]["recall"] == 0.0
+    assert packets["task"]["accuracy"] == 0.5
