@@ -7,11 +7,13 @@ from mtc.packets.headers import Headers, decode
 from mtc.packets.reasons import REASON_TEXTS, REASONS
 from mtc.packets.samples import build_samples, mask_samples
 from mtc.packets.stream import Samples, SampleStream, iter_samples, read_samples
+from mtc.packets.summary import CaptureSummary, summarize
 
 __all__ = [
     "REASONS",
     "REASON_TEXTS",
     "SAMPLE_LENGTH",
+    "CaptureSummary",
     "FlowRecords",
     "FlowSettings",
     "FlowTable",
@@ -26,4 +28,5 @@ __all__ = [
     "iter_samples",
     "mask_samples",
     "read_samples",
+    "summarize",
 ]

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from mtc.packets.encapsulation import find_ip
 from mtc.packets.ip import read_ip
-from mtc.packets.kernel import kernel
+from mtc.packets.kernel import inlined, kernel
 from mtc.packets.link import peel_link
 from mtc.packets.reasons import NOT_TCP_UDP, TOO_DEEP
 from mtc.packets.transport import TCP, UDP, read_transport
@@ -38,44 +38,43 @@ def decode_batch(
 ) -> None:
     """Fill the header columns of all packets; see ``mtc.packets.headers.Headers``."""
     for i in range(len(offsets)):
-        end = offsets[i] + caplens[i]
-        at, layer = peel_link(data, offsets[i], end, link_types[i])
+        at, end = offsets[i], offsets[i] + caplens[i]
+        reason, protocol, transport, stop, flow, payload = 0, 0, at, at, False, at
+        at, layer = peel_link(data, at, end, link_types[i])
         if layer >= 0:
             at, layer = find_ip(data, at, end, layer)
-        small[:, i] = 0
-        ports[:, i] = 0
-        addresses[:, i, :] = 0
-        places[:, i] = 0
-        ip_lengths[i] = 0
-        if layer < 0:
-            small[REASON, i] = -layer
-            continue
-        reason, at, end, protocol, transport, stop = _innermost(data, at, end, layer, decapsulate)
-        if transport == at:  # the header itself cannot be read
-            small[REASON, i] = reason
-            continue
-        _note_ip(data, i, at, small, addresses)
+        if layer >= 0:
+            reason, at, end, protocol, transport, stop = _innermost(data, at, end, layer, decapsulate)
+        else:
+            reason, transport = -layer, at
+        if transport == at:  # there is no IP header that can be read
+            _note_nothing(i, small, addresses, places)
+            at = stop = protocol = 0
+        else:
+            _note_ip(data, i, at, small, addresses)
+            places[IP, i], places[TRANSPORT, i] = at, transport
+            if reason == 0 and protocol != TCP and protocol != UDP:
+                reason = NOT_TCP_UDP
+            if reason == 0:
+                reason, flow, payload = read_transport(data, transport, end, stop, protocol)
         small[PROTOCOL, i] = protocol
-        places[IP, i] = at
-        places[TRANSPORT, i] = transport
         ip_lengths[i] = stop - at
-        if reason == 0 and protocol != TCP and protocol != UDP:
-            reason = NOT_TCP_UDP
-        if reason == 0:
-            reason, readable, payload = read_transport(data, transport, end, stop, protocol)
-            if readable:
-                small[IS_TRANSPORT, i] = 1
-                ports[0, i] = be16(data, transport)
-                ports[1, i] = be16(data, transport + 2)
-                if protocol == TCP and transport + 14 <= min(end, stop):
-                    small[FLAGS, i] = data[transport + 13]
-                places[PAYLOAD, i] = payload
-                places[PAYLOAD_LENGTH, i] = max(stop - payload, 0)
-                places[CAPTURED_PAYLOAD, i] = max(min(stop, end) - payload, 0)
         small[REASON, i] = reason
+        small[IS_TRANSPORT, i] = flow
+        if flow:
+            ports[0, i], ports[1, i] = be16(data, transport), be16(data, transport + 2)
+            readable = protocol == TCP and transport + 14 <= min(end, stop)
+            small[FLAGS, i] = data[transport + 13] if readable else 0
+            places[PAYLOAD, i] = payload
+            places[PAYLOAD_LENGTH, i] = max(stop - payload, 0)
+            places[CAPTURED_PAYLOAD, i] = max(min(stop, end) - payload, 0)
+        else:
+            ports[0, i] = ports[1, i] = 0
+            small[FLAGS, i] = 0
+            places[PAYLOAD, i] = places[PAYLOAD_LENGTH, i] = places[CAPTURED_PAYLOAD, i] = 0
 
 
-@kernel
+@inlined
 def _innermost(
     data: Data, at: int, end: int, layer: int, decapsulate: bool
 ) -> tuple[int, int, int, int, int, int]:
@@ -94,13 +93,24 @@ def _innermost(
     return TOO_DEEP, at, end, protocol, transport, stop
 
 
-@kernel
+@inlined
+def _note_nothing(
+    i: int, small: NDArray[np.uint8], addresses: NDArray[np.uint64], places: NDArray[np.int64]
+) -> None:
+    small[VERSION, i] = small[TTL, i] = 0
+    for side in range(2):
+        addresses[side, i, 0] = addresses[side, i, 1] = 0
+    places[IP, i] = places[TRANSPORT, i] = 0
+
+
+@inlined
 def _note_ip(data: Data, i: int, at: int, small: NDArray[np.uint8], addresses: NDArray[np.uint64]) -> None:
     """Version, time to live and addresses of an IP header that lies whole at ``at``."""
     version = data[at] >> 4
     small[VERSION, i] = version
     if version == 4:
         small[TTL, i] = data[at + 8]
+        addresses[0, i, 0] = addresses[1, i, 0] = 0
         addresses[0, i, 1] = be32(data, at + 12)
         addresses[1, i, 1] = be32(data, at + 16)
     else:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.packets.kernel import kernel
+from mtc.packets.kernel import inlined, part
 from mtc.packets.layers import ETHERNET, IPV4, IPV6, LLC, MPLS, PPP, PPPOE, RAW_IP
 from mtc.packets.reasons import ENCRYPTED_LINK, NOT_IP, TOO_DEEP, TRUNCATED_HEADER
 from mtc.packets.words import be16, be32, byte
@@ -14,7 +14,7 @@ MAX_TAGS = 32
 """Layers below IP that are peeled one after the other."""
 
 
-@kernel
+@inlined
 def find_ip(data: Data, at: int, end: int, layer: int) -> tuple[int, int]:
     """Peel layers until an IP packet is found.
 
@@ -35,7 +35,7 @@ def find_ip(data: Data, at: int, end: int, layer: int) -> tuple[int, int]:
     return at, -TOO_DEEP
 
 
-@kernel
+@part
 def _peel(data: Data, at: int, end: int, layer: int) -> tuple[int, int]:
     if layer == ETHERNET:
         if at + 14 > end:
@@ -57,7 +57,7 @@ def _peel(data: Data, at: int, end: int, layer: int) -> tuple[int, int]:
     return _rare_tag(data, at, end, layer)
 
 
-@kernel
+@inlined
 def ether_type(data: Data, at: int, end: int) -> tuple[int, int]:
     """Read an EtherType (or an 802.3 length, which 802.2 follows) and step over it."""
     if at + 2 > end:
@@ -68,7 +68,7 @@ def ether_type(data: Data, at: int, end: int) -> tuple[int, int]:
     return at + 2, value
 
 
-@kernel
+@part
 def _mpls(data: Data, at: int, end: int) -> tuple[int, int]:
     while at + 4 <= end:
         bottom = data[at + 2] & 1
@@ -87,7 +87,7 @@ def _mpls(data: Data, at: int, end: int) -> tuple[int, int]:
     return at, -TRUNCATED_HEADER
 
 
-@kernel
+@part
 def _pppoe(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 6 > end:
         return at, -TRUNCATED_HEADER
@@ -96,7 +96,7 @@ def _pppoe(data: Data, at: int, end: int) -> tuple[int, int]:
     return at + 6, PPP
 
 
-@kernel
+@part
 def _ppp(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 2 <= end and data[at] == 0xFF and data[at + 1] == 0x03:
         at += 2
@@ -126,7 +126,7 @@ def _ppp(data: Data, at: int, end: int) -> tuple[int, int]:
     return at, -NOT_IP
 
 
-@kernel
+@part
 def _llc(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 3 > end:
         return at, -TRUNCATED_HEADER
@@ -147,7 +147,7 @@ def _llc(data: Data, at: int, end: int) -> tuple[int, int]:
     return at, -NOT_IP
 
 
-@kernel
+@part
 def _rare_tag(data: Data, at: int, end: int, layer: int) -> tuple[int, int]:
     if layer == 0x88E7:  # 802.1ah: tag, then a customer's Ethernet frame
         return at + 4, ETHERNET
@@ -166,7 +166,7 @@ def _rare_tag(data: Data, at: int, end: int, layer: int) -> tuple[int, int]:
     return at, -NOT_IP
 
 
-@kernel
+@part
 def _service_header(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 4 > end:  # NSH (RFC 8300)
         return at, -TRUNCATED_HEADER

@@ -1,6 +1,6 @@
 """Flow records: one row a biflow."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
@@ -93,6 +93,22 @@ class FlowRecords:
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Only some rows, in the order asked for."""
         return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @classmethod
+    def of_rows(cls, rows: NDArray[Any]) -> Self:
+        """From rows of a flow table (``flow_kernels.FLOW``), by id; a copy."""
+        rows = rows[np.argsort(rows["flow"], kind="stable")]
+        columns = {f.name: rows[f.name].copy() for f in fields(cls) if f.name not in ("src", "dst")}
+        sides = {
+            side: np.stack([rows[f"{side}_high"], rows[f"{side}_low"]], axis=1) for side in ("src", "dst")
+        }
+        return cls(**columns, **sides)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Several records as one, by id."""
+        columns = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)}
+        return cls(**columns).take(np.argsort(columns["flow"], kind="stable"))
 
     def protocol_name(self, row: int) -> str:
         """``tcp`` or ``udp``."""

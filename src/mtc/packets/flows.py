@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from mtc.errors import UsageError
 from mtc.packets import flow_kernels as table
 from mtc.packets.flow_records import FlowRecords
 from mtc.packets.headers import Headers
+
+SMALLEST = 512
+"""Rows of an empty table."""
 
 LINGER_NS = 5_000_000_000
 """How long an ended TCP flow still takes in what trails behind its end."""
@@ -61,16 +65,14 @@ class FlowTable:
         )
         self._seed = np.uint64(secrets.randbits(64))
         self._rows = 0
-        self._next_id = 0
         self._now = np.iinfo(np.int64).min
-        self._slots = np.full(1024, -1, np.int64)
-        self._addresses = np.empty((512, 4), np.uint64)
-        self._facts = np.empty((512, 6), np.int64)
-        self._counts = np.empty((512, 7), np.int64)
+        self._slots = np.full(2 * SMALLEST, -1, np.int64)
+        self._flows = np.empty(SMALLEST, table.FLOW)
+        self._next = np.zeros(1, table.FLOW)  # what the next new flow begins as
 
     def __len__(self) -> int:
         """Number of flows seen so far, finished ones included."""
-        return self._next_id
+        return int(self._next["flow"][0])
 
     def update(self, headers: Headers, batch: PacketBatch, *, capture_index: int = 0) -> NDArray[np.int64]:
         """Add the packets of a batch.
@@ -84,9 +86,10 @@ class FlowTable:
             int64 (N,), the flow id of each packet; -1 for packets without a five-tuple.
         """
         self._reserve(self._rows + int(np.count_nonzero(headers.is_transport)))
+        self._next["capture"] = capture_index
         out = np.empty(len(headers), np.int64)
         timestamps = np.ascontiguousarray(batch.timestamps, np.int64)
-        self._rows, self._next_id = table.update_flows(
+        self._rows = table.update_flows(
             headers.is_transport,
             headers.ip_version,
             headers.protocol,
@@ -97,15 +100,12 @@ class FlowTable:
             headers.tcp_flags,
             np.ascontiguousarray(batch.wirelens, np.int64),
             timestamps,
-            capture_index,
-            self._seed,
             self._limits,
+            self._seed,
             self._slots,
-            self._addresses,
-            self._facts,
-            self._counts,
+            self._flows,
             self._rows,
-            self._next_id,
+            self._next,
             out,
         )
         if len(timestamps):
@@ -114,70 +114,35 @@ class FlowTable:
 
     def records(self) -> FlowRecords:
         """All flows that are held, by id; a copy."""
-        return self._pick(np.arange(self._rows))
+        return FlowRecords.of_rows(self._flows[: self._rows])
 
     def take_finished(self) -> FlowRecords:
         """Hand out and forget the flows that are over by the time of the newest packet."""
-        state, counts = self._facts[: self._rows, table.STATE], self._counts[: self._rows]
-        over = (state & table.SUPERSEDED) != 0
+        flows = self._flows[: self._rows]
+        over = (flows["state"] & table.SUPERSEDED) != 0
         idle, active, tcp_end = (int(limit) for limit in self._limits)
         if idle >= 0:
-            over |= counts[:, table.END] < self._now - idle
+            over |= flows["end"] < self._now - idle
         if active >= 0:
-            over |= counts[:, table.START] < self._now - active
+            over |= flows["start"] < self._now - active
         if tcp_end:
-            over |= ((state & table.ENDED) != 0) & (counts[:, table.END] < self._now - LINGER_NS)
-        finished = self._pick(np.flatnonzero(over))
+            over |= ((flows["state"] & table.ENDED) != 0) & (flows["end"] < self._now - LINGER_NS)
+        finished = FlowRecords.of_rows(flows[over])
         if len(finished):
-            self._keep(np.flatnonzero(~over))
+            self._resize(flows[~over])
         return finished
 
-    def _pick(self, rows: NDArray[np.int64]) -> FlowRecords:
-        facts, counts, addresses = self._facts[rows], self._counts[rows], self._addresses[rows]
-        return FlowRecords(
-            flow=counts[:, table.ID].copy(),
-            ip_version=facts[:, table.IP_VERSION].astype(np.uint8),
-            protocol=facts[:, table.PROTOCOL].astype(np.uint8),
-            src=addresses[:, :2].copy(),
-            src_port=facts[:, table.PORTS_SRC].astype(np.uint16),
-            dst=addresses[:, 2:].copy(),
-            dst_port=facts[:, table.PORTS_DST].astype(np.uint16),
-            start=counts[:, table.START].copy(),
-            end=counts[:, table.END].copy(),
-            packets_forward=counts[:, table.PACKETS].copy(),
-            packets_back=counts[:, table.PACKETS_BACK].copy(),
-            bytes_forward=counts[:, table.BYTES].copy(),
-            bytes_back=counts[:, table.BYTES_BACK].copy(),
-            capture=facts[:, table.CAPTURE].copy(),
-        )
-
-    def _keep(self, rows: NDArray[np.int64]) -> None:
-        """Forget all rows but these, and give back memory that is no longer needed."""
-        self._rows = len(rows)
-        size = 512
-        while size < 2 * len(rows):
-            size *= 2
-        size = min(size, len(self._facts))
-        for name in ("_addresses", "_facts", "_counts"):
-            old = getattr(self, name)
-            new = np.empty((size, old.shape[1]), old.dtype)
-            new[: len(rows)] = old[rows]
-            setattr(self, name, new)
-        self._rebuild(2 * size)
-
     def _reserve(self, rows: int) -> None:
-        size = len(self._facts)
-        if rows <= size:
-            return
-        while size < rows:
-            size *= 2
-        for name in ("_addresses", "_facts", "_counts"):
-            old = getattr(self, name)
-            new = np.empty((size, old.shape[1]), old.dtype)
-            new[: self._rows] = old[: self._rows]
-            setattr(self, name, new)
-        self._rebuild(2 * size)
+        if rows > len(self._flows):
+            self._resize(self._flows[: self._rows], rows)
 
-    def _rebuild(self, slots: int) -> None:
-        self._slots = np.empty(slots, np.int64)
-        table.fill_slots(self._slots, self._addresses, self._facts, self._rows, self._seed)
+    def _resize(self, flows: NDArray[Any], room: int = 0) -> None:
+        """Hold just these flows, in new memory with room for as many and some more."""
+        size = SMALLEST
+        while size < max(2 * len(flows), room):
+            size *= 2
+        self._rows = len(flows)
+        self._flows = np.empty(size, table.FLOW)
+        self._flows[: len(flows)] = flows
+        self._slots = np.empty(2 * size, np.int64)
+        table.fill_slots(self._slots, self._flows, self._rows, self._seed)

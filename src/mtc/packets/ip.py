@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.packets.kernel import kernel
+from mtc.packets.kernel import inlined, part
 from mtc.packets.layers import IPV4, IPV6
 from mtc.packets.reasons import FRAGMENT, MALFORMED_IP, TOO_DEEP, TRUNCATED_HEADER
 from mtc.packets.words import be16, byte
@@ -14,7 +14,7 @@ MAX_EXTENSIONS = 32
 """IPv6 extension headers that are skipped one after the other."""
 
 
-@kernel
+@inlined
 def read_ip(data: Data, at: int, end: int, layer: int) -> tuple[int, int, int, int]:
     """Read an IP header.
 
@@ -39,7 +39,7 @@ def read_ip(data: Data, at: int, end: int, layer: int) -> tuple[int, int, int, i
     return MALFORMED_IP, 0, at, at
 
 
-@kernel
+@inlined
 def _ipv4(data: Data, at: int, end: int) -> tuple[int, int, int, int]:
     if at + 20 > end:
         return TRUNCATED_HEADER, 0, at, at
@@ -54,7 +54,7 @@ def _ipv4(data: Data, at: int, end: int) -> tuple[int, int, int, int]:
     return 0, protocol, at + header, stop
 
 
-@kernel
+@part
 def _ipv6(data: Data, at: int, end: int) -> tuple[int, int, int, int]:
     if at + 40 > end:
         return TRUNCATED_HEADER, 0, at, at

@@ -17,8 +17,18 @@ R = TypeVar("R")
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function with numba (cached on disk, releases the interpreter lock)."""
+    """Compile what Python calls (cached on disk, releases the interpreter lock)."""
     return cast("Callable[P, R]", numba.njit(cache=True, nogil=True)(function))
+
+
+def part(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile what only kernels call; it is cached as part of them."""
+    return cast("Callable[P, R]", numba.njit(nogil=True)(function))
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Like ``part``, for what every packet passes: compiled into its callers."""
+    return cast("Callable[P, R]", numba.njit(nogil=True, forceinline=True)(function))
 
 
 def drop_stale_cache(folder: Path) -> None:

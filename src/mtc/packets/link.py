@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.packets.encapsulation import ether_type
-from mtc.packets.kernel import kernel
+from mtc.packets.kernel import inlined, part
 from mtc.packets.layers import ETHERNET, IPV4, IPV6, LLC, MPLS, PPP, PPPOE, RAW_IP
 from mtc.packets.reasons import NOT_IP, TRUNCATED_HEADER, UNSUPPORTED_LINK_TYPE
 from mtc.packets.wireless import avs, ieee80211, ppi, prism, radiotap
@@ -13,7 +13,7 @@ from mtc.packets.words import be16, be32, byte, le16, le32
 Data = NDArray[np.uint8]
 
 
-@kernel
+@inlined
 def peel_link(data: Data, at: int, end: int, link_type: int) -> tuple[int, int]:
     """Peel the header that the link type names.
 
@@ -43,7 +43,7 @@ def peel_link(data: Data, at: int, end: int, link_type: int) -> tuple[int, int]:
     return _wireless_or_serial(data, at, end, link_type)
 
 
-@kernel
+@part
 def _wireless_or_serial(data: Data, at: int, end: int, link_type: int) -> tuple[int, int]:
     if link_type == 105:
         return ieee80211(data, at, end, 0)
@@ -75,7 +75,7 @@ def _wireless_or_serial(data: Data, at: int, end: int, link_type: int) -> tuple[
     return _rare(data, at, end, link_type)
 
 
-@kernel
+@part
 def _rare(data: Data, at: int, end: int, link_type: int) -> tuple[int, int]:
     if link_type == 239:
         return _nflog(data, at, end)
@@ -100,21 +100,21 @@ def _rare(data: Data, at: int, end: int, link_type: int) -> tuple[int, int]:
     return at, -UNSUPPORTED_LINK_TYPE
 
 
-@kernel
+@part
 def _cooked(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 16 > end:
         return at, -TRUNCATED_HEADER
     return _cooked_protocol(be16(data, at + 14), at + 16)
 
 
-@kernel
+@part
 def _cooked2(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 20 > end:
         return at, -TRUNCATED_HEADER
     return _cooked_protocol(be16(data, at), at + 20)
 
 
-@kernel
+@part
 def _cooked_protocol(protocol: int, at: int) -> tuple[int, int]:
     if protocol >= 0x0600:
         return at, protocol
@@ -123,12 +123,12 @@ def _cooked_protocol(protocol: int, at: int) -> tuple[int, int]:
     return at, -NOT_IP
 
 
-@kernel
+@part
 def _loopback(data: Data, at: int, end: int) -> tuple[int, int]:
     return _family(data, at, end, 4)
 
 
-@kernel
+@part
 def _family(data: Data, at: int, end: int, header: int) -> tuple[int, int]:
     """Four bytes of address family in the byte order of whoever captured."""
     if at + header > end:
@@ -146,7 +146,7 @@ def _family(data: Data, at: int, end: int, header: int) -> tuple[int, int]:
     return at + header, -NOT_IP
 
 
-@kernel
+@part
 def _serial(data: Data, at: int, end: int) -> tuple[int, int]:
     """Cisco HDLC (address 0x0F or 0x8F, EtherType) or PPP, which are captured under each other's number."""
     if at + 4 > end:
@@ -161,7 +161,7 @@ def _serial(data: Data, at: int, end: int) -> tuple[int, int]:
     return at, PPP
 
 
-@kernel
+@part
 def _frame_relay(data: Data, at: int, end: int) -> tuple[int, int]:
     length = 0
     while at + length < end:  # the address ends with the byte whose lowest bit is set
@@ -194,7 +194,7 @@ def _frame_relay(data: Data, at: int, end: int) -> tuple[int, int]:
     return at, -NOT_IP
 
 
-@kernel
+@part
 def _packet_filter_log(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 4 > end:
         return at, -TRUNCATED_HEADER
@@ -207,7 +207,7 @@ def _packet_filter_log(data: Data, at: int, end: int) -> tuple[int, int]:
     return at, -NOT_IP
 
 
-@kernel
+@part
 def _nflog(data: Data, at: int, end: int) -> tuple[int, int]:
     """Netfilter log: attributes, in the byte order of whoever captured; one of them is the packet."""
     if at + 8 > end:

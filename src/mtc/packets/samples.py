@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
 from mtc.errors import UsageError
+from mtc.packets.blocks import copy_block, zero_block
 from mtc.packets.fields import SAMPLE_LENGTH, TRANSPORT_LENGTH, Mask, check_mask, masked_ranges
 from mtc.packets.headers import Headers, read_only
 from mtc.packets.kernel import kernel
@@ -57,7 +58,7 @@ def build_samples(
         headers.transport_offset,
         headers.payload_offset,
         headers.captured_payload,
-        out,
+        out.reshape(-1),
     )
     return out
 
@@ -75,28 +76,26 @@ def _fill(
 ) -> None:
     for k in range(len(rows)):
         i = rows[k]
+        begin, end = k * SAMPLE_LENGTH, (k + 1) * SAMPLE_LENGTH
         at = ip_offsets[i]
-        sample = out[k]
         if data[at] >> 4 == 4:
-            sample[:12] = data[at : at + 12]
-            sample[12:20] = 0
-            filled = 20
+            copy_block(out, begin, data, at, 12)
+            zero_block(out, begin + 12, 8)
+            to = begin + 20
         else:
-            sample[:8] = data[at : at + 8]
-            sample[6] = protocols[i]  # instead of an extension header's number
-            sample[8:40] = 0
-            filled = 40
-        at = transport_offsets[i]
+            copy_block(out, begin, data, at, 8)
+            out[begin + 6] = protocols[i]  # instead of an extension header's number
+            zero_block(out, begin + 8, 32)
+            to = begin + 40
         if protocols[i] == TCP:
-            sample[filled : filled + TRANSPORT_LENGTH] = data[at : at + TRANSPORT_LENGTH]
+            copy_block(out, to, data, transport_offsets[i], TRANSPORT_LENGTH)
         else:
-            sample[filled : filled + 8] = data[at : at + 8]
-            sample[filled + 8 : filled + TRANSPORT_LENGTH] = 0
-        filled += TRANSPORT_LENGTH
-        at = payload_offsets[i]
-        length = min(payload_lengths[i], SAMPLE_LENGTH - filled)
-        sample[filled : filled + length] = data[at : at + length]
-        sample[filled + length :] = 0
+            copy_block(out, to, data, transport_offsets[i], 8)
+            zero_block(out, to + 8, TRANSPORT_LENGTH - 8)
+        to += TRANSPORT_LENGTH
+        length = min(payload_lengths[i], end - to)
+        copy_block(out, to, data, payload_offsets[i], length)
+        zero_block(out, to + length, end - to - length)
 
 
 def mask_samples(

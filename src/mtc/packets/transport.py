@@ -6,7 +6,7 @@ Source: Sec. 3.2.1; details and ports as in docs/paper.md.
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.packets.kernel import kernel
+from mtc.packets.kernel import inlined
 from mtc.packets.reasons import (
     DHCP,
     DHCPV6,
@@ -29,7 +29,7 @@ TCP = 6
 UDP = 17
 
 
-@kernel
+@inlined
 def read_transport(data: Data, at: int, end: int, stop: int, protocol: int) -> tuple[int, bool, int]:
     """Read a TCP or UDP header and apply the filter.
 
@@ -68,7 +68,7 @@ def read_transport(data: Data, at: int, end: int, stop: int, protocol: int) -> t
     return reason, True, payload
 
 
-@kernel
+@inlined
 def _service(protocol: int, port: int) -> int:
     if port == 53:
         return DNS

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.packets.encapsulation import find_ip
-from mtc.packets.kernel import kernel
+from mtc.packets.kernel import inlined, part
 from mtc.packets.layers import ETHERNET, IPV4, IPV6, MPLS, PPP, RAW_IP
 from mtc.packets.reasons import NOT_IP
 from mtc.packets.words import be16, be32, byte
@@ -18,7 +18,7 @@ Data = NDArray[np.uint8]
 NONE = -NOT_IP
 
 
-@kernel
+@inlined
 def peel_tunnel(data: Data, at: int, end: int, protocol: int) -> tuple[int, int]:
     """Look for an IP packet inside the payload of an IP packet.
 
@@ -56,7 +56,7 @@ def peel_tunnel(data: Data, at: int, end: int, protocol: int) -> tuple[int, int]
     return inner, layer
 
 
-@kernel
+@part
 def looks_like_ip(data: Data, at: int, end: int, layer: int) -> bool:
     """Whether an IP header that makes sense lies here, whole."""
     if at + 20 > end:
@@ -69,7 +69,7 @@ def looks_like_ip(data: Data, at: int, end: int, layer: int) -> bool:
     return version == 6 and layer != IPV4 and at + 40 <= end
 
 
-@kernel
+@inlined
 def _over_udp(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 16 > end:
         return at, NONE
@@ -96,7 +96,7 @@ def _over_udp(data: Data, at: int, end: int) -> tuple[int, int]:
     return at, NONE
 
 
-@kernel
+@part
 def _vxlan(data: Data, at: int, port: int) -> tuple[int, int]:
     flags = data[at]
     if not flags & 0x08:  # no valid network identifier
@@ -113,7 +113,7 @@ def _vxlan(data: Data, at: int, port: int) -> tuple[int, int]:
     return at + 8, ETHERNET
 
 
-@kernel
+@part
 def _geneve(data: Data, at: int) -> tuple[int, int]:
     if data[at] >> 6:  # version
         return at, NONE
@@ -122,7 +122,7 @@ def _geneve(data: Data, at: int) -> tuple[int, int]:
     return at, inner if inner >= 0x0600 else NONE
 
 
-@kernel
+@part
 def _gtp(data: Data, at: int, end: int) -> tuple[int, int]:
     flags = data[at]
     if flags & 0xF0 != 0x30 or data[at + 1] != 0xFF:  # version 1, GTP, carries user data
@@ -143,7 +143,7 @@ def _gtp(data: Data, at: int, end: int) -> tuple[int, int]:
     return at, RAW_IP
 
 
-@kernel
+@part
 def _teredo(data: Data, at: int, end: int) -> tuple[int, int]:
     if be16(data, at) == 1:  # authentication: lengths of client id and value, then 9 bytes
         at += 13 + byte(data, at + 2) + byte(data, at + 3)
@@ -152,7 +152,7 @@ def _teredo(data: Data, at: int, end: int) -> tuple[int, int]:
     return at, IPV6
 
 
-@kernel
+@part
 def _l2tp(data: Data, at: int, end: int) -> tuple[int, int]:
     flags = be16(data, at)
     version = flags & 0x0F
@@ -174,14 +174,14 @@ def _l2tp(data: Data, at: int, end: int) -> tuple[int, int]:
     return at + header, PPP
 
 
-@kernel
+@part
 def _l2tp3(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 4 > end or be32(data, at) == 0:  # session 0 is the control connection
         return at, NONE
     return _l2tp3_payload(data, at + 4, end)
 
 
-@kernel
+@part
 def _l2tp3_payload(data: Data, at: int, end: int) -> tuple[int, int]:
     # Neither the cookie (0, 4 or 8 bytes), the sublayer (0 or 4) nor the kind of frame is told.
     for skip in range(0, 16, 4):
@@ -193,7 +193,7 @@ def _l2tp3_payload(data: Data, at: int, end: int) -> tuple[int, int]:
     return at, NONE
 
 
-@kernel
+@part
 def _gre(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 4 > end:
         return at, NONE
@@ -229,7 +229,7 @@ def _gre(data: Data, at: int, end: int) -> tuple[int, int]:
     return at, layer if layer >= 0x0600 else NONE
 
 
-@kernel
+@part
 def _erspan3(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 12 > end:
         return at, NONE

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.packets.kernel import kernel
+from mtc.packets.kernel import part
 from mtc.packets.layers import ETHERNET, LLC
 from mtc.packets.reasons import ENCRYPTED_LINK, FRAGMENT, NOT_IP, TRUNCATED_HEADER
 from mtc.packets.words import be16, be32, le16, le32
@@ -11,7 +11,7 @@ from mtc.packets.words import be16, be32, le16, le32
 Data = NDArray[np.uint8]
 
 
-@kernel
+@part
 def ieee80211(data: Data, at: int, end: int, padded: int) -> tuple[int, int]:
     """Peel an 802.11 data frame; ``padded`` tells that its header is padded to four bytes."""
     if at + 2 > end:
@@ -43,7 +43,7 @@ def ieee80211(data: Data, at: int, end: int, padded: int) -> tuple[int, int]:
     return at + header, LLC
 
 
-@kernel
+@part
 def radiotap(data: Data, at: int, end: int) -> tuple[int, int]:
     """Peel a radiotap header and the 802.11 frame behind it."""
     if at + 8 > end:
@@ -69,7 +69,7 @@ def radiotap(data: Data, at: int, end: int) -> tuple[int, int]:
     return ieee80211(data, at + length, end, padded)
 
 
-@kernel
+@part
 def avs(data: Data, at: int, end: int) -> tuple[int, int]:
     """Peel an AVS header and the 802.11 frame behind it."""
     if at + 8 > end:
@@ -80,7 +80,7 @@ def avs(data: Data, at: int, end: int) -> tuple[int, int]:
     return ieee80211(data, at + length, end, 0)
 
 
-@kernel
+@part
 def prism(data: Data, at: int, end: int) -> tuple[int, int]:
     """Peel a Prism header (144 bytes, or AVS under the same number) and the frame behind it."""
     if at + 4 > end:
@@ -90,7 +90,7 @@ def prism(data: Data, at: int, end: int) -> tuple[int, int]:
     return ieee80211(data, at + 144, end, 0)
 
 
-@kernel
+@part
 def ppi(data: Data, at: int, end: int) -> tuple[int, int]:
     """Peel a per-packet information header: ``(position, link type inside)``."""
     if at + 8 > end:

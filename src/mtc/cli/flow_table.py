@@ -1,0 +1,112 @@
+"""The flow table of ``mtc inspect --flows`` as rows, CSV or Parquet."""
+
+import csv
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from mtc.errors import OutputError
+from mtc.packets import CaptureSummary
+
+COLUMNS = (
+    "capture",
+    "flow",
+    "protocol",
+    "src",
+    "src_port",
+    "dst",
+    "dst_port",
+    "start",
+    "end",
+    "packets",
+    "bytes",
+    "packets_forward",
+    "packets_back",
+    "bytes_forward",
+    "bytes_back",
+    "host_pair",
+    "community_id",
+)
+
+
+def flow_rows(summary: CaptureSummary) -> Iterator[dict[str, Any]]:
+    """Each flow of a capture as plain values; times are Unix seconds."""
+    records = summary.records
+    if records is None:
+        return
+    pairs = records.host_pair
+    for k in range(len(records)):
+        yield {
+            "capture": summary.file,
+            **records.row(k),
+            "packets_forward": int(records.packets_forward[k]),
+            "packets_back": int(records.packets_back[k]),
+            "bytes_forward": int(records.bytes_forward[k]),
+            "bytes_back": int(records.bytes_back[k]),
+            "host_pair": int(pairs[k]) + 1,
+            "community_id": records.community_id(k),
+        }
+
+
+def write_csv(summaries: list[CaptureSummary], out: Path | None) -> None:
+    """Write all flows as CSV, to standard output without ``out``.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    if out is None:
+        _write_rows(summaries, sys.stdout)
+        return
+    part = _beside(out)
+    try:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            _write_rows(summaries, file)
+        part.replace(out)
+    except OSError as error:
+        raise _failed(out, part, error) from error
+
+
+def _write_rows(summaries: list[CaptureSummary], file: IO[str]) -> None:
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for summary in summaries:
+        for row in flow_rows(summary):
+            writer.writerow(row | {"start": f"{row['start']:.9f}", "end": f"{row['end']:.9f}"})
+
+
+def write_parquet(summaries: list[CaptureSummary], out: Path) -> None:
+    """Write all flows as Parquet, a row group a capture; times are timestamps in ns.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"src_port": pa.uint16(), "dst_port": pa.uint16()}
+    kinds |= dict.fromkeys(("capture", "protocol", "src", "dst", "community_id"), pa.string())
+    kinds |= dict.fromkeys(("start", "end"), pa.timestamp("ns", tz="UTC"))
+    schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in COLUMNS])
+    part = _beside(out)
+    try:
+        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+            for summary in summaries:
+                columns = {name: [row[name] for row in flow_rows(summary)] for name in COLUMNS}
+                if summary.records is not None:
+                    columns["start"] = summary.records.start.tolist()
+                    columns["end"] = summary.records.end.tolist()
+                writer.write_table(pa.table(columns, schema=schema))
+        part.replace(out)
+    except OSError as error:
+        raise _failed(out, part, error) from error
+
+
+def _beside(out: Path) -> Path:
+    return out.with_name(f".{out.name}.{os.getpid()}.part")
+
+
+def _failed(out: Path, part: Path, error: OSError) -> OutputError:
+    part.unlink(missing_ok=True)
+    return OutputError(f"{out}: {error.strerror or error}")

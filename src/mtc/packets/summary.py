@@ -1,0 +1,143 @@
+"""What is in a capture, counted in one pass and in bounded memory."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtc.packets.flow_records import FlowRecords
+from mtc.packets.flows import FlowSettings, FlowTable
+from mtc.packets.headers import Headers
+from mtc.packets.stream import SampleStream
+
+if TYPE_CHECKING:
+    from mtc.capture import Source
+    from mtc.capture.batch import PacketBatch
+
+Progress = Callable[[int], None]
+"""Told the bytes of the file read so far."""
+
+
+@dataclass(slots=True)
+class CaptureSummary:
+    """Counts of one capture.
+
+    Attributes:
+        file: Name of the capture as given; ``a.zip/b.pcap`` for members.
+        format: Name of the file format.
+        link_types: LINKTYPE numbers by first appearance.
+        packets: Records in the file.
+        samples: Packets that become samples.
+        left_out: Reason -> packets; with ``samples`` they add up to ``packets``.
+        flows: Distinct bidirectional TCP or UDP five-tuples.
+        damage: A sentence on where and why reading ended early, or None.
+        cut: Packets of which fewer bytes were captured than were on the wire.
+        wire_bytes: Bytes on the wire.
+        start: Time of the earliest packet that has one, ns since the epoch; None without any.
+        end: Time of the latest packet.
+        protocols: (IP version, protocol number) -> packets; version 0 is no IP.
+        ports: (protocol number, lower port) -> packets, TCP and UDP only.
+        records: The flow table, where it was asked for.
+    """
+
+    file: str
+    format: str = ""
+    link_types: tuple[int, ...] = ()
+    packets: int = 0
+    samples: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    flows: int = 0
+    damage: str | None = None
+    cut: int = 0
+    wire_bytes: int = 0
+    start: int | None = None
+    end: int | None = None
+    protocols: Counter[tuple[int, int]] = field(default_factory=Counter)
+    ports: Counter[tuple[int, int]] = field(default_factory=Counter)
+    records: FlowRecords | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields of ``mtc inspect --json``."""
+        return {
+            "file": self.file,
+            "format": self.format,
+            "link_types": list(self.link_types),
+            "packets": self.packets,
+            "samples": self.samples,
+            "left_out": dict(self.left_out),
+            "flows": self.flows,
+            "damage": self.damage,
+        }
+
+
+def summarize(
+    source: "Source",
+    *,
+    decapsulate: bool = True,
+    flow_settings: FlowSettings | None = None,
+    progress: Progress | None = None,
+) -> CaptureSummary:
+    """Count what is in a capture.
+
+    Args:
+        source: What ``expand_inputs`` yields.
+        decapsulate: Whether tunnels are peeled down to the innermost IP packet.
+        flow_settings: What ends a flow in ``records``; without it there are no records. The number
+            in ``flows`` does not depend on it.
+        progress: Called after each piece.
+
+    Raises:
+        CaptureError: Nothing can be read from the source.
+    """
+    settings = flow_settings or FlowSettings()
+    ending = FlowTable(settings) if settings.ends_flows else None
+    finished: list[FlowRecords] = []
+    with SampleStream(source, decapsulate=decapsulate, build=False) as stream:
+        summary = CaptureSummary(stream.reader.name)
+        for piece in stream:
+            batch, headers = stream.batch, stream.batch_headers
+            if batch is not None and headers is not None:
+                summary.samples += piece.packets - sum(piece.left_out.values())
+                _count(summary, batch, headers)
+                if ending is not None:
+                    ending.update(headers, batch)
+                    finished.append(ending.take_finished())
+            if progress is not None:
+                progress(stream.reader.bytes_read)
+        summary.format = stream.reader.format
+        summary.link_types = stream.reader.link_types
+        summary.packets, summary.left_out = stream.packets, stream.left_out
+        summary.flows = len(stream.flows)
+        if stream.reader.damage is not None:
+            summary.damage = str(stream.reader.damage)
+        if ending is not None:
+            summary.records = FlowRecords.joined([*finished, ending.records()])
+        elif flow_settings is not None:
+            summary.records = stream.flows.records()
+    return summary
+
+
+def _count(summary: CaptureSummary, batch: "PacketBatch", headers: Headers) -> None:
+    if not len(batch):
+        return
+    summary.cut += int(np.count_nonzero(batch.caplens < batch.wirelens))
+    summary.wire_bytes += int(batch.wirelens.sum())
+    timed = batch.timestamps[batch.timestamps != 0]
+    if len(timed):
+        first, last = int(timed.min()), int(timed.max())
+        summary.start = first if summary.start is None else min(summary.start, first)
+        summary.end = last if summary.end is None else max(summary.end, last)
+    _tally(summary.protocols, headers.ip_version, headers.protocol, 8)
+    flows = headers.is_transport
+    ports = np.minimum(headers.src_port[flows], headers.dst_port[flows])
+    _tally(summary.ports, headers.protocol[flows], ports, 16)
+
+
+def _tally(counts: Counter[tuple[int, int]], high: NDArray[Any], low: NDArray[Any], bits: int) -> None:
+    """Count pairs of numbers, ``low`` of so many bits."""
+    pairs, numbers = np.unique((high.astype(np.int64) << bits) | low, return_counts=True)
+    for pair, number in zip(pairs.tolist(), numbers.tolist(), strict=True):
+        counts[pair >> bits, pair & ((1 << bits) - 1)] += number
