@@ -1,0 +1,102 @@
+"""Fuzz target: any bytes as a capture, through the reader and on to samples.
+
+    pip install -e '.[fuzz]'
+    python fuzz/fuzz_reader.py --seed-corpus          # writes fuzz/corpus from small valid captures
+    python fuzz/fuzz_reader.py fuzz/corpus -max_total_time=600
+
+A finding is any exception but `mtc.errors.CaptureError`, a batch that breaks its contract, a crash,
+or an input that takes longer than libFuzzer's timeout. The Python code guides the fuzzer; the compiled
+kernels do not, so run it a second time with ``NUMBA_BOUNDSCHECK=1`` and a ``NUMBA_CACHE_DIR`` of its
+own, which turns any read past an array into an exception. New inputs are written to the first folder
+named, so give an empty one before ``fuzz/corpus`` to keep that small.
+"""
+
+import gzip
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+# The kernels are left out: numba cannot compile what atheris has instrumented.
+with atheris.instrument_imports(include=["mtc.capture"], exclude=["mtc.capture.kernels"]):
+    from mtc.capture import open_capture
+
+from mtc.errors import CaptureError
+from mtc.packets import SampleStream
+
+CORPUS = Path(__file__).parent / "corpus"
+_INPUT = Path(tempfile.mkdtemp(prefix="mtc-fuzz-"), "capture")
+
+
+def fuzz_one(data: bytes) -> None:
+    """Read ``data`` as a capture; the first byte chooses how."""
+    how, data = data[:1] or b"\0", data[1:]
+    _INPUT.write_bytes(gzip.compress(data, 0) if how[0] & 1 else data)
+    try:
+        with open_capture(_INPUT, batch_bytes=64 if how[0] & 2 else 1 << 20) as reader:
+            number = 1
+            for batch in reader:
+                assert batch.first_packet == number
+                assert (batch.offsets >= 0).all()
+                assert (batch.caplens >= 0).all()
+                assert (batch.offsets + batch.caplens <= len(batch.data)).all()
+                number += len(batch)
+        if how[0] & 4:
+            with SampleStream(_INPUT, decapsulate=bool(how[0] & 8)) as stream:
+                samples = sum(len(piece) for piece in stream)
+                assert samples + sum(stream.left_out.values()) == stream.packets == number - 1
+    except CaptureError:
+        pass
+
+
+def _block(order: str, kind: int, body: bytes) -> bytes:
+    length = struct.pack(order + "I", len(body) + 12)
+    return struct.pack(order + "I", kind) + length + body + length
+
+
+def seed_corpus() -> None:
+    """Write small valid captures of every format as seeds."""
+    udp = (
+        bytes.fromhex("4500002000010000401100000a0000010a000002")
+        + struct.pack(">HHHH", 4000, 443, 12, 0)
+        + b"data"
+    )
+    frame = bytes(12) + b"\x08\x00" + udp
+    record = struct.pack("<IIII", 1, 2, len(frame), len(frame)) + frame
+    little = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    big = struct.pack(">IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 101)
+    packet = frame + bytes(-len(frame) % 4)
+    seeds = {
+        "pcap": little + record * 3,
+        "pcap-big-endian": big + struct.pack(">IIII", 1, 2, len(udp), len(udp)) + udp,
+        "snoop": b"snoop\0\0\0"
+        + struct.pack(">II", 2, 4)
+        + struct.pack(">IIIIII", len(frame), len(frame), 24 + len(packet), 0, 1, 2)
+        + packet,
+        "text": b"no capture",
+    }
+    for order, name in (("<", "little"), (">", "big")):
+        options = struct.pack(order + "HHB3xHHqHH", 9, 1, 9, 14, 8, 1000, 0, 0)
+        seeds[f"pcapng-{name}"] = b"".join(
+            (
+                _block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1)),
+                _block(order, 1, struct.pack(order + "HHI", 1, 0, 0) + options),
+                _block(order, 6, struct.pack(order + "IIIII", 0, 1, 2, len(frame), len(frame)) + packet),
+                _block(order, 3, struct.pack(order + "I", len(frame)) + packet),
+                _block(order, 2, struct.pack(order + "HHIIII", 0, 0, 1, 2, len(frame), len(frame)) + packet),
+            )
+        )
+    CORPUS.mkdir(exist_ok=True)
+    for name, data in seeds.items():
+        for how in (0, 3, 12):
+            (CORPUS / f"{name}-{how}").write_bytes(bytes([how]) + data)
+
+
+if __name__ == "__main__":
+    if "--seed-corpus" in sys.argv:
+        seed_corpus()
+    else:
+        atheris.Setup(sys.argv, fuzz_one)
+        atheris.Fuzz()
