@@ -14,7 +14,7 @@ _MOST_NAMES = 8
 
 def show_build(info: DatasetInfo, out: Path) -> None:
     """What a build came to."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     show_dataset(info, console)
     if info.report.missing:
         console.print(
@@ -25,7 +25,7 @@ def show_build(info: DatasetInfo, out: Path) -> None:
 
 def show_dataset(info: DatasetInfo, console: Console | None = None) -> None:
     """What a dataset holds, and what its splits share."""
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or Console(highlight=False, markup=False, soft_wrap=True)
     console.print(
         Text(f"{info.name}: {info.rows:,} packets of {len(info.captures):,} captures", style="bold")
     )

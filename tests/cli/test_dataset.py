@@ -1,0 +1,94 @@
+"""``mtc dataset`` as a user runs it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import dpkt
+import pytest
+from typer.testing import CliRunner
+
+from mtc.cli import app
+
+
+@pytest.fixture
+def download(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("email1a", "skype_chat1a"):
+        with (folder / f"{name}.pcap").open("wb") as file:
+            writer = dpkt.pcap.Writer(file, linktype=101)
+            for i in range(30):
+                udp = dpkt.udp.UDP(sport=40_000 + i % 9, dport=443, data=b"hello", ulen=13)
+                ip = dpkt.ip.IP(src=b"\x0a\0\0\1", dst=b"\x0a\0\0\2", p=17, data=udp, len=33)
+                writer.writepkt(bytes(ip), ts=i)
+    return folder
+
+
+@pytest.fixture
+def mtc() -> Callable[..., tuple[int, str, str]]:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        result = CliRunner().invoke(app, ["dataset", *map(str, arguments)])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
+
+
+def test_build_and_show(download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]) -> None:
+    status, out, err = mtc("iscx", download, tmp_path / "out")
+    assert status == 0
+    assert err == ""
+    assert "60 packets of 2 captures" in out
+    assert "Not in the source: 148 captures" in out
+    status, out, _ = mtc("show", tmp_path / "out")
+    assert status == 0
+    assert "Skype" in out
+    assert "flows in several parts" in out
+    status, out, _ = mtc("show", tmp_path / "out", "--json")
+    assert status == 0
+    assert json.loads(out) == json.loads((tmp_path / "out/dataset.json").read_text())
+
+
+def test_damage_is_told_and_gives_status_3(
+    download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]
+) -> None:
+    file = download / "email1a.pcap"
+    file.write_bytes(file.read_bytes()[:-1])
+    (download / "icq_chat_3a.pcap").write_text("text")
+    (download / "stranger.txt").write_text("text")
+    status, out, err = mtc("iscx", download, tmp_path / "out", "--json")
+    assert status == 3
+    assert json.loads(out)["rows"] == 59
+    lines = err.splitlines()
+    assert len(lines) == 3
+    assert any(line.startswith("mtc: in/email1a.pcap: ") and "byte" in line for line in lines)
+    assert any(line.startswith("mtc: in/icq_chat_3a.pcap: ") for line in lines)
+    assert any(line.startswith("mtc: in/stranger.txt: not used") for line in lines)
+
+
+def test_wrong_use_is_one_line_and_status_2(
+    download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]
+) -> None:
+    for arguments in (
+        ("iscx", tmp_path / "nowhere", tmp_path / "out"),
+        ("iscx", download, download),
+        ("show", tmp_path / "nowhere"),
+        ("show", download),
+    ):
+        status, out, err = mtc(*arguments)
+        assert status == 2, arguments
+        assert out == ""
+        assert err.startswith("mtc: ")
+        assert err.count("\n") == 1
+
+
+def test_several_sources_and_no_cap(
+    download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]
+) -> None:
+    files = sorted(download.iterdir())
+    assert mtc("iscx", *files, tmp_path / "out", "--cap", 10)[0] == 0
+    assert mtc("iscx", *files, tmp_path / "out", "--cap", 0)[0] == 2
+    assert mtc("iscx", *files, tmp_path / "out", "--cap", 0, "--force")[0] == 0
+    assert json.loads((tmp_path / "out/dataset.json").read_text())["rows"] == 60

@@ -1,0 +1,131 @@
+"""Opening datasets: what is wrong is told in a line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from mtc.datasets import Dataset, build_iscx
+from mtc.datasets.layout import ROW_GROUP_ROWS
+from mtc.errors import DatasetError, UsageError
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, write_capture: Callable[..., Path]) -> Path:
+    folder = tmp_path_factory.mktemp("loader")
+    for name, n in (("email1a", 15_000), ("vpn_skype_audio1", 5_000)):
+        packets = [(40_000 + i % 97, 443, i.to_bytes(3, "big") + b"\1") for i in range(n)]
+        write_capture(folder / f"in/{name}.pcap", packets)
+    (folder / "in/manifest.csv").write_text("capture,application,service,vpn\nvpn_skype_audio1,,voip,1\n")
+    build_iscx(folder / "in", folder / "out")
+    return folder / "out"
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "copy"))
+
+
+def test_parts_over_several_row_groups(whole: Path) -> None:
+    metadata = pq.read_metadata(whole / "packets.parquet")
+    groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert groups == [ROW_GROUP_ROWS, 20_000 - ROW_GROUP_ROWS]
+    dataset = Dataset.open(whole)
+    everything = dataset.part("flow", "all")
+    assert everything.labels["application"].tolist() == [1] * 15_000 + [-1] * 5_000
+    numbers = everything.dense()[:, 40:43].astype(int) @ [65_536, 256, 1]
+    assert numbers.tolist() == [*range(15_000), *range(5_000)]
+    test = dataset.part("flow", "test")
+    assert np.array_equal(test.dense(), everything.take(test.row).dense())
+    assert np.array_equal(test.labels["traffic"], everything.labels["traffic"][test.row])
+    assert test.labels["application"].dtype == np.int64
+    assert test.flow.dtype == test.capture.dtype == np.int32
+
+
+def test_columns_are_compact(whole: Path) -> None:
+    schema = pq.read_schema(whole / "packets.parquet")
+    assert schema.names == [
+        *("sample", "time", "flow", "capture", "packet", "application", "traffic", "auxiliary"),
+        *("split_flow", "split_packet"),
+    ]
+    assert str(schema.field("application").type).startswith("dictionary")
+    metadata = pq.read_metadata(whole / "packets.parquet")
+    assert {metadata.row_group(0).column(i).compression for i in range(metadata.num_columns)} == {"ZSTD"}
+
+
+def test_wrong_split_part_or_column(whole: Path) -> None:
+    dataset = Dataset.open(str(whole))
+    assert dataset.splits[0] == "flow"
+    with pytest.raises(UsageError, match="no split 'time'"):
+        dataset.part("time", "train")
+    with pytest.raises(UsageError, match="no part 'dev'"):
+        dataset.part("flow", "dev")
+    with pytest.raises(UsageError, match="no column"):
+        dataset.column("label")
+
+
+def test_missing_folders_and_files(copy: Path) -> None:
+    with pytest.raises(DatasetError, match="no such dataset"):
+        Dataset.open(copy / "nowhere")
+    (copy / "packets.parquet").unlink()
+    with pytest.raises(DatasetError, match=r"packets\.parquet is missing"):
+        Dataset.open(copy)
+    (copy / "dataset.json").unlink()
+    with pytest.raises(DatasetError, match="not a dataset"):
+        Dataset.open(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 99}, "format version 99"),
+        ({"kind": "pictures"}, "unknown kind"),
+        ({"rows": "many"}, "damaged"),
+        ({"captures": None}, "damaged"),
+        ({"splits": {"flow": {}}}, "damaged"),
+        ({"tasks": ["a"]}, "damaged"),
+    ],
+)
+def test_wrong_dataset_json(copy: Path, change: dict[str, object], message: str) -> None:
+    values = json.loads((copy / "dataset.json").read_text()) | change
+    (copy / "dataset.json").write_text(json.dumps(values))
+    with pytest.raises(DatasetError, match=message):
+        Dataset.open(copy)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
+def test_damaged_dataset_json(copy: Path, text: str) -> None:
+    (copy / "dataset.json").write_text(text)
+    with pytest.raises(DatasetError):
+        Dataset.open(copy)
+
+
+def test_cut_off_parquet(copy: Path) -> None:
+    file = copy / "packets.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(DatasetError, match="damaged"):
+        Dataset.open(copy)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_flipped_bytes_in_parquet(copy: Path, place: float) -> None:
+    file = copy / "packets.parquet"
+    data = bytearray(file.read_bytes())
+    at = int(len(data) * place)
+    data[at : at + 64] = bytes(byte ^ 0xFF for byte in data[at : at + 64])
+    file.write_bytes(data)
+    dataset = Dataset.open(copy)
+    with pytest.raises(DatasetError, match="damaged"):
+        dataset.part("flow", "all")
+
+
+def test_a_parquet_of_other_columns(copy: Path) -> None:
+    values = json.loads((copy / "dataset.json").read_text())
+    values["tasks"] = {"application": values["tasks"]["application"]}
+    (copy / "dataset.json").write_text(json.dumps(values))
+    with pytest.raises(DatasetError, match="other columns"):
+        Dataset.open(copy).part("flow", "all")
