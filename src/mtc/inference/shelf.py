@@ -4,8 +4,9 @@ from importlib import resources
 from pathlib import Path
 
 from mtc.errors import ModelError
+from mtc.models import ModelCard
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, CARD = "model.safetensors", "model.json"
 
 
 def bundled_models() -> dict[str, Path]:
@@ -14,6 +15,18 @@ def bundled_models() -> dict[str, Path]:
     if not shelf.is_dir():
         return {}
     return {folder.name: folder for folder in sorted(shelf.iterdir()) if (folder / WEIGHTS).is_file()}
+
+
+def bundled_cards() -> dict[str, ModelCard]:
+    """Name -> card of every bundled model, by name.
+
+    Raises:
+        ModelError: A card is damaged or of another version.
+    """
+    return {
+        name: ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
+        for name, folder in bundled_models().items()
+    }
 
 
 def find_model(name_or_path: str | Path) -> Path:
