@@ -92,3 +92,22 @@ def test_several_sources_and_no_cap(
     assert mtc("iscx", *files, tmp_path / "out", "--cap", 0)[0] == 2
     assert mtc("iscx", *files, tmp_path / "out", "--cap", 0, "--force")[0] == 0
     assert json.loads((tmp_path / "out/dataset.json").read_text())["rows"] == 60
+
+
+def test_own_captures(download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]) -> None:
+    (download / "labels.csv").write_text("capture,device\nemail1a.pcap,phone\nskype_*.pcap,laptop\n")
+    status, out, err = mtc("captures", download / "labels.csv", tmp_path / "out")
+    assert (status, err) == (0, "")
+    assert "device" in out
+    assert "laptop" in out
+    with (download / "labels.csv").open("a") as file:
+        file.write("gone.pcap,phone\n")
+    status, _, err = mtc("captures", download / "labels.csv", tmp_path / "out", "--force")
+    assert (status, err) == (3, "mtc: gone.pcap: no such capture\n")
+
+
+def test_variants(download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]) -> None:
+    status, out, _ = mtc("iscx", download, tmp_path / "out", "--variant", "gmail=chat", "--json")
+    assert status == 0
+    assert json.loads(out)["settings"]["labelled_by"]["variants"]["gmail"] == "chat"
+    assert mtc("iscx", download, tmp_path / "two", "--variant", "gmail")[0] == 2

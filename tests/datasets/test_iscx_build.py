@@ -174,7 +174,31 @@ def test_dataset_json_tells_its_settings_and_no_place(tmp_path: Path, write_capt
     assert str(tmp_path) not in text
     values = json.loads(text)
     assert values["settings"]["cap"] == 50_000
-    assert values["settings"]["labelled_by"] == {"table": f"iscx/{iscx_table().version}", "manifests": []}
+    assert values["settings"]["labelled_by"] == {
+        "table": f"iscx/{iscx_table().version}",
+        "variants": {"video-call": "voip", "gmail": "email", "tor": "in"},
+        "manifests": [],
+    }
     size = (tmp_path / "in/email1a.pcap").stat().st_size
     assert sum(read for _, read, _ in seen) == size
     assert {total for _, _, total in seen} == {size}
+
+
+def test_disputed_captures_can_be_read_otherwise(tmp_path: Path, write_capture: Write) -> None:
+    for name in ("skype_video1a", "gmailchat1", "torVimeo1", "email1a"):
+        write_capture(tmp_path / f"in/{name}.pcap", packets(9))
+
+    def traffic(out: str, **variants: str) -> dict[str, str | None]:
+        named = {name.replace("_", "-"): reading for name, reading in variants.items()}
+        info = build_iscx(tmp_path / "in", tmp_path / out, variants=named)
+        assert {*info.report.unlabelled} == {
+            f"in/{name}.pcap" for name in ("skype_video1a", "torVimeo1") if name not in kept(info)
+        }
+        return {capture.capture: capture.labels["traffic"] for capture in info.captures}
+
+    usual = {"email1a": "Email", "gmailchat1": "Email", "skype_video1a": "VoIP", "torVimeo1": "Streaming"}
+    assert traffic("one") == usual
+    assert traffic("two", gmail="chat") == usual | {"gmailchat1": "Chat"}
+    assert traffic("three", video_call="out", tor="out") == {"email1a": "Email", "gmailchat1": "Email"}
+    with pytest.raises(UsageError, match="no variant gmail=spam"):
+        build_iscx(tmp_path / "in", tmp_path / "four", variants={"gmail": "spam"})

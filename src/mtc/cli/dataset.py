@@ -21,11 +21,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables
 @app.command()
 def iscx(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", help="The download: folders, zips, captures.")
+        list[Path], typer.Argument(metavar="SOURCE", help="The download: folders, zips, captures.")
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset folder to write.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the balance and of the splits.")] = 1,
     cap: Annotated[int, typer.Option(min=0, help="Most packets an application; 0 is no limit.")] = 50_000,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DISPUTE=READING",
+            help="Read disputed captures otherwise: video-call=out, gmail=chat, tor=out.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -34,18 +41,45 @@ def iscx(
     Captures are labelled by a manifest.csv beside them, else by name. Exit status 3 if one of them was
     damaged or unreadable and the others were read.
     """
-    from mtc.cli.dataset_tables import show_build
     from mtc.datasets import build_iscx
 
     with _BytesRead() as progress:
-        info = build_iscx(sources, out, seed=seed, cap=cap or None, force=force, progress=progress.update)
-    _warn(info)
-    if as_json:
-        _print_json(info)
-    else:
-        show_build(info, out)
-    if info.damaged:
-        raise typer.Exit(3)
+        info = build_iscx(
+            sources,
+            out,
+            seed=seed,
+            cap=cap or None,
+            variants={name: reading for name, _, reading in (v.partition("=") for v in variant or [])},
+            force=force,
+            progress=progress.update,
+        )
+    _finish(info, out, as_json=as_json, listed_missing_counts=False)
+
+
+@app.command()
+def captures(
+    labels: Annotated[
+        Path, typer.Argument(metavar="LABELS.csv", help="Column capture, and a column for each task.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset folder to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the balance and of the splits.")] = 1,
+    cap: Annotated[
+        int, typer.Option(min=0, help="Most packets a class of the first task; 0 is no limit.")
+    ] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build a dataset of your own captures, with any tasks and classes.
+
+    The column capture names captures, folders, zips or globs, relative to the file; every other column
+    is a task and its values are the classes; an empty cell is a missing label. Exit status 3 if a capture
+    was missing, damaged or unreadable and others were read.
+    """
+    from mtc.datasets import build_captures
+
+    with _BytesRead() as progress:
+        info = build_captures(labels, out, seed=seed, cap=cap or None, force=force, progress=progress.update)
+    _finish(info, out, as_json=as_json, listed_missing_counts=True)
 
 
 @app.command()
@@ -62,6 +96,22 @@ def show(
         _print_json(info)
     else:
         show_dataset(info)
+
+
+def _finish(info: "DatasetInfo", out: Path, *, as_json: bool, listed_missing_counts: bool) -> None:
+    """Tell what a build came to, and end with its exit status."""
+    from mtc.cli.dataset_tables import show_build
+
+    _warn(info)
+    missing = info.report.missing if listed_missing_counts else ()
+    for name in missing:
+        typer.echo(f"mtc: {name}: no such capture", err=True)
+    if as_json:
+        _print_json(info)
+    else:
+        show_build(info, out)
+    if info.damaged or missing:
+        raise typer.Exit(3)
 
 
 def _print_json(info: "DatasetInfo") -> None:

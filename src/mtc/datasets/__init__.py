@@ -5,6 +5,7 @@ from mtc.datasets.info import DatasetInfo
 from mtc.datasets.iscx import build_iscx
 from mtc.datasets.leakage import Leakage, measure_leakage
 from mtc.datasets.loader import Dataset
+from mtc.datasets.own import build_captures
 from mtc.datasets.samples import LabelledSamples
 from mtc.datasets.splits import FRACTIONS, PARTS, SPLITS, split_by_flow, split_by_packet
 from mtc.datasets.staging import LabelledCapture
@@ -19,6 +20,7 @@ __all__ = [
     "LabelledCapture",
     "LabelledSamples",
     "Leakage",
+    "build_captures",
     "build_dataset",
     "build_iscx",
     "measure_leakage",

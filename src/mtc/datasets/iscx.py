@@ -1,7 +1,7 @@
 """The ISCX VPN-nonVPN 2016 dataset, from the captures as they were downloaded. Source: Sec. 3.2."""
 
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +13,9 @@ from mtc.datasets.iscx_table import (
     CaptureFacts,
     LabelTable,
     capture_name,
+    check_variants,
     iscx_table,
+    read_as,
     read_manifest,
 )
 from mtc.datasets.staging import LabelledCapture
@@ -30,6 +32,7 @@ def build_iscx(
     *,
     seed: int = 1,
     cap: int | None = 50_000,
+    variants: Mapping[str, str] | None = None,
     force: bool = False,
     progress: BuildProgress | None = None,
 ) -> DatasetInfo:
@@ -43,16 +46,19 @@ def build_iscx(
         out: The dataset folder to write.
         seed: Seed of the balance and of the splits.
         cap: Most packets of an application, half plain and half VPN; None for all.
+        variants: Dispute -> reading, for rows of our table that others label differently; see
+            ``mtc.datasets.iscx_table.VARIANTS``.
         force: Whether a dataset that is there already is replaced.
         progress: Told about the bytes read.
 
     Raises:
+        UsageError: No such variant, or a seed or cap out of range.
         DatasetError: A source is missing, a manifest is wrong, or nothing could be read.
         OutputError: ``out`` exists, or cannot be written.
     """
     check_target(Path(out), force=force)
     given = [Path(sources)] if isinstance(sources, str | Path) else [Path(source) for source in sources]
-    search = _Search()
+    search = _Search(check_variants(variants or {}))
     for source in given:
         search.look_through(source)
     plan = search.plan(seed=seed, cap=cap)
@@ -66,6 +72,7 @@ def build_iscx(
 class _Search:
     """Finds labelled captures in sources, and remembers whatever else is there."""
 
+    variants: Mapping[str, str]
     captures: dict[str, LabelledCapture] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     manifests: dict[tuple[Path, str], LabelTable | None] = field(default_factory=dict)
@@ -119,7 +126,7 @@ class _Search:
         for table in tables:
             if (fact := table.find(name)) is not None:
                 self.used[table.name] = table
-                return fact
+                return read_as(fact, self.variants)
         return None
 
     def _manifest(self, path: Path, member: int | None) -> LabelTable | None:
@@ -174,6 +181,7 @@ class _Search:
             settings={
                 "labelled_by": {
                     "table": None if own is None else f"iscx/{own.version}",
+                    "variants": dict(self.variants),
                     "manifests": sorted(table.version for table in manifests.values()),
                 }
             },

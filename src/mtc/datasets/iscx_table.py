@@ -8,14 +8,21 @@ import csv
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 
 from mtc.errors import DatasetError, UsageError
 from mtc.tasks import ISCX, iscx_labels
 
 MANIFEST_FILE = "manifest.csv"
+
+VARIANTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"video-call": ("voip", "out"), "gmail": ("email", "chat"), "tor": ("in", "out")}
+)
+"""Dispute -> readings of its rows, the first is the default: video calls are VoIP or left out, the
+captures gmailchat are e-mail or chat, Tor is in or out."""
 
 _TABLE_FILE = "iscx_captures.csv"
 _SUFFIX = re.compile(r"(\s*\.(pcap|pcapng|cap|dmp))?(\.(gz|zst|xz))?$", re.IGNORECASE)
@@ -72,6 +79,27 @@ def iscx_table() -> LabelTable:
     head, _, rows = text.partition("\n")
     version = head.removeprefix("# table_version:").strip()
     return LabelTable("iscx", version, _read_facts(rows, _TABLE_FILE))
+
+
+def check_variants(variants: Mapping[str, str]) -> dict[str, str]:
+    """The reading of every dispute, those not named at their default.
+
+    Raises:
+        UsageError: No such dispute or reading.
+    """
+    for dispute, reading in variants.items():
+        if reading not in VARIANTS.get(dispute, ()):
+            known = ", ".join(f"{name}={reading}" for name, all_ in VARIANTS.items() for reading in all_)
+            raise UsageError(f"no variant {dispute}={reading}; known are {known}")
+    return {dispute: variants.get(dispute, readings[0]) for dispute, readings in VARIANTS.items()}
+
+
+def read_as(fact: CaptureFacts, variants: Mapping[str, str]) -> CaptureFacts:
+    """The facts of a capture under a reading of the disputes; without labels where it is left out."""
+    reading = variants.get(fact.disputed)
+    if reading == "out":
+        return replace(fact, application=None, service=None)
+    return replace(fact, service="chat") if reading == "chat" else fact
 
 
 def read_manifest(data: bytes, name: str) -> LabelTable:
