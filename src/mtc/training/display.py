@@ -51,6 +51,6 @@ class TrainingBar(RichProgressBar):
         return {name.replace("_", " "): value for name, value in metrics.items()}
 
 
-def progress_display(stream: TextIO = sys.stderr) -> Callback:
-    """A bar where ``stream`` is a terminal, else plain lines."""
-    return TrainingBar() if stream.isatty() else EpochLines(stream)
+def progress_display() -> Callback:
+    """For stderr: a bar where it is a terminal, else plain lines."""
+    return TrainingBar() if sys.stderr.isatty() else EpochLines(sys.stderr)
