@@ -39,7 +39,7 @@ def decode_batch(
     """Fill the header columns of all packets; see ``mtc.packets.headers.Headers``."""
     for i in range(len(offsets)):
         at, end = offsets[i], offsets[i] + caplens[i]
-        reason, protocol, transport, stop, flow, payload = 0, 0, at, at, False, at
+        reason, protocol, transport, stop, flow, payload = 0, 0, at, at, False, 0
         at, layer = peel_link(data, at, end, link_types[i])
         if layer >= 0:
             at, layer = find_ip(data, at, end, layer)
@@ -65,13 +65,12 @@ def decode_batch(
             ports[0, i], ports[1, i] = be16(data, transport), be16(data, transport + 2)
             readable = protocol == TCP and transport + 14 <= min(end, stop)
             small[FLAGS, i] = data[transport + 13] if readable else 0
-            places[PAYLOAD, i] = payload
-            places[PAYLOAD_LENGTH, i] = max(stop - payload, 0)
-            places[CAPTURED_PAYLOAD, i] = max(min(stop, end) - payload, 0)
         else:
             ports[0, i] = ports[1, i] = 0
             small[FLAGS, i] = 0
-            places[PAYLOAD, i] = places[PAYLOAD_LENGTH, i] = places[CAPTURED_PAYLOAD, i] = 0
+        places[PAYLOAD, i] = payload
+        places[PAYLOAD_LENGTH, i] = max(stop - payload, 0) if payload else 0
+        places[CAPTURED_PAYLOAD, i] = max(min(stop, end) - payload, 0) if payload else 0
 
 
 @inlined

@@ -14,7 +14,7 @@ MAX_TAGS = 32
 """Layers below IP that are peeled one after the other."""
 
 
-@inlined
+@part
 def find_ip(data: Data, at: int, end: int, layer: int) -> tuple[int, int]:
     """Peel layers until an IP packet is found.
 

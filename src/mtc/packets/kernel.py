@@ -16,6 +16,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_PART = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile what Python calls (cached on disk, releases the interpreter lock)."""
     return cast("Callable[P, R]", numba.njit(cache=True, nogil=True)(function))
@@ -23,12 +26,12 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 def part(function: Callable[P, R]) -> Callable[P, R]:
     """Compile what only kernels call; it is cached as part of them."""
-    return cast("Callable[P, R]", numba.njit(nogil=True)(function))
+    return cast("Callable[P, R]", numba.njit(**_PART)(function))
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Like ``part``, for what every packet passes: compiled into its callers."""
-    return cast("Callable[P, R]", numba.njit(nogil=True, forceinline=True)(function))
+    return cast("Callable[P, R]", numba.njit(forceinline=True, **_PART)(function))
 
 
 def drop_stale_cache(folder: Path) -> None:

@@ -42,21 +42,21 @@ def read_transport(data: Data, at: int, end: int, stop: int, protocol: int) -> t
 
     Returns:
         ``(reason, ports, payload)``: 0 or why the packet is left out, whether its ports can be
-        read, and where the payload begins.
+        read, and where the payload begins (0 where the header does not tell).
     """
     known = min(end, stop)
     if at + 4 > known:
-        return TRUNCATED_HEADER, False, at
+        return TRUNCATED_HEADER, False, 0
     payload = at + 8
     if protocol == TCP:
         payload = at + 20
     if payload > known:
-        return TRUNCATED_HEADER, True, at
+        return TRUNCATED_HEADER, True, 0
     if protocol == TCP:
         header = 4 * (byte(data, at + 12) >> 4)
         payload = at + header
         if header < 20 or payload > stop:
-            return MALFORMED_TRANSPORT, True, at
+            return MALFORMED_TRANSPORT, True, 0
     reason = _service(protocol, be16(data, at + 2))
     if reason == 0:
         reason = _service(protocol, be16(data, at))

@@ -53,6 +53,8 @@ def peel_tunnel(data: Data, at: int, end: int, protocol: int) -> tuple[int, int]
         inner, layer = find_ip(data, inner, end, layer)
     if layer >= 0 and not looks_like_ip(data, inner, end, layer):
         layer = NONE
+    if layer >= 0 and protocol == 17 and not _fits(data, inner, at):
+        layer = NONE
     return inner, layer
 
 
@@ -69,7 +71,20 @@ def looks_like_ip(data: Data, at: int, end: int, layer: int) -> bool:
     return version == 6 and layer != IPV4 and at + 40 <= end
 
 
-@inlined
+@part
+def _fits(data: Data, at: int, udp: int) -> bool:
+    """Whether an IP packet ends inside the UDP datagram, by what both claim.
+
+    The IP packet around a datagram would not do: it may be the first fragment.
+    """
+    datagram = be16(data, udp + 4)
+    length = be16(data, at + 2)
+    if data[at] >> 4 == 6:
+        length = 40 + be16(data, at + 4)
+    return datagram == 0 or at + length <= udp + datagram
+
+
+@part
 def _over_udp(data: Data, at: int, end: int) -> tuple[int, int]:
     if at + 16 > end:
         return at, NONE
@@ -149,6 +164,9 @@ def _teredo(data: Data, at: int, end: int) -> tuple[int, int]:
         at += 13 + byte(data, at + 2) + byte(data, at + 3)
     if at + 8 <= end and be16(data, at) == 0:  # origin
         at += 8
+    # Bubbles (59: nothing follows) and ICMPv6 are Teredo's own signalling: the outer packet counts.
+    if at + 40 > end or data[at + 6] == 59 or data[at + 6] == 58:
+        return at, NONE
     return at, IPV6
 
 
