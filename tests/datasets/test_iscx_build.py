@@ -134,7 +134,8 @@ def test_sources_without_anything_to_read(name: str, tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     if name == "text":
         (tmp_path / "text/email1a.pcap").write_text("no capture")
-    with pytest.raises(DatasetError):
+    message = {"missing": "no such file", "empty": "no capture in", "text": "email1a.pcap: not a capture"}
+    with pytest.raises(DatasetError, match=message[name]):
         build_iscx(tmp_path / name, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir() if path.name != name] == []
 

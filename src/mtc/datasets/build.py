@@ -105,8 +105,11 @@ def _build(plan: BuildPlan, folder: Path, progress: Progress | None) -> DatasetI
     staging.mkdir()
     captures, unreadable = _stage(plan, staging, progress)
     if not captures:
-        first = next(iter(unreadable.items()), None)
-        reason = f" ({first[0]}: {first[1]})" if first else ""
+        failures = {**unreadable, **plan.report.unreadable, **plan.report.unknown}
+        # A file tells more than the folder in which nothing was found.
+        told = [f"{file}: {failures[file]}" for file in sorted(failures, key=lambda f: -f.count("/"))[:1]]
+        more = [f"and {len(failures) - 1:,} more"] if len(failures) > 1 else []
+        reason = f" ({', '.join(told + more)})" if told else ""
         raise DatasetError(f"{plan.name}: no labelled capture could be read{reason}")
     rows = choose_rows(captures, plan.tasks, balance_by=plan.balance_by, cap=plan.cap)
     if not len(rows):

@@ -1,6 +1,7 @@
 """The ISCX VPN-nonVPN 2016 dataset, from the captures as they were downloaded. Source: Sec. 3.2."""
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -141,14 +142,21 @@ class _Search:
             manifest = path.parent / MANIFEST_FILE
             if not manifest.is_file():
                 return None
-            table = read_manifest(manifest.read_bytes(), str(manifest))
+            try:
+                table = read_manifest(manifest.read_bytes(), str(manifest))
+            except OSError as error:
+                raise DatasetError(f"{manifest}: cannot be read ({error.strerror or error})") from error
             self.files[f"{manifest.resolve().parent.name}/{MANIFEST_FILE}"] = manifest
             return table
         with zipfile.ZipFile(path) as archive:
             member = f"{folder}{MANIFEST_FILE}"
             if member not in archive.namelist():
                 return None
-            return read_manifest(archive.read(member), f"{path}/{member}")
+            try:
+                data = archive.read(member)
+            except (OSError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+                raise DatasetError(f"{path}/{member}: cannot be read ({error})") from error
+            return read_manifest(data, f"{path}/{member}")
 
     def plan(self, *, seed: int, cap: int | None) -> BuildPlan:
         """What was found, as a plan to build it."""
