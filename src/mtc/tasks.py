@@ -46,6 +46,9 @@ CICIDS2017: Tasks = MappingProxyType(
     }
 )
 
+INFILTRATION = "Infiltration"
+"""The seventh attack class of CICIDS2017, which the paper drops when it balances."""
+
 UNLABELLED = -1
 """Index that stands for a missing label."""
 
