@@ -12,8 +12,11 @@ from mtc.config import RunConfig
 from mtc.datasets import Dataset
 from mtc.errors import ModelError, UsageError
 from mtc.evaluation import evaluate
+from mtc.inference import FlowVotes
+from mtc.metrics import score
 from mtc.models import load_model, predict_logits
 from mtc.training import train
+from mtc.training.scoring import flows_by_capture
 
 SETTINGS = {
     "model": {"tokens": 5, "width": 20, "heads": 2, "ffn_width": 16, "repetitions": [1, 1, 1]},
@@ -117,6 +120,22 @@ def test_without_a_common_task_there_is_nothing_to_score(run: Path, small_datase
     other = Relabelled(dataset, {"colour": ("red",)})
     with pytest.raises(UsageError, match="no task in common"):
         evaluate(run, other)
+
+
+def test_flows_are_judged_as_classify_judges_them(run: Path, small_dataset: Path) -> None:
+    samples = Dataset.open(small_dataset).part("flow", "all")
+    model = load_model(run)
+    votes = FlowVotes(model, precision="exact")
+    _, flow = np.unique(flows_by_capture(samples), return_inverse=True)
+    votes.add(samples.dense()[:, : model.card.config.model.length], flow)
+    seen, probabilities = votes.result(flow.max() + 1)
+    scored = evaluate(run, part="all")["flow_parts"]["all"]
+    for task, classes in model.card.tasks.items():
+        labels = np.full(len(seen), -1)
+        labels[flow] = samples.labels[task]  # all packets of a flow of a capture have the same
+        expected = score(labels, probabilities[task], classes)
+        for name in ("macro_f1", "macro_recall", "accuracy", "ece", "support"):
+            assert scored[task][name] == pytest.approx(expected[name], abs=1e-6)
 
 
 def test_progress_counts_every_sample(run: Path) -> None:

@@ -133,6 +133,20 @@ def test_sigterm_keeps_the_state_inside_the_epoch(
     assert outcome(tmp_path / "run") == outcome(undisturbed)
 
 
+def test_ctrl_c_is_ctrl_c_and_the_run_goes_on_from_the_last_epoch(
+    undisturbed: Path, config: RunConfig, dataset: Any, tmp_path: Path
+) -> None:
+    def interrupt(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, dataset, tmp_path / "run", callbacks=[AtStep(7, interrupt)])
+    assert signal.getsignal(signal.SIGINT) == before  # the training library ignores it from then on
+    train(config, dataset, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == outcome(undisturbed)
+
+
 def test_resuming_a_finished_run_changes_nothing(
     undisturbed: Path, config: RunConfig, dataset: Any, tmp_path: Path
 ) -> None:

@@ -1,7 +1,6 @@
 """Scores of a trained model on a part of a dataset, its own or another."""
 
 from collections.abc import Callable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from mtc.datasets import Dataset, LabelledSamples
 from mtc.errors import UsageError
+from mtc.inference import find_model
 from mtc.models import LoadedModel, load_model, predict_logits
 from mtc.tasks import UNLABELLED, Tasks
 from mtc.training.calibration import Calibration
@@ -47,7 +47,7 @@ def evaluate(
         ModelError: The model cannot be read.
         UsageError: Model and dataset share no task, or there is nothing to score.
     """
-    folder = model_folder(model)
+    folder = find_model(model)
     loaded = load_model(folder)
     card = loaded.card
     if dataset is None:
@@ -83,15 +83,6 @@ def evaluate(
         },
         "left_out_tasks": sorted(card.tasks.keys() ^ dataset.tasks.keys()),
     }
-
-
-def model_folder(model: str | Path) -> Path:
-    """The folder of a model: itself, or that of the bundled model of that name."""
-    folder = Path(model)
-    if folder.is_dir() or len(folder.parts) != 1:
-        return folder
-    bundled = Path(str(resources.files("mtc"))) / "assets" / "models" / folder.name
-    return bundled if bundled.is_dir() else folder
 
 
 def _own_dataset(folder: Path) -> Dataset:

@@ -50,6 +50,10 @@ class TrainingBar(RichProgressBar):
         metrics.pop("v_num", None)
         return {name.replace("_", " "): value for name, value in metrics.items()}
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        # The library counts from 0, which reads "Epoch 2/2" in the last of three.
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
 
 def progress_display() -> Callback:
     """For stderr: a bar where it is a terminal, else plain lines."""
