@@ -74,7 +74,7 @@ def nested(build: Any) -> list[tuple[int, bytes]]:
         (1, macs + b"\x88\xa8\0\1\x88\x64\x11\0\0\1\0\x40\x02\x81" + bytes([0, 0, 1, 9]) + tcp),
         (
             127,
-            b"\0\0\x12\0\x03\0\0\x80" + bytes(10) + b"\x88\3" + bytes(34) + b"\xaa\xaa\3\0\0\0\x08\0" + tcp,
+            b"\0\0\x19\0\x03\0\0\x80" + bytes(17) + b"\x88\3" + bytes(30) + b"\xaa\xaa\3\0\0\0\x08\0" + tcp,
         ),
         (239, b"\2\0\0\0\5\0\x0a\0p" + bytes(3) + b"\x34\0\x09\0" + tcp),
         (107, b"\x18\x41\3\0\x80\0\0\0\x08\0" + tcp),
@@ -100,4 +100,4 @@ def test_every_cut_of_every_nested_packet(make_batch: Maker, build: Any) -> None
         cuts = [frame[:n] for n in range(len(frame) + 1)]
         check(make_batch, cuts, [link_type] * len(cuts), decapsulate=True)
         h = decode(make_batch([frame], link_type))
-        assert REASONS[h.reason[0]] == ""
+        assert REASONS[h.reason[0]] == "", frame.hex()
