@@ -41,7 +41,7 @@ def our_records(paths: list[Path]) -> int:
 def our_headers(paths: list[Path]) -> int:
     count = 0
     for path in paths:
-        with open_capture(path, batch_bytes=1 << 20) as reader:
+        with open_capture(path) as reader:
             count += sum(len(decode(batch).reason) for batch in reader)
     return count
 

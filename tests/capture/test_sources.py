@@ -2,6 +2,8 @@
 
 import gzip
 import os
+import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,9 +109,25 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         open_capture(tmp_path)
     with pytest.raises(CaptureError, match="null"):
         open_capture("a\0b")
+    for odd in ("a\0b", "x" * 5000, f"{tmp_path}/file/member"):
+        (source,) = expand_inputs([odd])
+        with pytest.raises(CaptureError):
+            open_capture(source)
     (tmp_path / "file").write_bytes(CAPTURE)
     with pytest.raises(CaptureError, match="not a directory"):
         open_capture(tmp_path / "file" / "member.pcap")
+
+
+def test_standard_input_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(CaptureError, match=r"^-: there is no standard input$"):
+        open_capture("-")
+
+
+def test_sources_travel_to_other_processes(tmp_path: Path) -> None:
+    (tmp_path / "a.pcap").write_bytes(CAPTURE)
+    (source,) = expand_inputs([tmp_path])
+    assert pickle.loads(pickle.dumps(source)) == source
 
 
 def test_the_content_tells_the_format_and_not_the_name(tmp_path: Path) -> None:

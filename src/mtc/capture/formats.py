@@ -31,7 +31,7 @@ COMPRESSIONS: Final = {
 }
 ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 
-# Formats that other tools read. The first group are captures, the second containers.
+# Formats that other tools read: captures, and what captures may be packed in.
 _FOREIGN_CAPTURES: Final = (
     (0, b"TR\x00", "HP-UX nettl"),
     (0, b"RTSS", "Microsoft Network Monitor 1"),
@@ -51,11 +51,12 @@ _FOREIGN_CAPTURES: Final = (
     (0, b"LPKSHHRH", "systemd journal"),
 )
 _CONTAINERS: Final = (
-    (0, b"\x04\x22\x4d\x18", "lz4 (decompress it first)"),
-    (0, b"\x1f\x9d", "compress .Z (decompress it first)"),
-    (0, b"7z\xbc\xaf\x27\x1c", "7-zip (unpack it first)"),
-    (0, b"Rar!\x1a\x07", "RAR (unpack it first)"),
-    (257, b"ustar", "tar (unpack it first)"),
+    (0, b"\x04\x22\x4d\x18", "lz4 compression"),
+    (0, b"\x1f\x9d", "compress (.Z) compression"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7-zip archive"),
+    (0, b"Rar!\x1a\x07", "RAR archive"),
+    (0, b"PK\x03\x04", "zip archive inside another file"),
+    (257, b"ustar", "tar archive"),
 )
 
 
@@ -93,12 +94,13 @@ def is_zip(head: bytes) -> bool:
 
 def foreign_format(head: bytes) -> str | None:
     """The name of a known format that is not read here, or None."""
-    for offset, magic, name in (*_FOREIGN_CAPTURES, *_CONTAINERS):
+    for offset, magic, name in _FOREIGN_CAPTURES:
+        if head[offset : offset + len(magic)] == magic:
+            return f"{name} format"
+    for offset, magic, name in _CONTAINERS:
         if head[offset : offset + len(magic)] == magic:
             return name
-    if is_zip(head):
-        return "zip (let `expand_inputs` find its members)"
-    return "Endace ERF" if _is_erf(head) else None
+    return "Endace ERF format" if _is_erf(head) else None
 
 
 def _is_erf(head: bytes) -> bool:

@@ -1,5 +1,7 @@
 """The pcap format: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html and its elders."""
 
+import struct
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +14,8 @@ from mtc.errors import CaptureError, UnsupportedFormat
 _AIX_LINK_TYPES = {6: 1, 9: 6, 15: 10, 24: 0}
 # Sizes of the record header that a file may have instead of the usual one: Kuznetsov's and Nokia's.
 _VARIANTS = {16: (24, 20), 24: (28,)}
-_PROBE_BYTES = 1 << 16
 _PROBE_RECORDS = 3
+_FIELDS = (struct.Struct("<III"), struct.Struct(">III"))
 
 
 class Pcap:
@@ -68,7 +70,7 @@ class Pcap:
     def index(self, data: NDArray[np.uint8], position: int, stop: int, records: Records) -> Stop:
         """See `mtc.capture.records.Format`."""
         if self._variants:
-            self._record_header = self._variant(data[position : min(stop, position + _PROBE_BYTES)].tobytes())
+            self._record_header = self._variant(data[position:stop])
             self._variants = ()
         first = records.count
         records.count, records.packet_bytes, position, state = kernels.index_pcap(
@@ -95,7 +97,7 @@ class Pcap:
             reason = length_reason(int(claims[1] if self._swap == kernels.SWAP else claims[0]))
         return Stop(position, state, reason)
 
-    def _variant(self, start: bytes) -> int:
+    def _variant(self, start: NDArray[np.uint8]) -> int:
         """The size of the record header, told from the first records.
 
         It is the usual one, unless some of the first records make no sense that way and all of them
@@ -107,14 +109,12 @@ class Pcap:
                     return size
         return self._record_header
 
-    def _first_records(self, start: bytes, header_size: int) -> int | None:
+    def _first_records(self, start: NDArray[np.uint8], header_size: int) -> int | None:
         """How many whole records of this header size ``start`` begins with; None if one makes no sense."""
+        fields = _FIELDS[self._big_endian]
         at, found = 0, 0
         while at + header_size <= len(start) and found < _PROBE_RECORDS:
-            fraction, caplen, wirelen = (
-                int.from_bytes(start[at + i : at + i + 4], "big" if self._big_endian else "little")
-                for i in (4, 8, 12)
-            )
+            fraction, caplen, wirelen = fields.unpack_from(start.data, at + 4)
             if fraction >= 1_000_000 or caplen > min(wirelen, self._max_caplen):
                 return None
             at += header_size + caplen

@@ -12,6 +12,7 @@ from mtc.capture import formats
 from mtc.capture.archives import MemberStream, archive_members
 from mtc.capture.compression import decompressed
 from mtc.capture.streams import ByteStream, PlainStream, Pushback, StreamError
+from mtc.errors import CaptureError
 
 _NESTING = 4  # layers of compression that are looked through
 
@@ -53,9 +54,10 @@ def expand_inputs(
             yield Source("-", None)
             continue
         path = Path(given)
-        if path.is_dir():
+        mode = _mode(path)
+        if stat.S_ISDIR(mode):
             yield from _or_itself(_expand_folder(path, skip), name, path, "no capture in this folder")
-        elif _is_zip(path):
+        elif stat.S_ISREG(mode) and _is_zip(path):
             yield from _or_itself(_expand_zip(name, path, skip), name, path, "no capture in this archive")
         else:
             yield find_member(path) or Source(name, path)
@@ -63,8 +65,8 @@ def expand_inputs(
 
 def find_member(path: Path) -> Source | None:
     """The capture that ``path`` means if one of its parents is an archive, as in ``a.zip/b.pcap``."""
-    for parent in () if path.exists() else path.parents:
-        if parent.is_file():
+    for parent in () if _mode(path) else path.parents:
+        if stat.S_ISREG(_mode(parent)):
             if not _is_zip(parent):
                 return None
             wanted = path.relative_to(parent).as_posix()
@@ -159,22 +161,30 @@ def not_a_capture(head: bytes) -> str:
     if not head:
         return "empty"
     foreign = formats.foreign_format(head)
-    return f"{foreign} format, which is not read here" if foreign else "not a capture"
+    return f"{foreign}, which is not read here" if foreign else "not a capture"
 
 
-def standard_input() -> io.FileIO:
+def standard_input() -> io.RawIOBase:
     """Standard input as an unbuffered binary file, which stays open when closed."""
+    if sys.stdin is None:
+        raise CaptureError("there is no standard input")
     return io.FileIO(sys.stdin.fileno(), closefd=False)
 
 
 def _is_zip(path: Path) -> bool:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return False
         with path.open("rb", buffering=0) as opened:
             return formats.is_zip(opened.read(4))
     except OSError:
         return False
+
+
+def _mode(path: Path) -> int:
+    """The file's type and permissions; 0 where there is none, or it cannot be told."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return 0
 
 
 def _why(error: OSError) -> str:

@@ -98,7 +98,7 @@ class StreamWindow:
             self._buffer[:kept] = self._buffer[self.position : self.stop].copy()
         self.base += self.position
         self.position, self.stop = 0, kept
-        view = memoryview(self._buffer)  # type: ignore[arg-type]
+        view = self._buffer.data
         while self.stop < len(self._buffer) and not self.ended:
             try:
                 count = self._stream.readinto(view[self.stop : self.stop + _READ_BYTES])
