@@ -1,0 +1,225 @@
+"""``mtc inspect`` from the outside: tables, JSON, flow tables, exit statuses."""
+
+import csv
+import gzip
+import json
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dpkt
+import pyarrow.parquet as pq
+import pytest
+
+
+def frame(payload: bytes, dport: int = 443, sport: int = 40000) -> bytes:
+    udp = dpkt.udp.UDP(sport=sport, dport=dport, ulen=8 + len(payload), data=payload)
+    ip = dpkt.ip.IP(src=b"\x0a\0\0\1", dst=b"\x0a\0\0\2", p=17, len=28 + len(payload), data=udp)
+    return bytes(dpkt.ethernet.Ethernet(data=ip))
+
+
+def pcap(frames: list[bytes]) -> bytes:
+    data = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    return data + b"".join(struct.pack("<IIII", 1000, 5, len(f), len(f)) + f for f in frames)
+
+
+GOOD = pcap([frame(b"voice"), frame(b"more"), frame(b""), frame(b"q", 53), bytes(12) + b"\x08\6" + bytes(28)])
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(mtc: Callable[..., Any]) -> Run:
+    """Function: arguments -> exit status, output and messages of ``mtc inspect``."""
+
+    def inspect(*arguments: str | Path) -> tuple[int, str, str]:
+        result = mtc("inspect", *arguments)
+        return result.status, result.out, result.err
+
+    return inspect
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.pcap"
+    path.write_bytes(GOOD)
+    return path
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> Path:
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(GOOD[:-5])
+    return path
+
+
+def test_json_is_as_designed(good: Path, run: Run) -> None:
+    status, out, err = run("--json", good)
+    assert (status, err) == (0, "")
+    left_out = {"no_payload": 1, "dns": 1, "not_ip": 1}
+    assert json.loads(out) == {
+        "captures": [
+            {
+                "file": str(good),
+                "format": "pcap",
+                "link_types": [1],
+                "packets": 5,
+                "samples": 2,
+                "left_out": left_out,
+                "flows": 2,
+                "damage": None,
+            }
+        ],
+        "packets": 5,
+        "samples": 2,
+        "left_out": left_out,
+    }
+
+
+def test_members_compressed_files_and_folders(good: Path, run: Run) -> None:
+    with zipfile.ZipFile(good.with_name("many.zip"), "w") as archive:
+        archive.write(good, "inner/b.pcap")
+    good.with_name("c.pcap.gz").write_bytes(gzip.compress(GOOD))
+    good.with_name("readme.txt").write_text("hello")
+    status, out, err = run("--json", good.parent)
+    assert status == 0
+    assert "readme.txt" in err
+    names = [capture["file"] for capture in json.loads(out)["captures"]]
+    assert names == [str(good.parent / name) for name in ("c.pcap.gz", "good.pcap", "many.zip/inner/b.pcap")]
+    assert json.loads(out)["packets"] == 15
+
+
+def test_standard_input_in_a_process_of_its_own() -> None:
+    program = "from mtc.cli import main; main()"
+    command = [sys.executable, "-W", "error", "-c", program, "inspect", "--json", "-"]
+    done = subprocess.run(command, input=GOOD, capture_output=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["captures"][0]["file"] == "-"
+
+
+def test_tables_show_what_there_is(good: Path, run: Run) -> None:
+    status, out, err = run(good, "--flows")
+    assert (status, err) == (0, "")
+    for text in ("good.pcap", "Ethernet (1)", "no_payload", "IPv4 UDP", "10.0.0.1:40000", "10.0.0.2:443"):
+        assert text in out
+    assert "1:" in out  # a community id
+
+
+def test_damage_is_told_and_the_part_before_it_counted(cut: Path, good: Path, run: Run) -> None:
+    for inputs in ([cut], [cut, good]):
+        status, out, err = run("--json", *inputs)
+        assert status == 3
+        assert err.count("\n") == 1
+        assert "cut.pcap" in err
+        assert "byte" in err
+        first = json.loads(out)["captures"][0]
+        assert first["packets"] == 4
+        assert "byte" in first["damage"]
+
+
+def test_nothing_before_the_damage(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(pcap([frame(b"voice")])[:-5])
+    status, _, err = run("--json", path)
+    assert status == 2
+    assert err.count("\n") == 1
+
+
+def test_missing_beside_a_readable_input(good: Path, run: Run) -> None:
+    status, out, err = run("--json", good.with_name("missing.pcap"), good)
+    assert status == 3
+    assert "missing.pcap" in err
+    assert json.loads(out)["packets"] == 5
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a text file, named like a capture", GOOD[:20]])
+def test_nothing_that_could_be_read(tmp_path: Path, run: Run, content: bytes | None) -> None:
+    path = tmp_path / "bad.pcap"
+    if content is not None:
+        path.write_bytes(content)
+    status, out, err = run(path)
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("mtc: ")
+    assert "bad.pcap" in err
+
+
+def test_a_capture_without_packets_is_fine(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "none.pcap"
+    path.write_bytes(pcap([]))
+    assert run(path)[0] == 0
+
+
+def test_flows_as_csv_and_parquet(good: Path, tmp_path: Path, run: Run) -> None:
+    status, out, _ = run(good, "--flows", "--format", "csv")
+    assert status == 0
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [row["flow"] for row in rows] == ["1", "2"]
+    assert rows[0]["src"] == "10.0.0.1"
+    assert rows[0]["packets"] == "3"
+    assert rows[0]["start"] == "1000.000005000"
+    assert rows[0]["community_id"].startswith("1:")
+    for kind in ("csv", "parquet"):
+        path = tmp_path / f"flows.{kind}"
+        assert run(good, "--flows", "--format", kind, "--out", path)[0] == 0
+        status, _, err = run(good, "--flows", "--format", kind, "--out", path)
+        assert status == 2
+        assert "exists" in err
+        assert run(good, "--flows", "--format", kind, "--out", path, "--force")[0] == 0
+    assert (tmp_path / "flows.csv").read_text() == out
+    table = pq.read_table(tmp_path / "flows.parquet").to_pylist()
+    assert [row["community_id"] for row in table] == [row["community_id"] for row in rows]
+    assert table[0]["start"].nanosecond == 0
+    assert table[0]["start"].value == 1000_000_005_000
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_flows_inside_json(good: Path, run: Run) -> None:
+    _, out, _ = run(good, "--flows", "--json")
+    flows = json.loads(out)["captures"][0]["flow_table"]
+    assert [(flow["flow"], flow["dst_port"], flow["packets"]) for flow in flows] == [(1, 443, 3), (2, 53, 1)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--format", "csv"],
+        ["--idle-timeout", "5"],
+        ["--flows", "--format", "parquet"],
+        ["--flows", "--out", "x"],
+        ["--flows", "--format", "csv", "--json"],
+        ["--flows", "--idle-timeout", "-1"],
+    ],
+)
+def test_options_that_do_not_fit(good: Path, run: Run, arguments: list[str]) -> None:
+    status, out, err = run(good, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("mtc: ")
+    assert err.count("\n") == 1
+
+
+def test_parallel_processes_give_the_same(
+    good: Path, cut: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mtc.cli import inspect_many
+
+    inputs = [good, cut, good.with_name("missing.pcap"), good]
+    one = run("--json", *inputs)
+    monkeypatch.setattr(inspect_many, "PARALLEL_BYTES", 0)
+    assert run("--json", *inputs) == one
+
+
+def test_no_decapsulate(tmp_path: Path, run: Run) -> None:
+    inner: Any = frame(b"voice")[14:]
+    outer = dpkt.ip.IP(src=b"\x0b\0\0\1", dst=b"\x0b\0\0\2", p=4, len=20 + len(inner))
+    outer.data = inner
+    path = tmp_path / "tunnel.pcap"
+    path.write_bytes(pcap([bytes(dpkt.ethernet.Ethernet(data=outer))]))
+    assert json.loads(run("--json", path)[1])["samples"] == 1
+    plain = json.loads(run("--json", "--no-decapsulate", path)[1])
+    assert plain["left_out"] == {"not_tcp_udp": 1}
