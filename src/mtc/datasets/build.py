@@ -77,7 +77,7 @@ def build_dataset(
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         info = _build(plan, building, progress)
-        _replace(target, building)
+        replace_folder(target, building)
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
     finally:
@@ -201,7 +201,7 @@ def _describe(
     )
 
 
-def _replace(target: Path, building: Path) -> None:
+def replace_folder(target: Path, building: Path) -> None:
     """Put the finished folder in its place; an old one is moved aside first and removed last."""
     if not target.exists():
         building.rename(target)

@@ -97,23 +97,30 @@ def total_link_types(captures: Sequence[CaptureInfo]) -> dict[str, int]:
 def describe_split(name: str, parts: NDArray[np.uint8], rows: KeptRows, tasks: Tasks, seed: int) -> SplitInfo:
     """How a split was made, what it came to, and what its parts share."""
     inside = {part: parts == i for i, part in enumerate(PARTS)}
-    counts: dict[str, dict[str, dict[str, int]]] = {}
-    for task, classes in tasks.items():
-        # Row 0 counts what has no label.
-        table = np.zeros((len(classes) + 1, len(PARTS)), np.int64)
-        np.add.at(table, (rows.labels[task] + 1, parts), 1)
-        labels = [NO_LABEL, *classes]
-        by_label = {labels[i]: dict(zip(PARTS, table[i].tolist(), strict=True)) for i in range(len(labels))}
-        counts[task] = {label: by_label[label] for label in (*classes, NO_LABEL)}
     return SplitInfo(
         algorithm=SPLITS[name].algorithm,
         seed=seed,
         fractions=dict(zip(PARTS, FRACTIONS, strict=True)),
         rows={part: int(mask.sum()) for part, mask in inside.items()},
         flows={part: len(np.unique(rows.flow[mask])) for part, mask in inside.items()},
-        counts=counts,
+        counts=count_parts(parts, rows.labels, tasks),
         leakage=measure_leakage(parts, rows.flow, rows.capture, rows.digests),
     )
+
+
+def count_parts(
+    parts: NDArray[np.uint8], labels: Mapping[str, NDArray[np.int64]], tasks: Tasks
+) -> dict[str, dict[str, dict[str, int]]]:
+    """Task -> label -> part -> rows; the label ``""`` counts rows without one."""
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for task, classes in tasks.items():
+        # Row 0 counts what has no label.
+        table = np.zeros((len(classes) + 1, len(PARTS)), np.int64)
+        np.add.at(table, (labels[task] + 1, parts), 1)
+        names = [NO_LABEL, *classes]
+        by_label = {names[i]: dict(zip(PARTS, table[i].tolist(), strict=True)) for i in range(len(names))}
+        counts[task] = {label: by_label[label] for label in (*classes, NO_LABEL)}
+    return counts
 
 
 def absent_classes(counts: Mapping[str, Mapping[str, ClassCounts]]) -> dict[str, tuple[str, ...]]:

@@ -55,9 +55,9 @@ class TableSource:
         Raises:
             DatasetError: It cannot be opened.
         """
+        if self.problem is not None:
+            raise DatasetError(f"{self.name}: {self.problem}")
         try:
-            if self.problem is not None:
-                raise StreamError(self.problem)
             below: PlainStream | MemberStream
             if self.path is None:
                 below = PlainStream(resources.enter_context(standard_input()))

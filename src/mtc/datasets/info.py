@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mtc.datasets.features_info import FeatureInfo
 from mtc.datasets.leakage import Leakage
 from mtc.errors import DatasetError
 
@@ -114,10 +115,14 @@ class SplitInfo:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """The content of ``dataset.json``."""
+    """The content of ``dataset.json``.
+
+    A dataset of flow features counts rows of tables where one of packets counts packets of captures; a
+    table then is a capture, rows with finite values are its samples, and there are no flows.
+    """
 
     format_version: int
-    kind: Literal["packets"]
+    kind: Literal["packets", "features"]
     name: str
     mtc_version: str
     hash: str
@@ -142,6 +147,8 @@ class DatasetInfo:
     """Task -> classes without any row."""
     flows: FlowCounts
     splits: dict[str, SplitInfo]
+    features: FeatureInfo | None = None
+    """Of a dataset of flow features only."""
 
     @property
     def damaged(self) -> dict[str, str]:
@@ -181,7 +188,7 @@ class DatasetInfo:
                 f"{path}: format version {version!r}, and this version of mtc reads {FORMAT_VERSION}; "
                 "build the dataset again"
             )
-        if values.get("kind") != "packets":
+        if values.get("kind") not in ("packets", "features"):
             raise DatasetError(f"{path}: unknown kind of dataset {values.get('kind')!r}")
         try:
             info: DatasetInfo = _parse(cls, values)
@@ -195,13 +202,17 @@ def _parse(hint: Any, value: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
-        return typing.cast("type[Any]", hint)(**{key: _parse(hints[key], value[key]) for key in hints})
+        optional = {f.name for f in dataclasses.fields(hint) if f.default is not dataclasses.MISSING}
+        given = {key: _parse(hints[key], value[key]) for key in hints if key in value or key not in optional}
+        return typing.cast("type[Any]", hint)(**given)
     if origin is tuple:
         if not isinstance(value, list):
             raise TypeError(f"a list was expected, not {value!r}")
         return tuple(_parse(arguments[0], item) for item in value)
     if origin is dict:
         return {str(key): _parse(arguments[1], item) for key, item in value.items()}
+    if origin is types.UnionType and dataclasses.is_dataclass(arguments[0]) and value is not None:
+        return _parse(arguments[0], value)
     if origin in (types.UnionType, Literal) or hint is Any:
         return value
     if not isinstance(value, hint) and not (hint is float and isinstance(value, int)):
