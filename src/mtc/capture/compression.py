@@ -65,10 +65,10 @@ class _Unzstd:
     """zstandard with the interface of `lzma.LZMADecompressor`.
 
     Its own object does not limit its output, so the input is fed in pieces: one of them grows to
-    64 MiB at worst. Its stream reader would limit the output, but does not tell a cut-off frame.
+    16 MiB at worst. Its stream reader would limit the output, but does not tell a cut-off frame.
     """
 
-    _PIECE = 2048
+    _PIECE = 512
 
     def __init__(self) -> None:
         self._zstd = zstandard.ZstdDecompressor(max_window_size=_DECODER_MEMORY).decompressobj()
