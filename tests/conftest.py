@@ -62,3 +62,21 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_model(folder, network, card)
     return folder
+
+
+@pytest.fixture(scope="session")
+def short_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's chats, call signalling and tracker: 7 flows of 60 samples, TCP and UDP, interleaved."""
+    import dpkt
+
+    import mtc
+
+    path = tmp_path_factory.mktemp("captures") / "short.pcap"
+    demo = Path(mtc.__file__).parent / "assets" / "demo.pcap"
+    with demo.open("rb") as source, path.open("wb") as target:
+        writer = dpkt.pcap.Writer(target)
+        for time, frame in dpkt.pcap.Reader(source):
+            transport = dpkt.ethernet.Ethernet(frame).data.data
+            if {transport.sport, transport.dport} & {6697, 6969, 5060, 10003}:
+                writer.writepkt(frame, ts=time)
+    return path

@@ -1,0 +1,256 @@
+import csv
+import io
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import communityid
+import numpy as np
+import pandas as pd
+import pytest
+
+import mtc as package
+from mtc.tasks import ISCX
+
+FIELDS = [
+    *("flow", "protocol", "src", "src_port", "dst", "dst_port", "start", "end", "packets", "bytes"),
+    *("samples", "community_id", "capture"),
+]
+
+
+@pytest.fixture
+def classify(mtc: Callable, tiny_model: Path) -> Callable:
+    return lambda *arguments: mtc("classify", *arguments, "--model", tiny_model)
+
+
+def _rows(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_lines(classify: Callable, capture: Path) -> None:
+    result = classify(capture, "--format", "json")
+    assert result.status == 0
+    first, second = _rows(result.out)
+    assert list(first) == [*FIELDS, *ISCX]
+    assert {name: first[name] for name in FIELDS} == {
+        "flow": 1,
+        "protocol": "tcp",
+        "src": "192.0.2.1",
+        "src_port": 1234,
+        "dst": "192.0.2.2",
+        "dst_port": 443,
+        "start": 1000.0,
+        "end": 1001.0,
+        "packets": 2,
+        "bytes": 2 * 54 + 5 + 14,
+        "samples": 2,
+        "community_id": communityid.CommunityID().calc(
+            communityid.FlowTuple.make_tcp("192.0.2.1", "192.0.2.2", 1234, 443)
+        ),
+        "capture": str(capture),
+    }
+    for task, labels in ISCX.items():
+        verdict = first[task]
+        assert list(verdict) == ["label", "confidence", "probabilities"]
+        assert list(verdict["probabilities"]) == list(labels)
+        assert sum(verdict["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+        assert verdict["confidence"] == max(verdict["probabilities"].values())
+        assert verdict["confidence"] == verdict["probabilities"][verdict["label"]]
+    assert [first["application"]["probabilities"][label] for label in ("Gmail", "SCP", "Tor")] == [0, 0, 0]
+    assert (second["flow"], second["packets"], second["samples"]) == (2, 1, 0)
+    assert [second[task] for task in ISCX] == [None, None, None]
+
+
+def test_flows_of_several_captures_are_numbered_on(classify: Callable, capture: Path) -> None:
+    rows = _rows(classify(capture, capture, "--json").out)
+    assert [row["flow"] for row in rows] == [1, 2, 3, 4]
+    assert rows[0]["application"] == rows[2]["application"]
+
+
+def test_per_packet(classify: Callable, short_capture: Path) -> None:
+    rows = _rows(classify(short_capture, "--per", "packet", "--format", "json").out)
+    samples = package.read_samples(short_capture)
+    assert [row["packet"] for row in rows] == samples.headers["packet"].tolist()
+    assert [row["flow"] - 1 for row in rows] == samples.headers["flow"].tolist()
+    assert [row["src_port"] for row in rows] == samples.headers["src_port"].tolist()
+    assert list(rows[0]) == ["flow", "packet", *FIELDS[1:], *ISCX]
+    flows = _rows(classify(short_capture, "--format", "json").out)
+    assert {row["community_id"] for row in rows} == {row["community_id"] for row in flows}
+    for flow in flows:
+        assert sum(row["flow"] == flow["flow"] for row in rows) == flow["samples"]
+
+
+def test_per_packet_numbers_agree_with_predict(
+    classify: Callable, short_capture: Path, tiny_model: Path
+) -> None:
+    rows = _rows(classify(short_capture, "--per", "packet", "--format", "json").out)
+    expected = package.Classifier.load(tiny_model).predict(package.read_samples(short_capture).samples)
+    for task, values in expected.items():
+        found = np.array([list(row[task]["probabilities"].values()) for row in rows])
+        np.testing.assert_allclose(found, values, atol=2e-3)
+
+
+def test_csv_and_parquet_say_the_same_as_json(
+    classify: Callable, short_capture: Path, tmp_path: Path
+) -> None:
+    rows = _rows(classify(short_capture, "--format", "json").out)
+    table = list(csv.DictReader(io.StringIO(classify(short_capture, "--format", "csv").out)))
+    out = tmp_path / "verdicts.parquet"
+    assert classify(short_capture, "--out", out).status == 0
+    frame = pd.read_parquet(out)
+    assert len(rows) == len(table) == len(frame)
+    for i, row in enumerate(rows):
+        for name in FIELDS:
+            assert table[i][name] == str(row[name])
+            assert frame[name][i] == row[name]
+        for task in ISCX:
+            assert table[i][task] == frame[task][i] == row[task]["label"]
+            assert float(table[i][f"{task}_confidence"]) == row[task]["confidence"]
+            assert frame[f"{task}_probabilities"][i] == row[task]["probabilities"]
+
+
+def test_table_names_flows_and_labels(classify: Callable, capture: Path) -> None:
+    result = classify(capture)
+    row = _rows(classify(capture, "--json").out)[0]
+    assert "192.0.2.1:1234" in result.out
+    assert f"{row['traffic']['label']} {row['traffic']['confidence']:.2f}" in result.out
+    assert "2 flows classified from 3 packets (left out: no_payload 1)" in result.err
+
+
+def test_output_is_not_overwritten_without_force(classify: Callable, capture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "verdicts.json"
+    out.write_text("mine")
+    refused = classify(capture, "--out", out)
+    assert (refused.status, out.read_text()) == (2, "mine")
+    assert refused.err.count("\n") == 1
+    assert classify(capture, "--out", out, "--force").status == 0
+    assert len(_rows(out.read_text())) == 2
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_failed_run_leaves_no_output(classify: Callable, tmp_path: Path) -> None:
+    result = classify(tmp_path / "missing.pcap", "--out", tmp_path / "verdicts.csv")
+    assert result.status == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--reject"],
+        ["--format", "parquet"],
+        ["--out", "a.txt"],
+        ["--format", "table", "--out", "a.csv"],
+        ["--out", "nowhere/a.csv"],
+    ],
+    ids=" ".join,
+)
+def test_senseless_combinations(classify: Callable, capture: Path, arguments: list[str]) -> None:
+    result = classify(capture, *arguments)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith("mtc: ")
+    assert result.err.count("\n") == 1
+
+
+def _damaged(whole: bytes, name: str) -> bytes:
+    first = 24 + 16 + struct.unpack_from("<I", whole, 32)[0]
+    return {
+        "empty": b"",
+        "text": b"No capture, just a line of text.\n",
+        "cut in the file header": whole[:10],
+        "cut in the first packet": whole[: 24 + 16 + 20],
+        "cut in a record header": whole[: first + 7],
+        "cut in a packet": whole[: first + 16 + 20],
+        "absurd record length": whole[: first + 8] + b"\xff\xff\xff\x7f" * 2 + whole[first + 16 :],
+    }[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("empty", 2),
+        ("text", 2),
+        ("cut in the file header", 2),
+        ("cut in the first packet", 2),
+        ("cut in a record header", 3),
+        ("cut in a packet", 3),
+        ("absurd record length", 3),
+    ],
+)
+@pytest.mark.parametrize("command", ["classify", "inspect"])
+def test_wrong_input(
+    mtc: Callable,
+    classify: Callable,
+    capture: Path,
+    tmp_path: Path,
+    command: str,
+    name: str,
+    status: int,
+) -> None:
+    path = tmp_path / "wrong.pcap"
+    path.write_bytes(_damaged(capture.read_bytes(), name))
+    result = classify(path, "--json") if command == "classify" else mtc("inspect", path, "--json")
+    assert result.status == status
+    messages = [line for line in result.err.splitlines() if line.startswith("mtc: ")]
+    assert len(messages) == 1
+    assert str(path) in messages[0]
+    assert "Traceback" not in result.err
+    if status == 3:
+        assert str(24 + 16 + 59) in messages[0]  # where the second record begins
+        if command == "classify":
+            assert [row["packets"] for row in _rows(result.out)] == [1]
+    elif command == "classify":
+        assert (result.out, result.err) == ("", messages[0] + "\n")
+
+
+def test_missing_beside_readable_is_status_3(classify: Callable, capture: Path, tmp_path: Path) -> None:
+    result = classify(tmp_path / "missing.pcap", capture, "--json")
+    assert result.status == 3
+    assert len(_rows(result.out)) == 2
+    assert "missing.pcap" in result.err
+
+
+def test_nothing_readable_tells_every_input(classify: Callable, tmp_path: Path) -> None:
+    result = classify(tmp_path / "a.pcap", tmp_path / "b.pcap")
+    assert (result.status, result.out) == (2, "")
+    assert [line.split(":")[1].strip() for line in result.err.splitlines()] == [
+        str(tmp_path / "a.pcap"),
+        str(tmp_path / "b.pcap"),
+    ]
+
+
+def test_a_capture_without_records_is_fine(classify: Callable, tmp_path: Path, write_pcap: Callable) -> None:
+    result = classify(write_pcap(tmp_path / "none.pcap", []), "--json")
+    assert (result.status, result.out) == (0, "")
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: shutil.rmtree(folder),
+        lambda folder: (folder / "model.json").unlink(),
+        lambda folder: (folder / "model.safetensors").unlink(),
+        lambda folder: (folder / "model.json").write_text("{"),
+        lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe"),
+        lambda folder: (folder / "model.json").write_text("[]"),
+        lambda folder: _truncate(folder / "model.safetensors"),
+        lambda folder: (folder / "model.safetensors").write_bytes(b""),
+        lambda folder: (folder / "model.safetensors").write_bytes(b"\xff" * 64),
+    ],
+)
+def test_unreadable_model(
+    mtc: Callable, tiny_model: Path, capture: Path, tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    spoil(folder)
+    result = mtc("classify", capture, "--model", folder)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith(f"mtc: {folder}")
+    assert result.err.count("\n") == 1
