@@ -1,6 +1,8 @@
 """Labelled samples on disk: built from captures, split, and read back for training."""
 
 from mtc.datasets.build import BuildPlan, build_dataset
+from mtc.datasets.cicids import build_cicids2017
+from mtc.datasets.features import FEATURES, SELECTED, QuantileScaler
 from mtc.datasets.info import DatasetInfo
 from mtc.datasets.iscx import build_iscx
 from mtc.datasets.leakage import Leakage, measure_leakage
@@ -11,8 +13,10 @@ from mtc.datasets.splits import FRACTIONS, PARTS, SPLITS, split_by_flow, split_b
 from mtc.datasets.staging import LabelledCapture
 
 __all__ = [
+    "FEATURES",
     "FRACTIONS",
     "PARTS",
+    "SELECTED",
     "SPLITS",
     "BuildPlan",
     "Dataset",
@@ -20,7 +24,9 @@ __all__ = [
     "LabelledCapture",
     "LabelledSamples",
     "Leakage",
+    "QuantileScaler",
     "build_captures",
+    "build_cicids2017",
     "build_dataset",
     "build_iscx",
     "measure_leakage",

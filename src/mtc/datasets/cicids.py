@@ -1,7 +1,7 @@
 """The CICIDS2017 dataset, from its tables as they were downloaded. Source: Sec. 3.2."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -133,7 +133,7 @@ def _look_through(given: Iterable[Path]) -> _Found:
 
 
 def _build(
-    found: _Found, folder: Path, settings: dict[str, int | bool | str], progress: Progress | None
+    found: _Found, folder: Path, settings: Mapping[str, int | str], progress: Progress | None
 ) -> DatasetInfo:
     tables = found.in_order()
     staging = folder / "rows.arrow"

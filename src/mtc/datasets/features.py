@@ -109,7 +109,7 @@ class QuantileScaler:
     @property
     def features(self) -> int:
         """F, how many features are transformed."""
-        return self.quantiles.shape[1]
+        return int(self.quantiles.shape[1])
 
     def transform(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Bring rows into [0, 1]; every row gets a value, whatever it holds.

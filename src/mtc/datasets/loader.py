@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mtc.datasets import ragged
+from mtc.datasets.features_layout import feature_schema, read_inputs
 from mtc.datasets.info import DatasetInfo
 from mtc.datasets.layout import schema
 from mtc.datasets.samples import LabelledSamples
@@ -74,25 +75,32 @@ class Dataset:
 
         Args:
             split: ``flow``, ``packet``, or another that the dataset holds.
-            part: ``train``, ``validation``, ``test``, or ``all`` for every row.
-            mask: ``paper``, as stored, or ``strict``: further header fields are zeroed.
+            part: ``train``, ``validation``, ``test``, or ``all`` for every row of the split.
+            mask: ``paper``, as stored, or ``strict``: further header fields are zeroed. Flow features have
+                none.
+
+        Returns:
+            The samples; of flow features those that a model reads, untransformed.
 
         Raises:
-            UsageError: No such split or part.
+            UsageError: No such split or part, or no such mask for these samples.
             DatasetError: A file is damaged.
         """
         if split not in self.info.splits:
             raise UsageError(f"{self.path}: no split {split!r}; it holds {', '.join(self.splits)}")
         if part not in get_args(Part):
             raise UsageError(f"no part {part!r}; parts are {', '.join(get_args(Part))}")
+        features = self.info.features
+        if features is not None and mask != "paper":
+            raise UsageError(f"{self.path}: flow features have no header fields that a mask could hide")
         column = f"split_{split}"
-        names = ["sample", "time", "flow", "capture", *self.tasks, column]
+        content = ["sample", "time", "flow"] if features is None else list(features.selected)
+        names = [*content, "capture", *self.tasks, column]
         pieces = []
         first_row = 0
         for batch in self._batches(names):
-            chosen = np.arange(batch.num_rows)
-            if part != "all":
-                chosen = np.flatnonzero(_codes(batch[column], PARTS) == PARTS.index(part))
+            places = _codes(batch[column], PARTS)
+            chosen = np.flatnonzero(places >= 0 if part == "all" else places == PARTS.index(part))
             pieces.append(self._piece(batch, chosen, first_row))
             first_row += batch.num_rows
         samples = _join(pieces, self.tasks)
@@ -108,7 +116,8 @@ class Dataset:
         return pa.chunked_array([batch.column(0) for batch in batches])
 
     def _batches(self, names: list[str]) -> Iterator[Any]:
-        expected = schema(self.tasks, self.splits)
+        columns = schema if self.info.features is None else feature_schema
+        expected = columns(self.tasks, self.splits)
         for file in self.info.files:
             path = self.path / file.file
             try:
@@ -123,6 +132,27 @@ class Dataset:
                 raise DatasetError(f"{path}: damaged ({reason})") from error
 
     def _piece(self, batch: Any, chosen: NDArray[np.int64], first_row: int) -> LabelledSamples:
+        features = self.info.features
+        data: NDArray[np.uint8] | NDArray[np.float32]
+        if features is None:
+            data, offsets = self._bytes(batch, chosen)
+        else:
+            data = read_inputs(iter([batch]), features.selected)[chosen].reshape(-1)
+            offsets = np.arange(len(chosen) + 1) * len(features.selected)
+        captures = [capture.capture for capture in self.info.captures]
+        no_flow, no_time = np.full(batch.num_rows, -1, np.int32), np.zeros(batch.num_rows, np.int64)
+        return LabelledSamples(
+            data=data,
+            offsets=offsets,
+            labels={task: _codes(batch[task], classes)[chosen] for task, classes in self.tasks.items()},
+            flow=(batch["flow"].to_numpy() if features is None else no_flow)[chosen],
+            capture=_codes(batch["capture"], captures)[chosen].astype(np.int32),
+            time=(batch["time"].to_numpy() if features is None else no_time)[chosen],
+            row=first_row + chosen,
+        )
+
+    def _bytes(self, batch: Any, chosen: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Samples of packets, ragged."""
         sample = batch["sample"]
         raw, validity = np.frombuffer(sample.buffers()[1], np.int32), sample.buffers()[0]
         if validity is not None and sample.null_count:
@@ -130,17 +160,7 @@ class Dataset:
         offsets = raw[sample.offset : sample.offset + len(sample) + 1].astype(np.int64)
         buffer = sample.buffers()[2]
         data = np.frombuffer(buffer, np.uint8) if buffer is not None else np.empty(0, np.uint8)
-        data, offsets = ragged.gather(data, offsets, chosen)
-        captures = [capture.capture for capture in self.info.captures]
-        return LabelledSamples(
-            data=data,
-            offsets=offsets,
-            labels={task: _codes(batch[task], classes)[chosen] for task, classes in self.tasks.items()},
-            flow=batch["flow"].to_numpy()[chosen],
-            capture=_codes(batch["capture"], captures)[chosen].astype(np.int32),
-            time=batch["time"].to_numpy()[chosen],
-            row=first_row + chosen,
-        )
+        return ragged.gather(data, offsets, chosen)
 
 
 def _codes(column: Any, names: "tuple[str, ...] | list[str]") -> NDArray[np.int64]:
@@ -162,7 +182,7 @@ def _join(pieces: list[LabelledSamples], tasks: Tasks) -> LabelledSamples:
 
     lengths = joined([np.diff(piece.offsets) for piece in pieces], np.int64)
     return LabelledSamples(
-        data=joined([piece.data for piece in pieces], np.uint8),
+        data=joined([piece.data for piece in pieces], pieces[0].data.dtype.type if pieces else np.uint8),
         offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
         labels={task: joined([piece.labels[task] for piece in pieces], np.int64) for task in tasks},
         flow=joined([piece.flow for piece in pieces], np.int32),

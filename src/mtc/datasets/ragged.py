@@ -1,5 +1,7 @@
 """Samples without their trailing zeros: one flat run of bytes, and where each sample begins."""
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -30,12 +32,12 @@ def trim(
 
 
 def gather(
-    data: NDArray[np.uint8], offsets: NDArray[np.int64], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    data: NDArray[Any], offsets: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Take samples out of a flat run, in the order of ``rows`` (repeats allowed).
 
     Args:
-        data: uint8 (bytes,).
+        data: uint8 (bytes,), or float32 features.
         offsets: int64 (N + 1,).
         rows: int64 (M,), each in [0, N).
 
@@ -44,23 +46,26 @@ def gather(
     """
     taken = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(offsets[rows + 1] - offsets[rows], out=taken[1:])
-    out = np.empty(int(taken[-1]), np.uint8)
+    out = np.empty(int(taken[-1]), data.dtype)
     _gather(data, offsets, rows, out, taken)
     return out, taken
 
 
-def dense(data: NDArray[np.uint8], offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+def dense(
+    data: NDArray[Any], offsets: NDArray[np.int64], rows: NDArray[np.int64], width: int = WIDTH
+) -> NDArray[Any]:
     """Samples with their trailing zeros back.
 
     Args:
-        data: uint8 (bytes,).
+        data: uint8 (bytes,), or float32 features.
         offsets: int64 (N + 1,).
         rows: int64 (M,), each in [0, N).
+        width: Values of a whole sample.
 
     Returns:
-        uint8 (M, 1500), C-contiguous.
+        The type of ``data`` (M, width), C-contiguous.
     """
-    out = np.zeros((len(rows), WIDTH), np.uint8)
+    out = np.zeros((len(rows), width), data.dtype)
     _dense(data, offsets, rows, out)
     return out
 
@@ -100,10 +105,10 @@ def _trim(
 
 @njit(cache=True, nogil=True)
 def _gather(
-    data: NDArray[np.uint8],
+    data: NDArray[Any],
     offsets: NDArray[np.int64],
     rows: NDArray[np.int64],
-    out: NDArray[np.uint8],
+    out: NDArray[Any],
     taken: NDArray[np.int64],
 ) -> None:
     for i in range(rows.shape[0]):
@@ -114,10 +119,10 @@ def _gather(
 
 @njit(cache=True, nogil=True)
 def _dense(
-    data: NDArray[np.uint8],
+    data: NDArray[Any],
     offsets: NDArray[np.int64],
     rows: NDArray[np.int64],
-    out: NDArray[np.uint8],
+    out: NDArray[Any],
 ) -> None:
     for i in range(rows.shape[0]):
         start = offsets[rows[i]]

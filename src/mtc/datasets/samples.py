@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +15,17 @@ class LabelledSamples:
     """Samples without their trailing zeros, with labels by task.
 
     Attributes:
-        data: uint8 (bytes,), the samples' bytes one after the other.
+        data: uint8 (bytes,), the samples' bytes one after the other; or float32, features of flows, of
+            which every sample has the same number.
         offsets: int64 (N + 1,), sample ``i`` is ``data[offsets[i] : offsets[i + 1]]``.
         labels: Task -> int64 (N,), index of the class, or ``mtc.tasks.UNLABELLED``.
-        flow: int32 (N,), biflow over the whole dataset.
-        capture: int32 (N,), index of the capture in ``DatasetInfo.captures``.
-        time: int64 (N,), nanoseconds since the Unix epoch.
-        row: int64 (N,), row of the dataset.
+        flow: int32 (N,), biflow over the whole dataset; -1 for features, each of which is a flow.
+        capture: int32 (N,), index of the capture in ``DatasetInfo.captures``; -1 for a synthesised row.
+        time: int64 (N,), nanoseconds since the Unix epoch; 0 for features.
+        row: int64 (N,), row of the dataset; -1 for a row that was synthesised for training.
     """
 
-    data: NDArray[np.uint8]
+    data: NDArray[np.uint8] | NDArray[np.float32]
     offsets: NDArray[np.int64]
     labels: Mapping[str, NDArray[np.int64]]
     flow: NDArray[np.int32]
@@ -35,16 +37,18 @@ class LabelledSamples:
         """Number of samples."""
         return len(self.offsets) - 1
 
-    def dense(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
+    def dense(self, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Samples with their trailing zeros back.
 
         Args:
             rows: int64 (M,), which and in what order; all if left out.
 
         Returns:
-            uint8 (M, 1500), C-contiguous.
+            uint8 (M, 1500), or float32 (M, features), C-contiguous.
         """
-        return ragged.dense(self.data, self.offsets, self._rows(rows))
+        packets = self.data.dtype == np.uint8
+        width = ragged.WIDTH if packets else int(np.diff(self.offsets).max(initial=0))
+        return ragged.dense(self.data, self.offsets, self._rows(rows), width)
 
     def take(self, rows: NDArray[np.int64]) -> "LabelledSamples":
         """Some of the samples, in the order of ``rows`` (int64 (M,), repeats allowed)."""
