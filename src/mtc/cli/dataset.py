@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mtc.cli.dataset_cicids import cicids2017
+
 if TYPE_CHECKING:
     from mtc.datasets import DatasetInfo
 
@@ -14,6 +16,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Build a dataset, or look at one.",
 )
+
+app.command()(cicids2017)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
@@ -88,12 +92,15 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show what a dataset holds: packets by class and part, and what its splits share."""
+    from mtc.cli.dataset_cicids import show_features
     from mtc.cli.dataset_tables import show_dataset
     from mtc.datasets import Dataset
 
     info = Dataset.open(dataset).info
     if as_json:
         _print_json(info)
+    elif info.features is not None:
+        show_features(info)
     else:
         show_dataset(info)
 
