@@ -53,6 +53,16 @@ def test_fields_of_ipv6_udp_behind_extension_headers(make_batch: Maker, build: A
     assert sample[60:67].tobytes() == b"payload"
 
 
+def test_ipv4_behind_an_authentication_header(make_batch: Maker, build: Any) -> None:
+    packet = build.ip4(bytes([6, 4]) + bytes(22) + build.tcp(b"hello"), 51)
+    batch = make_batch([packet], 101)
+    h = decode(batch)
+    assert (REASONS[h.reason[0]], h.protocol[0], h.dst_port[0], h.payload_length[0]) == ("", 6, 443, 5)
+    sample = build_samples(batch, h, np.array([0]))[0]
+    assert sample[9] == 6
+    assert sample[40:45].tobytes() == b"hello"
+
+
 @pytest.mark.parametrize(
     ("port", "name"),
     [

@@ -51,7 +51,10 @@ def _ipv4(data: Data, at: int, end: int) -> tuple[int, int, int, int]:
         return (TRUNCATED_HEADER if header >= 20 and total == 0 else MALFORMED_IP), protocol, at, stop
     if be16(data, at + 6) & 0x1FFF:
         return FRAGMENT, protocol, at + header, stop
-    return 0, protocol, at + header, stop
+    at += header
+    if protocol == 51 and at + 8 <= min(end, stop):  # authentication header, as for IPv6
+        return 0, byte(data, at), at + 4 * (byte(data, at + 1) + 2), stop
+    return 0, protocol, at, stop
 
 
 @part

@@ -80,6 +80,7 @@ def _fill(
         at = ip_offsets[i]
         if data[at] >> 4 == 4:
             copy_block(out, begin, data, at, 12)
+            out[begin + 9] = protocols[i]  # instead of an authentication header's number
             zero_block(out, begin + 12, 8)
             to = begin + 20
         else:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from mtc.packets.flow_records import FlowRecords
 from mtc.packets.flows import FlowSettings, FlowTable
-from mtc.packets.headers import Headers
+from mtc.packets.kernel import kernel
 from mtc.packets.stream import SampleStream
+from mtc.packets.transport import TCP, UDP
 
 if TYPE_CHECKING:
     from mtc.capture import Source
@@ -95,13 +96,23 @@ def summarize(
     settings = flow_settings or FlowSettings()
     ending = FlowTable(settings) if settings.ends_flows else None
     finished: list[FlowRecords] = []
+    protocols, ports = np.zeros((16, 256), np.int64), np.zeros((2, 65536), np.int64)
     with SampleStream(source, decapsulate=decapsulate, build=False) as stream:
         summary = CaptureSummary(stream.reader.name)
         for piece in stream:
             batch, headers = stream.batch, stream.batch_headers
             if batch is not None and headers is not None:
                 summary.samples += piece.packets - sum(piece.left_out.values())
-                _count(summary, batch, headers)
+                _count(summary, batch)
+                _tally(
+                    headers.is_transport,
+                    headers.ip_version,
+                    headers.protocol,
+                    headers.src_port,
+                    headers.dst_port,
+                    protocols,
+                    ports,
+                )
                 if ending is not None:
                     ending.update(headers, batch)
                     finished.append(ending.take_finished())
@@ -111,6 +122,8 @@ def summarize(
         summary.link_types = stream.reader.link_types
         summary.packets, summary.left_out = stream.packets, stream.left_out
         summary.flows = len(stream.flows)
+        summary.protocols = _counter(protocols, tuple(range(16)))
+        summary.ports = _counter(ports, (TCP, UDP))
         if stream.reader.damage is not None:
             summary.damage = str(stream.reader.damage)
         if ending is not None:
@@ -120,7 +133,7 @@ def summarize(
     return summary
 
 
-def _count(summary: CaptureSummary, batch: "PacketBatch", headers: Headers) -> None:
+def _count(summary: CaptureSummary, batch: "PacketBatch") -> None:
     if not len(batch):
         return
     summary.cut += int(np.count_nonzero(batch.caplens < batch.wirelens))
@@ -130,14 +143,26 @@ def _count(summary: CaptureSummary, batch: "PacketBatch", headers: Headers) -> N
         first, last = int(timed.min()), int(timed.max())
         summary.start = first if summary.start is None else min(summary.start, first)
         summary.end = last if summary.end is None else max(summary.end, last)
-    _tally(summary.protocols, headers.ip_version, headers.protocol, 8)
-    flows = headers.is_transport
-    ports = np.minimum(headers.src_port[flows], headers.dst_port[flows])
-    _tally(summary.ports, headers.protocol[flows], ports, 16)
 
 
-def _tally(counts: Counter[tuple[int, int]], high: NDArray[Any], low: NDArray[Any], bits: int) -> None:
-    """Count pairs of numbers, ``low`` of so many bits."""
-    pairs, numbers = np.unique((high.astype(np.int64) << bits) | low, return_counts=True)
-    for pair, number in zip(pairs.tolist(), numbers.tolist(), strict=True):
-        counts[pair >> bits, pair & ((1 << bits) - 1)] += number
+@kernel
+def _tally(
+    is_transport: NDArray[np.bool_],
+    ip_version: NDArray[np.uint8],
+    protocol: NDArray[np.uint8],
+    src_port: NDArray[np.uint16],
+    dst_port: NDArray[np.uint16],
+    protocols: NDArray[np.int64],
+    ports: NDArray[np.int64],
+) -> None:
+    """Count protocols, int64 (16, 256), and lower ports of TCP and UDP, int64 (2, 65536)."""
+    for i in range(len(protocol)):
+        protocols[ip_version[i] & 15, protocol[i]] += 1
+        if is_transport[i]:
+            ports[1 if protocol[i] == UDP else 0, min(src_port[i], dst_port[i])] += 1
+
+
+def _counter(counts: NDArray[np.int64], names: tuple[int, ...]) -> Counter[tuple[int, int]]:
+    rows, columns = np.nonzero(counts)
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    return Counter({(names[row], column): int(counts[row, column]) for row, column in pairs})
