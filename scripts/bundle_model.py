@@ -1,0 +1,111 @@
+"""Put a finished run into the package: python scripts/bundle_model.py RUN NAME [--baseline JSON].
+
+Copies the model file to src/mtc/assets/models/NAME and writes its card, CARD.md, from model.json (and
+from the JSON that scripts/baseline.py wrote for the same dataset and split).
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mtc.models import ModelCard, load_model
+from mtc.models.files import CARD, WEIGHTS
+
+SHELF = Path(__file__).resolve().parents[1] / "src" / "mtc" / "assets" / "models"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--baseline", type=Path, help="metrics.json of the shallow baseline")
+    parser.add_argument("--command", default="", help="the command that made the run, for the card")
+    options = parser.parse_args()
+    card = load_model(options.run).card
+    baseline = json.loads(options.baseline.read_text(encoding="utf-8")) if options.baseline else None
+    if baseline and baseline["dataset"]["hash"] != card.dataset["hash"]:
+        parser.error("the baseline was scored on another dataset")
+    folder = SHELF / options.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, CARD):
+        shutil.copyfile(options.run / name, folder / name)
+    (folder / "CARD.md").write_text(
+        "\n".join(_lines(options.name, card, baseline, options.command)) + "\n", encoding="utf-8"
+    )
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{folder.relative_to(SHELF.parents[3])}: {size / 1e6:.1f} MB")
+
+
+def _lines(name: str, card: ModelCard, baseline: dict[str, Any] | None, command: str) -> list[str]:
+    data, training = card.dataset, card.training
+    lines = [
+        f"# Model card: {name}",
+        "",
+        f"- Network: `{card.config.model.name}`, n x d = {card.config.model.tokens} x "
+        f"{card.config.model.width}, CNN heads pooled `{card.config.model.cnn_pooling}`, mask "
+        f"`{card.config.data.mask}`.",
+        f"- Data: {data['name']}, {data['rows']:,} samples (sha256 {data['hash'][:16]}...); "
+        f"split by {data['split']}: {data['train_rows']:,} to train on, {data['validation_rows']:,} to "
+        f"validate and calibrate on, {data['test_rows']:,} to test on.",
+        f"- Training: seed {card.config.seed}, {training['epochs']} epochs begun (best: "
+        f"{training['best_epoch']}), {training['minutes']:.1f} minutes, "
+        f"{training['samples_per_s']:.0f} samples/s on {training['machine']} ({training['precision']}); "
+        f"it ended by {training['ended']}.",
+    ]
+    if command:
+        lines.append(f"- Command: `{command}`")
+    lines += ["", "## Scores on the test part", ""]
+    lines += _overall(card, baseline)
+    for task in card.tasks:
+        lines += ["", f"## {task}, by class", ""]
+        lines += _by_class(card.metrics["parts"]["test"][task], card.metrics["flow_parts"]["test"][task])
+    lines += ["", "## Limits", ""]
+    lines += [f"- {note}" for note in (*card.notes, *_limits())]
+    return lines
+
+
+def _overall(card: ModelCard, baseline: dict[str, Any] | None) -> list[str]:
+    head = "| task | macro F1 | macro recall | accuracy | ECE | macro F1, flows | ECE, flows |"
+    lines = [head + (" trees, macro F1 | trees, flows |" if baseline else "")]
+    lines.append("|---|" + "---:|" * (8 if baseline else 6))
+    for task in card.tasks:
+        packet = card.metrics["parts"]["test"][task]
+        flow = card.metrics["flow_parts"]["test"][task]
+        values = [packet[key] for key in ("macro_f1", "macro_recall", "accuracy", "ece")]
+        values += [flow["macro_f1"], flow["ece"]]
+        if baseline:
+            values += [baseline[part]["test"][task]["macro_f1"] for part in ("parts", "flow_parts")]
+        lines.append(f"| {task} | " + " | ".join(_number(value) for value in values) + " |")
+    if baseline:
+        lines += ["", "Trees: LightGBM on the leading 400 bytes, same split (`scripts/baseline.py`)."]
+    return lines
+
+
+def _by_class(packet: dict[str, Any], flow: dict[str, Any]) -> list[str]:
+    lines = ["| class | F1 | recall | samples | F1, flows | flows |", "|---|---:|---:|---:|---:|---:|"]
+    for label, row in packet["per_class"].items():
+        by_flow = flow["per_class"][label]
+        cells = [_number(row["f1"]), _number(row["recall"]), f"{row['support']:,}"]
+        cells += [_number(by_flow["f1"]), f"{by_flow['support']:,}"]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _limits() -> list[str]:
+    return [
+        "Trained on the beginnings of sessions recorded in 2015 and 2016, packets cut to 744 bytes: today's "
+        "applications, and the middle of long transfers, are outside what it has seen.",
+        "One seed, one split; rare classes (SFTP, Voipbuster, ICQ) have too few test flows for their scores "
+        "to mean much.",
+        "A verdict always names one of its classes: traffic of other applications gets one too.",
+    ]
+
+
+if __name__ == "__main__":
+    main()
