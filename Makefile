@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
+BENCHMARKS := read scale train infer
 
 .PHONY: help install demo test check format bench clean
 
@@ -31,7 +32,7 @@ $(BENCH_INSTALLED): $(INSTALLED)
 	@touch $@
 
 demo: $(INSTALLED)
-	$(BIN)/mtc demo
+	$(BIN)/mtc demo --force
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
@@ -46,7 +47,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(BENCH_INSTALLED)
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
