@@ -22,6 +22,9 @@ LINK_TYPE, SNAPLEN, MAX_CAPLEN, UNIT, SCALE, OFFSET_NS, FIRST_ROW = range(7)
 MULTIPLY, DIVIDE, BINARY = range(3)
 UNSEEN, NOTED = -1, -2
 
+# Types of pcapng blocks.
+_SECTION, _INTERFACE, _OBSOLETE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
+
 NO_SWAP, SWAP, SWAP_IF_LARGER = range(3)
 
 _INT64_MAX = np.int64(0x7FFF_FFFF_FFFF_FFFF)
@@ -158,8 +161,10 @@ def index_snoop(
 
 
 @njit(cache=True, nogil=True)
-def _nanoseconds(high: int, low: int, unit: int, scale: int, offset_ns: int) -> Any:
-    """A pcapng time stamp in nanoseconds since the epoch, held inside int64."""
+def _nanoseconds(high: int, low: int, interfaces: NDArray[np.int64], interface: int) -> Any:
+    """A time stamp of a pcapng interface in nanoseconds since the epoch, held inside int64."""
+    unit, scale = interfaces[interface, UNIT], interfaces[interface, SCALE]
+    offset_ns = interfaces[interface, OFFSET_NS]
     ticks = (np.uint64(high) << np.uint64(32)) | np.uint64(low)
     if unit == MULTIPLY:
         if ticks > _INT64_MAX_U // np.uint64(scale):
@@ -184,6 +189,61 @@ def _nanoseconds(high: int, low: int, unit: int, scale: int, offset_ns: int) -> 
 
 
 @njit(cache=True, nogil=True)
+def _block(data: NDArray[np.uint8], position: int, stop: int, big_endian: bool, max_block: int) -> Any:
+    """``(state, kind, step)`` of the block at ``position``; state is -1 where it is whole and sound."""
+    if stop - position < 12:
+        return MORE, 0, 0
+    kind = _u32(data, position, big_endian)
+    if kind == _SECTION:  # a palindrome: the byte order of what follows is not known yet
+        return CONTROL, 0, 0
+    length = _u32(data, position + 4, big_endian)
+    if length > max_block:
+        return TOO_LONG, 0, 0
+    if length < 12:
+        return BAD_LENGTH, 0, 0
+    step = (length + 3) & ~3  # some writers leave the padding out of the length
+    if stop - position < step:
+        return MORE, 0, 0
+    if _u32(data, position + step - 4, big_endian) != length:
+        return BAD_TRAILER, 0, 0
+    return (CONTROL if kind == _INTERFACE else -1), kind, step
+
+
+@njit(cache=True, nogil=True)
+def _packet(
+    data: NDArray[np.uint8],
+    position: int,
+    room: int,
+    kind: int,
+    big_endian: bool,
+    interfaces: NDArray[np.int64],
+    interface_count: int,
+) -> Any:
+    """``(state, interface, caplen, wirelen)`` of a packet block with ``room`` bytes for the packet."""
+    if room < 0:
+        return BAD_LENGTH, 0, 0, 0
+    interface = 0
+    if kind == _ENHANCED:
+        interface = _u32(data, position + 8, big_endian)
+    elif kind == _OBSOLETE:
+        interface = _u16(data, position + 8, big_endian)
+    if interface >= interface_count or interface_count > len(interfaces):
+        return BAD_INTERFACE, 0, 0, 0
+    if kind == _SIMPLE:
+        wirelen = _u32(data, position + 8, big_endian)
+        snaplen = interfaces[interface, SNAPLEN]
+        caplen = min(wirelen, room)
+        if snaplen > 0:
+            caplen = min(caplen, snaplen)
+    else:
+        caplen = _u32(data, position + 20, big_endian)
+        wirelen = _u32(data, position + 24, big_endian)
+    if caplen > interfaces[interface, MAX_CAPLEN]:
+        return TOO_LONG, 0, 0, 0
+    return (BAD_LENGTH if caplen > room else -1), interface, caplen, wirelen
+
+
+@njit(cache=True, nogil=True)
 def index_pcapng(
     data: NDArray[np.uint8],
     position: int,
@@ -204,73 +264,24 @@ def index_pcapng(
     """Index the packet blocks of a pcapng section; other blocks are stepped over.
 
     Stops in state ``CONTROL`` before a section header or a whole interface description, which the
-    caller reads. Writes the row of an interface's first packet to its column ``FIRST_ROW``.
-
-    Args:
-        data: As in `index_pcap`, like the others that are not named here.
-        position: First byte of a block.
-        stop: End of the window.
-        big_endian: Byte order of the section.
-        interfaces: int64 (I, 7), the section's interfaces (see the column names above).
-        interface_count: Rows of ``interfaces`` in use.
-        max_block: Longest plausible block in bytes.
-        max_bytes: Packet bytes of a batch.
-        count: Rows already filled.
-        packet_bytes: Captured bytes of these rows.
-        offsets: int64 column, like those that follow.
-        caplens: Column of captured lengths.
-        wirelens: Column of wire lengths.
-        timestamps: Column of nanoseconds since the epoch.
-        link_types: int32 column of LINKTYPE numbers.
+    caller reads. Writes the row of an interface's first packet to its column ``FIRST_ROW``. Arguments
+    as in `index_pcap`; ``interfaces`` is int64 (I, 7), of which ``interface_count`` rows are in use,
+    ``max_block`` the longest plausible block in bytes, ``link_types`` an int32 column.
     """
     capacity = len(offsets)
     while True:
-        if stop - position < 12:
-            return count, packet_bytes, position, MORE
-        kind = _u32(data, position, big_endian)
-        if kind == 0x0A0D0D0A:  # a palindrome: its byte order is not known yet
-            return count, packet_bytes, position, CONTROL
-        length = _u32(data, position + 4, big_endian)
-        if length > max_block:
-            return count, packet_bytes, position, TOO_LONG
-        if length < 12:
-            return count, packet_bytes, position, BAD_LENGTH
-        step = (length + 3) & ~3  # some writers leave the padding out of the length
-        if stop - position < step:
-            return count, packet_bytes, position, MORE
-        if _u32(data, position + step - 4, big_endian) != length:
-            return count, packet_bytes, position, BAD_TRAILER
-        if kind == 1:
-            return count, packet_bytes, position, CONTROL
-        if kind != 6 and kind != 3 and kind != 2:
+        state, kind, step = _block(data, position, stop, big_endian, max_block)
+        if state >= 0:
+            return count, packet_bytes, position, state
+        if kind != _ENHANCED and kind != _SIMPLE and kind != _OBSOLETE:
             position += step
             continue
-
-        head = 12 if kind == 3 else 28  # bytes of the block before the packet
-        room = step - head - 4
-        if room < 0:
-            return count, packet_bytes, position, BAD_LENGTH
-        if kind == 6:
-            interface = _u32(data, position + 8, big_endian)
-        elif kind == 2:
-            interface = _u16(data, position + 8, big_endian)
-        else:
-            interface = 0
-        if interface >= interface_count or interface_count > len(interfaces):
-            return count, packet_bytes, position, BAD_INTERFACE
-        if kind == 3:
-            wirelen = _u32(data, position + 8, big_endian)
-            snaplen = interfaces[interface, SNAPLEN]
-            caplen = min(wirelen, room)
-            if snaplen > 0:
-                caplen = min(caplen, snaplen)
-        else:
-            caplen = _u32(data, position + 20, big_endian)
-            wirelen = _u32(data, position + 24, big_endian)
-        if caplen > interfaces[interface, MAX_CAPLEN]:
-            return count, packet_bytes, position, TOO_LONG
-        if caplen > room:
-            return count, packet_bytes, position, BAD_LENGTH
+        head = 12 if kind == _SIMPLE else 28  # bytes of the block before the packet
+        state, interface, caplen, wirelen = _packet(
+            data, position, step - head - 4, kind, big_endian, interfaces, interface_count
+        )
+        if state >= 0:
+            return count, packet_bytes, position, state
         if count >= capacity or (count > 0 and packet_bytes + caplen > max_bytes):
             return count, packet_bytes, position, FULL
 
@@ -279,14 +290,9 @@ def index_pcapng(
         wirelens[count] = wirelen
         link_types[count] = interfaces[interface, LINK_TYPE]
         timestamps[count] = 0
-        if kind != 3:
-            timestamps[count] = _nanoseconds(
-                _u32(data, position + 12, big_endian),
-                _u32(data, position + 16, big_endian),
-                interfaces[interface, UNIT],
-                interfaces[interface, SCALE],
-                interfaces[interface, OFFSET_NS],
-            )
+        if kind != _SIMPLE:
+            high, low = _u32(data, position + 12, big_endian), _u32(data, position + 16, big_endian)
+            timestamps[count] = _nanoseconds(high, low, interfaces, interface)
         if interfaces[interface, FIRST_ROW] == UNSEEN:
             interfaces[interface, FIRST_ROW] = count
         count += 1
