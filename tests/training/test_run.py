@@ -110,7 +110,7 @@ def test_same_seed_same_metrics_other_seed_others(
     assert outcome(tmp_path / "other")["history"] != outcome(undisturbed)["history"]
 
 
-@pytest.mark.parametrize("step", [2, 5, 7, 10])
+@pytest.mark.parametrize("step", [2, 5, 7])
 def test_resumed_after_a_crash_equals_undisturbed(
     step: int, undisturbed: Path, config: RunConfig, dataset: Any, tmp_path: Path
 ) -> None:
@@ -121,7 +121,7 @@ def test_resumed_after_a_crash_equals_undisturbed(
     assert outcome(tmp_path / "run") == outcome(undisturbed)
 
 
-@pytest.mark.parametrize("step", [2, 5, 7, 10])
+@pytest.mark.parametrize("step", [2, 5, 9])
 def test_sigterm_keeps_the_state_inside_the_epoch(
     step: int, undisturbed: Path, config: RunConfig, dataset: Any, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mtc.config import RunConfig
 from mtc.datasets import Dataset, LabelledSamples
 from mtc.errors import UsageError
+from mtc.metrics import score
 from mtc.training.calibration import calibrate
 from mtc.training.samples import absent_classes, trainable_tasks
 from mtc.training.scoring import Part, flows_by_capture, score_part
@@ -114,11 +115,14 @@ def _boost(
     sets = {}
     for name, values in labels.items():
         rows = np.isin(values, present)
-        sets[name] = lightgbm.Dataset(data[name][rows], np.searchsorted(present, values[rows]))
+        classes = np.searchsorted(present, values[rows])
+        weight = (len(classes) / np.maximum(np.bincount(classes), 1))[classes]  # every class counts alike
+        sets[name] = lightgbm.Dataset(data[name][rows], classes, weight=weight)
     sets["validation"].reference = sets["train"]
     parameters = {
         "objective": "multiclass",
         "num_class": len(present),
+        "metric": "None",
         "learning_rate": 0.1,
         "num_leaves": 31,
         "min_data_in_leaf": 10,
@@ -131,7 +135,18 @@ def _boost(
         "num_threads": threads,
         "verbosity": -1,
     }
-    stop = lightgbm.early_stopping(20, verbose=False)
     return lightgbm.train(
-        parameters, sets["train"], rounds, valid_sets=[sets["validation"]], callbacks=[stop]
+        parameters,
+        sets["train"],
+        rounds,
+        valid_sets=[sets["validation"]],
+        feval=_macro_f1,
+        callbacks=[lightgbm.early_stopping(30, verbose=False)],
     )
+
+
+def _macro_f1(scores: NDArray[np.float64], known: Any) -> tuple[str, float, bool]:
+    """What the trees are compared by decides when they stop: LightGBM's name, value, higher is better."""
+    labels = known.get_label().astype(np.int64)
+    names = [str(i) for i in range(scores.shape[1])]
+    return "macro_f1", score(labels, scores.argmax(axis=1), names)["macro_f1"], True

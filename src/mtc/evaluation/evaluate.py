@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.datasets import Dataset, LabelledSamples
+from mtc.datasets.features_samples import scale_samples
 from mtc.errors import UsageError
 from mtc.inference import find_model
 from mtc.models import LoadedModel, load_model, predict_logits
@@ -61,7 +62,9 @@ def evaluate(
             "no task in common"
         )
     split = card.config.data.split if card.config.data.split in dataset.splits else dataset.splits[0]
-    samples = dataset.part(split, part, mask=card.config.data.mask)
+    if dataset.info.features is not None and dataset.info.features.selected != tuple(card.features):
+        raise UsageError(f"{dataset.path}: holds other features than the model reads")
+    samples = scale_samples(dataset.part(split, part, mask=card.config.data.mask), loaded.scaler)
     if not len(samples):
         raise UsageError(f"{dataset.path}: the part {part!r} of the split {split!r} is empty")
 
