@@ -50,7 +50,7 @@ class FlowVotes:
             return
         self._grow(int(flow.max()) + 1)
         counted = self._seen[flow] + _rank(flow) < self._first_packets
-        self._seen += np.bincount(flow, minlength=len(self._seen))
+        np.add.at(self._seen, flow, 1)
         if counted.any():
             self._held.append(samples[counted])
             self._held_flows.append(flow[counted])
