@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from mtc.tasks import UNLABELLED
@@ -90,6 +89,8 @@ def fit_temperature(scores: Logits, labels: NDArray[np.int64], absent: NDArray[n
     Returns:
         The temperature; 1 where no sample counts.
     """
+    from scipy.optimize import minimize_scalar  # slow to import, and only training needs it
+
     counts = (labels != UNLABELLED) & ~np.isin(labels, absent)
     if not counts.any():
         return 1.0
