@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mtc.datasets import Dataset, build_iscx
+from mtc.datasets import PARTS, Dataset, build_iscx, remake_splits
 from mtc.datasets.layout import ROW_GROUP_ROWS
 from mtc.errors import DatasetError, UsageError
 
@@ -50,7 +50,8 @@ def test_columns_are_compact(whole: Path) -> None:
     schema = pq.read_schema(whole / "packets.parquet")
     assert schema.names == [
         *("sample", "time", "flow", "capture", "packet", "application", "traffic", "auxiliary"),
-        *("split_flow", "split_packet"),
+        *(f"split_{name}" for name in ("flow", "packet", "capture", "time")),
+        *(f"fold_{name}" for name in ("flow", "packet", "capture", "time")),
     ]
     assert str(schema.field("application").type).startswith("dictionary")
     metadata = pq.read_metadata(whole / "packets.parquet")
@@ -60,12 +61,50 @@ def test_columns_are_compact(whole: Path) -> None:
 def test_wrong_split_part_or_column(whole: Path) -> None:
     dataset = Dataset.open(str(whole))
     assert dataset.splits[0] == "flow"
-    with pytest.raises(UsageError, match="no split 'time'"):
-        dataset.part("time", "train")
+    with pytest.raises(UsageError, match="no split 'flow/6'"):
+        dataset.part("flow/6", "train")
     with pytest.raises(UsageError, match="no part 'dev'"):
         dataset.part("flow", "dev")
     with pytest.raises(UsageError, match="no column"):
         dataset.column("label")
+
+
+def test_folds_are_splits(whole: Path) -> None:
+    dataset = Dataset.open(whole)
+    tested = [dataset.part(f"flow/{fold}", "test").row for fold in range(1, 6)]
+    assert np.array_equal(np.sort(np.concatenate(tested)), np.arange(len(dataset)))
+    for fold in range(1, 6):
+        parts = {part: dataset.part(f"flow/{fold}", part) for part in PARTS}
+        assert np.array_equal(parts["validation"].row, tested[fold % 5])
+        assert {part: len(samples) for part, samples in parts.items()} == (
+            dataset.info.splits[f"flow/{fold}"].rows
+        )
+
+
+def test_splits_are_made_again_from_dataset_json(whole: Path) -> None:
+    dataset = Dataset.open(whole)
+    remade = remake_splits(dataset)
+    assert list(remade) == list(dataset.splits)
+    assert len(remade) == 4 + 4 * 5
+    for name, parts in remade.items():
+        for i, part in enumerate(PARTS):
+            assert np.array_equal(np.flatnonzero(parts == i), dataset.part(name, part).row), (name, part)
+
+
+def test_splits_of_another_algorithm_are_not_made_again(copy: Path) -> None:
+    text = (copy / "dataset.json").read_text()
+    (copy / "dataset.json").write_text(text.replace('"time v1', '"time v0'))
+    with pytest.raises(DatasetError, match="'time v0"):
+        remake_splits(Dataset.open(copy))
+
+
+def test_the_hash_is_of_rows_not_of_files(whole: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(whole)
+    without = build_iscx(whole.parent / "in", tmp_path / "out", folds=0)
+    assert without.hash == dataset.hash
+    assert without.files != dataset.info.files
+    assert build_iscx(whole.parent / "in", tmp_path / "two", seed=2).hash != dataset.hash
+    assert build_iscx(whole.parent / "in", tmp_path / "three", cap=6_000).hash != dataset.hash
 
 
 def test_missing_folders_and_files(copy: Path) -> None:

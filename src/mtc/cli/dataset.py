@@ -19,6 +19,7 @@ app = typer.Typer(
 
 app.command()(cicids2017)
 
+Folds = Annotated[int, typer.Option(min=0, help="Folds of every split, at least 3; 0 is none.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -29,6 +30,7 @@ def iscx(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset folder to write.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the balance and of the splits.")] = 1,
+    folds: Folds = 5,
     cap: Annotated[int, typer.Option(min=0, help="Most packets an application; 0 is no limit.")] = 50_000,
     variant: Annotated[
         list[str] | None,
@@ -52,6 +54,7 @@ def iscx(
             sources,
             out,
             seed=seed,
+            folds=folds,
             cap=cap or None,
             variants={name: reading for name, _, reading in (v.partition("=") for v in variant or [])},
             force=force,
@@ -67,6 +70,7 @@ def captures(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset folder to write.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the balance and of the splits.")] = 1,
+    folds: Folds = 5,
     cap: Annotated[
         int, typer.Option(min=0, help="Most packets a class of the first task; 0 is no limit.")
     ] = 0,
@@ -82,7 +86,9 @@ def captures(
     from mtc.datasets import build_captures
 
     with _BytesRead() as progress:
-        info = build_captures(labels, out, seed=seed, cap=cap or None, force=force, progress=progress.update)
+        info = build_captures(
+            labels, out, seed=seed, folds=folds, cap=cap or None, force=force, progress=progress.update
+        )
     _finish(info, out, as_json=as_json, listed_missing_counts=True)
 
 

@@ -8,12 +8,14 @@ from mtc.datasets.iscx import build_iscx
 from mtc.datasets.leakage import Leakage, measure_leakage
 from mtc.datasets.loader import Dataset
 from mtc.datasets.own import build_captures
+from mtc.datasets.remake import remake_splits
 from mtc.datasets.samples import LabelledSamples
-from mtc.datasets.splits import FRACTIONS, PARTS, SPLITS, split_by_flow, split_by_packet
+from mtc.datasets.splits import FOLDS, FRACTIONS, PARTS, SPLITS
 from mtc.datasets.staging import LabelledCapture
 
 __all__ = [
     "FEATURES",
+    "FOLDS",
     "FRACTIONS",
     "PARTS",
     "SELECTED",
@@ -30,6 +32,5 @@ __all__ = [
     "build_dataset",
     "build_iscx",
     "measure_leakage",
-    "split_by_flow",
-    "split_by_packet",
+    "remake_splits",
 ]

@@ -1,6 +1,6 @@
 """The second step of a build: from staged captures to rows, splits and the Parquet file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 
 from mtc.datasets.balance import EVERY, SmallestDraws, quotas
 from mtc.datasets.flows import number_flows
-from mtc.datasets.layout import LABEL, schema, write_rows
-from mtc.datasets.splits import PARTS, SPLITS, SplitRows
+from mtc.datasets.identity import ContentHash
+from mtc.datasets.layout import LABEL, binary_buffers, schema, write_rows
+from mtc.datasets.splits import (
+    PARTS,
+    SPLITS,
+    SplitRows,
+    assign_folds,
+    assign_parts,
+    fold_names,
+    parts_of_fold,
+)
 from mtc.datasets.staging import LabelledCapture, StagedCapture
 from mtc.tasks import UNLABELLED, Tasks
 
@@ -49,6 +58,7 @@ class KeptRows:
         masks: For each capture, bool (staged rows,): which of its staged rows are kept.
         capture: int32 (N,), index of the capture.
         flow: int32 (N,), biflow over the whole dataset.
+        time: int64 (N,), nanoseconds since the Unix epoch.
         draws: uint64 (N,), as staged.
         digests: uint64 (N,), as staged.
         labels: Task -> int64 (N,).
@@ -59,6 +69,7 @@ class KeptRows:
     masks: list[NDArray[np.bool_]]
     capture: NDArray[np.int32]
     flow: NDArray[np.int32]
+    time: NDArray[np.int64]
     draws: NDArray[np.uint64]
     digests: NDArray[np.uint64]
     labels: dict[str, NDArray[np.int64]]
@@ -68,6 +79,16 @@ class KeptRows:
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.capture)
+
+    def split_rows(self, stratify: Sequence[str]) -> SplitRows:
+        """What splits look at; the classes of the tasks ``stratify`` are spread over the parts."""
+        return SplitRows(
+            flow=self.flow,
+            capture=self.capture,
+            time=self.time,
+            draws=self.draws,
+            labels={task: self.labels[task] for task in stratify},
+        )
 
 
 def label_codes(captures: Sequence[Staged], task: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -90,20 +111,21 @@ def choose_rows(captures: Sequence[Staged], tasks: Tasks, *, balance_by: str, ca
     thresholds = _thresholds(captures, codes[balance_by], cap)
     ids, flows = number_flows([staged.read.flow_keys for staged in captures])
     masks: list[NDArray[np.bool_]] = []
-    columns: dict[str, list[NDArray[Any]]] = {"capture": [], "flow": [], "draw": [], "digest": []}
+    columns: dict[str, list[NDArray[Any]]] = {"capture": [], "flow": [], "time": [], "draw": [], "digest": []}
     for i, staged in enumerate(captures):
-        read = staged.columns("flow", "draw", "digest")
+        read = staged.columns("flow", "time", "draw", "digest")
         mask = read["draw"] <= thresholds[i]
         masks.append(mask)
         columns["capture"].append(np.full(int(mask.sum()), i, np.int32))
         columns["flow"].append(ids[i][read["flow"][mask]])
-        columns["draw"].append(read["draw"][mask])
-        columns["digest"].append(read["digest"][mask])
+        for name in ("time", "draw", "digest"):
+            columns[name].append(read[name][mask])
     joined = {name: np.concatenate(arrays) for name, arrays in columns.items()}
     return KeptRows(
         masks=masks,
         capture=joined["capture"],
         flow=joined["flow"],
+        time=joined["time"],
         draws=joined["draw"],
         digests=joined["digest"],
         labels={task: code[joined["capture"]] for task, code in codes.items()},
@@ -135,32 +157,51 @@ def _thresholds(captures: Sequence[Staged], codes: NDArray[np.int64], cap: int |
     ]
 
 
-def assign_parts(rows: KeptRows, stratify: Sequence[str], seed: int) -> dict[str, NDArray[np.uint8]]:
-    """Split name -> uint8 (N,), the part of each row, for every known split.
+@dataclass(frozen=True)
+class SplitColumns:
+    """Every split of the rows.
+
+    Attributes:
+        parts: Split -> uint8 (N,), index into ``PARTS``.
+        folds: Split -> uint8 (N,), fold from 1; 0 is trained on in every fold.
+        count: How many folds there are, or 0.
+    """
+
+    parts: dict[str, NDArray[np.uint8]]
+    folds: dict[str, NDArray[np.uint8]]
+    count: int
+
+    def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        """Name and parts (N,) of every split, and of the splits that the folds stand for."""
+        yield from self.parts.items()
+        for name, fold_of_row in self.folds.items():
+            for fold, split in enumerate(fold_names(name, self.count), start=1):
+                yield split, parts_of_fold(fold_of_row, fold, self.count)
+
+
+def split_all(rows: SplitRows, seed: int, folds: int) -> SplitColumns:
+    """Make every split that there is.
 
     Args:
         rows: The rows.
-        stratify: Tasks whose combinations of labels are spread over the parts.
         seed: Seed of the splits.
+        folds: Folds of each, or 0 for none.
     """
-    strata = np.zeros(len(rows), np.int64)
-    for task in stratify:
-        labels = rows.labels[task]
-        strata = strata * (int(labels.max(initial=0)) + 2) + labels + 1
-    seen = SplitRows(flow=rows.flow, draws=rows.draws, strata=strata)
-    return {name: method.assign(seen, seed) for name, method in SPLITS.items()}
+    return SplitColumns(
+        parts={name: assign_parts(name, rows, seed) for name in SPLITS},
+        folds={name: assign_folds(name, rows, seed, folds) for name in SPLITS} if folds else {},
+        count=folds,
+    )
 
 
 def write_dataset(
-    path: Path,
-    captures: Sequence[Staged],
-    rows: KeptRows,
-    tasks: Tasks,
-    parts: Mapping[str, NDArray[np.uint8]],
-) -> int:
-    """Write the Parquet file; returns the number of rows."""
-    columns = schema(tasks, parts)
-    return write_rows(path, _tables(columns, captures, rows, tasks, parts), columns)
+    path: Path, captures: Sequence[Staged], rows: KeptRows, tasks: Tasks, splits: SplitColumns
+) -> ContentHash:
+    """Write the Parquet file; returns the hash of the rows, without their splits."""
+    columns = schema(tasks, (name for name, _ in splits))
+    content = ContentHash()
+    write_rows(path, _tables(columns, captures, rows, tasks, splits, content), columns)
+    return content
 
 
 def _tables(
@@ -168,7 +209,8 @@ def _tables(
     captures: Sequence[Staged],
     rows: KeptRows,
     tasks: Tasks,
-    parts: Mapping[str, NDArray[np.uint8]],
+    splits: SplitColumns,
+    content: ContentHash,
 ) -> Iterator[Any]:
     names = [staged.capture.name for staged in captures]
     row = 0
@@ -179,15 +221,22 @@ def _tables(
             first += batch.num_rows
             here = slice(row, row + kept.num_rows)
             row += kept.num_rows
+            data, offsets = binary_buffers(kept["sample"])
+            plain = {"time": kept["time"].to_numpy(), "flow": ids[kept["flow"].to_numpy()]}
+            codes = {"capture": rows.capture[here], **{task: rows.labels[task][here] for task in tasks}}
+            packet = kept["packet"].to_numpy()
+            content.update("sample", data[offsets[0] : offsets[-1]])
+            for name, values in {"lengths": np.diff(offsets), **plain, "packet": packet, **codes}.items():
+                content.update(name, values)
             yield pa.Table.from_arrays(
                 [
                     kept["sample"],
-                    kept["time"],
-                    pa.array(ids[kept["flow"].to_numpy()]),
-                    _named(rows.capture[here], names),
+                    *(pa.array(values) for values in plain.values()),
+                    _named(codes["capture"], names),
                     kept["packet"],
-                    *(_named(rows.labels[task][here], classes) for task, classes in tasks.items()),
-                    *(_named(part[here], PARTS) for part in parts.values()),
+                    *(_named(codes[task], classes) for task, classes in tasks.items()),
+                    *(_named(part[here], PARTS) for part in splits.parts.values()),
+                    *(pa.array(fold[here].astype(np.int8)) for fold in splits.folds.values()),
                 ],
                 schema=columns,
             )

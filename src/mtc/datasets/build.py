@@ -11,10 +11,12 @@ import pyarrow as pa
 import mtc
 from mtc.capture import Source
 from mtc.datasets import describe
-from mtc.datasets.assemble import KeptRows, Staged, assign_parts, choose_rows, write_dataset
+from mtc.datasets.assemble import KeptRows, Staged, choose_rows, split_all, write_dataset
 from mtc.datasets.draws import ALGORITHM
+from mtc.datasets.identity import ContentHash
 from mtc.datasets.info import FORMAT_VERSION, INFO_FILE, DatasetInfo, FileInfo, SourceReport
 from mtc.datasets.layout import PACKETS_FILE, ROW_GROUP_ROWS
+from mtc.datasets.splits import FOLDS, MAX_FOLDS, MIN_FOLDS
 from mtc.datasets.staging import LabelledCapture, Progress, stage_capture
 from mtc.errors import CaptureError, DatasetError, OutputError, UsageError
 from mtc.tasks import Tasks, check_task_names
@@ -38,6 +40,8 @@ class BuildPlan:
     seed: int = 1
     cap: int | None = 50_000
     """Most packets of a class of ``balance_by``, half plain and half VPN; None for all."""
+    folds: int = FOLDS
+    """Folds of every split, or 0 for none."""
     decapsulate: bool = True
     """Whether tunnels are peeled down to the innermost IP packet."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -50,6 +54,10 @@ class BuildPlan:
             raise UsageError(f"the cap must be at least 1 packet, not {self.cap}")
         if self.seed < 0:
             raise UsageError(f"the seed must not be negative, not {self.seed}")
+        if self.folds and not MIN_FOLDS <= self.folds <= MAX_FOLDS:
+            raise UsageError(
+                f"folds must be {MIN_FOLDS} to {MAX_FOLDS} (one tests, one validates), or 0, not {self.folds}"
+            )
 
 
 def build_dataset(
@@ -114,15 +122,14 @@ def _build(plan: BuildPlan, folder: Path, progress: Progress | None) -> DatasetI
     rows = choose_rows(captures, plan.tasks, balance_by=plan.balance_by, cap=plan.cap)
     if not len(rows):
         raise DatasetError(f"{plan.name}: no packet of the captures is a sample")
-    parts = assign_parts(rows, plan.stratify, plan.seed)
-    write_dataset(folder / PACKETS_FILE, captures, rows, plan.tasks, parts)
+    seen = rows.split_rows(plan.stratify)
+    splits = split_all(seen, plan.seed, plan.folds)
+    content = write_dataset(folder / PACKETS_FILE, captures, rows, plan.tasks, splits)
     shutil.rmtree(staging)
     files = (describe.describe_file(folder / PACKETS_FILE, PACKETS_FILE),)
     report = replace(plan.report, unreadable={**plan.report.unreadable, **unreadable})
-    splits = {
-        name: describe.describe_split(name, part, rows, plan.tasks, plan.seed) for name, part in parts.items()
-    }
-    info = _describe(plan, captures, rows, files, report, splits)
+    described = describe.describe_splits(splits, rows, plan.tasks, plan.seed)
+    info = _describe(plan, captures, rows, files, content, report, described)
     info.write(folder)
     return info
 
@@ -161,6 +168,7 @@ def _describe(
     captures: Sequence[Staged],
     rows: KeptRows,
     files: tuple[FileInfo, ...],
+    content: ContentHash,
     report: SourceReport,
     splits: dict[str, Any],
 ) -> DatasetInfo:
@@ -171,6 +179,7 @@ def _describe(
         cap=plan.cap,
         balance_by=plan.balance_by,
         stratify=plan.stratify,
+        folds=plan.folds,
         mask="paper",
         decapsulate=plan.decapsulate,
         draws=ALGORITHM,
@@ -183,7 +192,15 @@ def _describe(
         kind="packets",
         name=plan.name,
         mtc_version=mtc.__version__,
-        hash=describe.content_hash(files, plan.tasks),
+        hash=content.hexdigest(
+            {
+                "tasks": {task: list(classes) for task, classes in plan.tasks.items()},
+                "captures": [staged.capture.name for staged in captures],
+                # The seed decides which rows are test rows: a model may be tested on those it was not
+                # trained on only where the seeds agree.
+                "seed": plan.seed,
+            }
+        ),
         rows=len(rows),
         tasks={task: tuple(classes) for task, classes in plan.tasks.items()},
         settings=settings,

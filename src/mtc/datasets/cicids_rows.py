@@ -16,8 +16,9 @@ from mtc.datasets.features import FEATURES, SELECTED
 from mtc.datasets.features_balance import balanced_counts, synthesise, undersample
 from mtc.datasets.features_layout import feature_schema, named
 from mtc.datasets.features_selection import FeatureStatistics
+from mtc.datasets.groups import assign_groups, assign_rows
 from mtc.datasets.layout import write_rows
-from mtc.datasets.splits import PARTS, SplitRows, split_by_flow, split_by_packet
+from mtc.datasets.splits import PARTS, cut_of_parts
 from mtc.tasks import UNLABELLED, Tasks
 
 OUTSIDE = 255
@@ -147,10 +148,8 @@ def _split(
     groups = np.unique(inputs, return_inverse=True)[1].astype(np.int32)
     parts = {name: np.full(rows, OUTSIDE, np.uint8) for name in ALGORITHMS}
     # Rows that are the same to a model are kept together as packets of a flow are.
-    parts["honest"][read] = split_by_flow(SplitRows(groups[read], draws[read], codes[read]), seed)
-    parts["paper"][balanced] = split_by_packet(
-        SplitRows(groups[balanced], draws[balanced], codes[balanced]), seed
-    )
+    parts["honest"][read] = assign_groups(groups[read], [codes[read]], cut_of_parts("flow", seed))
+    parts["paper"][balanced] = assign_rows(draws[balanced], codes[balanced], cut_of_parts("packet", seed))
     return parts
 
 

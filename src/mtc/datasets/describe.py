@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.datasets.assemble import KeptRows, Staged
+from mtc.datasets.assemble import KeptRows, SplitColumns, Staged
 from mtc.datasets.flows import count_spread
 from mtc.datasets.info import CaptureInfo, ClassCounts, FileInfo, FlowCounts, SplitInfo
 from mtc.datasets.leakage import measure_leakage
@@ -94,16 +94,27 @@ def total_link_types(captures: Sequence[CaptureInfo]) -> dict[str, int]:
     return {str(link_type): n for link_type, n in sorted(total.items())}
 
 
-def describe_split(name: str, parts: NDArray[np.uint8], rows: KeptRows, tasks: Tasks, seed: int) -> SplitInfo:
-    """How a split was made, what it came to, and what its parts share."""
+def describe_splits(splits: SplitColumns, rows: KeptRows, tasks: Tasks, seed: int) -> dict[str, SplitInfo]:
+    """Split -> how it was made, what it came to, and what its parts share; folds behind the splits."""
+    return {split: _describe_split(split, parts, splits.count, rows, tasks, seed) for split, parts in splits}
+
+
+def _describe_split(
+    split: str, parts: NDArray[np.uint8], folds: int, rows: KeptRows, tasks: Tasks, seed: int
+) -> SplitInfo:
+    name, _, fold = split.partition("/")
+    shares = ((folds - 2) / folds, 1 / folds, 1 / folds) if fold else FRACTIONS
+    algorithm = SPLITS[name].algorithm
     inside = {part: parts == i for i, part in enumerate(PARTS)}
+    counts = count_parts(parts, rows.labels, tasks)
     return SplitInfo(
-        algorithm=SPLITS[name].algorithm,
+        algorithm=f"{algorithm}, fold {fold} of {folds}" if fold else algorithm,
         seed=seed,
-        fractions=dict(zip(PARTS, FRACTIONS, strict=True)),
+        fractions=dict(zip(PARTS, shares, strict=True)),
         rows={part: int(mask.sum()) for part, mask in inside.items()},
         flows={part: len(np.unique(rows.flow[mask])) for part, mask in inside.items()},
-        counts=count_parts(parts, rows.labels, tasks),
+        counts=counts,
+        only_trained=only_trained(counts),
         leakage=measure_leakage(parts, rows.flow, rows.capture, rows.digests),
     )
 
@@ -121,6 +132,18 @@ def count_parts(
         by_label = {names[i]: dict(zip(PARTS, table[i].tolist(), strict=True)) for i in range(len(names))}
         counts[task] = {label: by_label[label] for label in (*classes, NO_LABEL)}
     return counts
+
+
+def only_trained(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> dict[str, tuple[str, ...]]:
+    """Task -> classes whose rows are all in the training part, by the result of ``count_parts``."""
+    return {
+        task: tuple(
+            label
+            for label, rows in labels.items()
+            if label != NO_LABEL and rows["train"] == sum(rows.values()) > 0
+        )
+        for task, labels in counts.items()
+    }
 
 
 def absent_classes(counts: Mapping[str, Mapping[str, ClassCounts]]) -> dict[str, tuple[str, ...]]:

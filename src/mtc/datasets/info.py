@@ -111,6 +111,8 @@ class SplitInfo:
     counts: dict[str, dict[str, dict[str, int]]]
     """Task -> label -> part -> rows."""
     leakage: Leakage
+    only_trained: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Task -> classes without a row outside the training part, so that no score says anything of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class DatasetInfo:
     name: str
     mtc_version: str
     hash: str
-    """sha256 over the files' hashes and the tasks: two datasets of one hash train the same."""
+    """sha256 of the rows, their labels and the seed, not of the files nor of the splits' columns."""
     rows: int
     tasks: dict[str, tuple[str, ...]]
     """Task -> its classes, in the order of the network's outputs."""
@@ -147,6 +149,7 @@ class DatasetInfo:
     """Task -> classes without any row."""
     flows: FlowCounts
     splits: dict[str, SplitInfo]
+    """Split -> how it came out; ``flow/2`` is the split in which fold 2 of ``flow`` is tested."""
     features: FeatureInfo | None = None
     """Of a dataset of flow features only."""
 

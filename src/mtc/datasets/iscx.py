@@ -19,6 +19,7 @@ from mtc.datasets.iscx_table import (
     read_as,
     read_manifest,
 )
+from mtc.datasets.splits import FOLDS
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError
 from mtc.tasks import ISCX
@@ -32,6 +33,7 @@ def build_iscx(
     out: str | Path,
     *,
     seed: int = 1,
+    folds: int = FOLDS,
     cap: int | None = 50_000,
     variants: Mapping[str, str] | None = None,
     force: bool = False,
@@ -46,6 +48,7 @@ def build_iscx(
         sources: Folders, zips or captures, or one of them.
         out: The dataset folder to write.
         seed: Seed of the balance and of the splits.
+        folds: Folds of every split (at least 3), or 0 for none.
         cap: Most packets of an application, half plain and half VPN; None for all.
         variants: Dispute -> reading, for rows of our table that others label differently; see
             ``mtc.datasets.iscx_table.VARIANTS``.
@@ -62,7 +65,7 @@ def build_iscx(
     search = _Search(check_variants(variants or {}))
     for source in given:
         search.look_through(source)
-    plan = search.plan(seed=seed, cap=cap)
+    plan = search.plan(seed=seed, folds=folds, cap=cap)
     if progress is None:
         return build_dataset(plan, out, force=force)
     tell, total = progress, sum(_size(capture.source) for capture in plan.captures)
@@ -158,7 +161,7 @@ class _Search:
                 raise DatasetError(f"{path}/{member}: cannot be read ({error})") from error
             return read_manifest(data, f"{path}/{member}")
 
-    def plan(self, *, seed: int, cap: int | None) -> BuildPlan:
+    def plan(self, *, seed: int, folds: int, cap: int | None) -> BuildPlan:
         """What was found, as a plan to build it."""
         manifests = {table.name: table for table in self.manifests.values() if table is not None}
         listed = list(manifests.values()) or [iscx_table()]
@@ -182,6 +185,7 @@ class _Search:
             balance_by="application",
             stratify=("application", "traffic"),
             seed=seed,
+            folds=folds,
             cap=cap,
             # Reading: Sec. 3.2 drops the link layer and no more, so Teredo (all the tunnels that there
             # are in these captures) stays the UDP that it is.

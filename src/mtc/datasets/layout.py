@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 PACKETS_FILE = "packets.parquet"
 ROW_GROUP_ROWS = 16_384
@@ -21,9 +23,11 @@ def schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
     Returns:
         A ``pyarrow.Schema``: ``sample`` (the ``paper``-masked sample without trailing zeros),
         ``time`` (ns since the Unix epoch), ``flow`` (biflow over the whole dataset), ``capture``,
-        ``packet`` (its number in the capture, from 1), a column a task (null: no label) and a
-        column ``split_NAME`` a split.
+        ``packet`` (its number in the capture, from 1), a column a task (null: no label), a column
+        ``split_NAME`` a split, and ``fold_NAME`` (int8, from 1; 0 always trains) for all ``NAME/FOLD``.
     """
+    names = list(splits)
+    folds = dict.fromkeys(name.partition("/")[0] for name in names if "/" in name)
     return pa.schema(
         [
             pa.field("sample", pa.binary(), nullable=False),
@@ -32,7 +36,8 @@ def schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
             pa.field("capture", LABEL, nullable=False),
             pa.field("packet", pa.int64(), nullable=False),
             *(pa.field(task, LABEL) for task in tasks),
-            *(pa.field(f"split_{split}", LABEL, nullable=False) for split in splits),
+            *(pa.field(f"split_{name}", LABEL, nullable=False) for name in names if "/" not in name),
+            *(pa.field(f"fold_{name}", pa.int8(), nullable=False) for name in folds),
         ]
     )
 
@@ -77,3 +82,12 @@ def write_rows(path: Path, tables: Iterable[Any], columns: Any) -> int:
 
 def _unified(table: Any) -> Any:
     return table.combine_chunks().unify_dictionaries()
+
+
+def binary_buffers(column: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Bytes and offsets (N + 1,) of a ``pyarrow.BinaryArray`` without nulls; no copy of the bytes."""
+    raw = np.frombuffer(column.buffers()[1], np.int32)
+    offsets = raw[column.offset : column.offset + len(column) + 1].astype(np.int64)
+    buffer = column.buffers()[2]
+    data = np.frombuffer(buffer, np.uint8) if buffer is not None else np.empty(0, np.uint8)
+    return data, offsets

@@ -38,23 +38,29 @@ def measure_leakage(
         capture: int32 (N,), capture of each row.
         digests: uint64 (N,), hash of each row's sample.
     """
+    flows, captures, samples = (_seen(keys, parts) for keys in (flow, capture, digests))
     return Leakage(
-        shared_flows=_shared(flow, parts),
-        shared_captures=_shared(capture, parts),
-        shared_samples=_shared(digests, parts),
-        test_rows_of_trained_flows=_known(flow, parts),
-        test_rows_equal_to_trained=_known(digests, parts),
+        shared_flows=_shared(flows),
+        shared_captures=_shared(captures),
+        shared_samples=_shared(samples),
+        test_rows_of_trained_flows=_known(flows),
+        test_rows_equal_to_trained=_known(samples),
     )
 
 
-def _shared(keys: NDArray[np.generic], parts: NDArray[np.uint8]) -> int:
-    """How many keys occur in more than one part."""
+def _seen(keys: NDArray[np.generic], parts: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """int64 (keys, parts), rows of each distinct key in each part."""
     codes = np.unique(keys, return_inverse=True)[1]
-    pairs = np.unique(codes * len(PARTS) + parts) // len(PARTS)
-    return int(np.count_nonzero(np.unique(pairs, return_counts=True)[1] > 1))
+    distinct = int(codes.max(initial=-1)) + 1
+    rows = np.bincount(codes * len(PARTS) + parts, minlength=distinct * len(PARTS))
+    return rows.reshape(distinct, len(PARTS))
 
 
-def _known(keys: NDArray[np.generic], parts: NDArray[np.uint8]) -> int:
+def _shared(seen: NDArray[np.int64]) -> int:
+    """How many keys occur in more than one part."""
+    return int(np.count_nonzero(np.count_nonzero(seen, axis=1) > 1))
+
+
+def _known(seen: NDArray[np.int64]) -> int:
     """How many rows of the test part have a key that the training part has too."""
-    train, test = (keys[parts == PARTS.index(name)] for name in ("train", "test"))
-    return int(np.count_nonzero(np.isin(test, train)))
+    return int(seen[seen[:, PARTS.index("train")] > 0, PARTS.index("test")].sum())

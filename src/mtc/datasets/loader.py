@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from mtc.datasets import ragged
 from mtc.datasets.features_layout import feature_schema, read_inputs
 from mtc.datasets.info import DatasetInfo
-from mtc.datasets.layout import schema
+from mtc.datasets.layout import binary_buffers, schema
 from mtc.datasets.samples import LabelledSamples
-from mtc.datasets.splits import PARTS
+from mtc.datasets.splits import PARTS, parts_of_fold
 from mtc.errors import DatasetError, UsageError
 from mtc.packets import Mask, mask_samples
 from mtc.tasks import UNLABELLED, Tasks
@@ -74,7 +74,7 @@ class Dataset:
         """Read one part of a split into memory.
 
         Args:
-            split: ``flow``, ``packet``, or another that the dataset holds.
+            split: ``flow``, ``packet``, ``flow/2`` (fold 2 tests), or another that the dataset holds.
             part: ``train``, ``validation``, ``test``, or ``all`` for every row of the split.
             mask: ``paper``, as stored, or ``strict``: further header fields are zeroed. Flow features have
                 none.
@@ -93,13 +93,12 @@ class Dataset:
         features = self.info.features
         if features is not None and mask != "paper":
             raise UsageError(f"{self.path}: flow features have no header fields that a mask could hide")
-        column = f"split_{split}"
         content = ["sample", "time", "flow"] if features is None else list(features.selected)
-        names = [*content, "capture", *self.tasks, column]
+        names = [*content, "capture", *self.tasks, self._column(split)]
         pieces = []
         first_row = 0
         for batch in self._batches(names):
-            places = _codes(batch[column], PARTS)
+            places = self._parts(batch, split)
             chosen = np.flatnonzero(places >= 0 if part == "all" else places == PARTS.index(part))
             pieces.append(self._piece(batch, chosen, first_row))
             first_row += batch.num_rows
@@ -114,6 +113,35 @@ class Dataset:
         """
         batches = list(self._batches([name]))
         return pa.chunked_array([batch.column(0) for batch in batches])
+
+    def columns(self, *names: str) -> dict[str, NDArray[np.int64]]:
+        """Columns of all rows as int64 (N,); labels and captures as indices, -1 where there is none.
+
+        Raises:
+            UsageError: No such column.
+        """
+        classes = {**self.tasks, "capture": tuple(capture.capture for capture in self.info.captures)}
+        pieces: dict[str, list[NDArray[np.int64]]] = {name: [np.empty(0, np.int64)] for name in names}
+        for batch in self._batches(list(names)):
+            for name, found in pieces.items():
+                values = batch[name]
+                found.append(
+                    _codes(values, classes[name]) if name in classes else values.to_numpy().astype(np.int64)
+                )
+        return {name: np.concatenate(found) for name, found in pieces.items()}
+
+    def _column(self, split: str) -> str:
+        name, _, fold = split.partition("/")
+        return f"fold_{name}" if fold else f"split_{name}"
+
+    def _parts(self, batch: Any, split: str) -> NDArray[np.integer]:
+        """(N,), index into ``PARTS`` of each row of a batch."""
+        column = batch[self._column(split)]
+        name, _, fold = split.partition("/")
+        if not fold:
+            return _codes(column, PARTS)
+        folds = sum(other.startswith(f"{name}/") for other in self.splits)
+        return parts_of_fold(column.to_numpy(), int(fold), folds)
 
     def _batches(self, names: list[str]) -> Iterator[Any]:
         columns = schema if self.info.features is None else feature_schema
@@ -153,14 +181,9 @@ class Dataset:
 
     def _bytes(self, batch: Any, chosen: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Samples of packets, ragged."""
-        sample = batch["sample"]
-        raw, validity = np.frombuffer(sample.buffers()[1], np.int32), sample.buffers()[0]
-        if validity is not None and sample.null_count:
+        if batch["sample"].null_count:
             raise DatasetError(f"{self.path}: damaged (a row without a sample)")
-        offsets = raw[sample.offset : sample.offset + len(sample) + 1].astype(np.int64)
-        buffer = sample.buffers()[2]
-        data = np.frombuffer(buffer, np.uint8) if buffer is not None else np.empty(0, np.uint8)
-        return ragged.gather(data, offsets, chosen)
+        return ragged.gather(*binary_buffers(batch["sample"]), chosen)
 
 
 def _codes(column: Any, names: "tuple[str, ...] | list[str]") -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from mtc.capture import Source, expand_inputs
 from mtc.datasets.build import BuildPlan, build_dataset, check_target
 from mtc.datasets.info import DatasetInfo, SourceReport
+from mtc.datasets.splits import FOLDS
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError
 from mtc.tasks import check_task_names
@@ -34,6 +35,7 @@ def build_captures(
     out: str | Path,
     *,
     seed: int = 1,
+    folds: int = FOLDS,
     cap: int | None = None,
     decapsulate: bool = True,
     force: bool = False,
@@ -49,6 +51,7 @@ def build_captures(
         labels: The CSV file (UTF-8).
         out: The dataset folder to write.
         seed: Seed of the balance and of the splits.
+        folds: Folds of every split (at least 3), or 0 for none.
         cap: Most packets a class of the first task; None for all.
         decapsulate: Whether tunnels are peeled.
         force: Whether a dataset that is there already is replaced.
@@ -79,6 +82,7 @@ def build_captures(
         balance_by=next(iter(tasks)),
         stratify=tuple(tasks),
         seed=seed,
+        folds=folds,
         cap=cap,
         decapsulate=decapsulate,
     )

@@ -1,23 +1,35 @@
-"""Which row belongs to which part: training, validation or test.
+"""Which row belongs to which part: training, validation or test; and to which fold.
 
 A split depends on the rows, the seed and the version of its algorithm alone, so ``dataset.json``
 is enough to make it again. Source: Sec. 4.1.3 (64/16/20). Deviation: the paper splits packets at
 random; ``flow`` is the default here, since packets of one flow on both sides are nearly copies.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from types import MappingProxyType
+from typing import Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from mtc.datasets.draws import keyed_draws
+from mtc.datasets.groups import Cut, assign_groups, assign_rows, cut_runs
+from mtc.tasks import UNLABELLED
 
 PARTS = ("train", "validation", "test")
 FRACTIONS = (0.64, 0.16, 0.20)
 """Shares of the parts. Source: Sec. 4.1.3."""
+
+FOLDS = 5
+"""Folds of every split where nothing else is said."""
+MIN_FOLDS = 3
+"""One fold tests, one validates, and at least one trains."""
+MAX_FOLDS = 100
+
+RARE_CAPTURES = 3
+"""A class of fewer captures is only trained in ``capture``: it cannot reach all three parts."""
 
 _TRAIN, _VALIDATION, _TEST = range(3)
 
@@ -28,13 +40,34 @@ class SplitRows:
 
     Attributes:
         flow: int32 (N,), biflow over the whole dataset.
+        capture: int32 (N,).
+        time: int64 (N,), nanoseconds since the Unix epoch.
         draws: uint64 (N,), the draw of each row, independent of its place.
-        strata: int64 (N,), combination of labels whose shares are kept in every part.
+        labels: Task -> int64 (N,), of the tasks whose classes are spread over the parts.
     """
 
     flow: NDArray[np.int32]
+    capture: NDArray[np.int32]
+    time: NDArray[np.int64]
     draws: NDArray[np.uint64]
-    strata: NDArray[np.int64]
+    labels: Mapping[str, NDArray[np.int64]]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.flow)
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """int64 (N,), combination of labels."""
+        strata = np.zeros(len(self), np.int64)
+        for labels in self.labels.values():
+            strata = strata * (int(labels.max(initial=0)) + 2) + labels + 1
+        return strata
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Self:
+        """Some of the rows."""
+        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "labels"}
+        return type(self)(**columns, labels={task: labels[rows] for task, labels in self.labels.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,123 +75,135 @@ class SplitMethod:
     """A way to split, with the version that ``dataset.json`` records."""
 
     algorithm: str
-    assign: Callable[[SplitRows, int], NDArray[np.uint8]]
+    assign: Callable[[SplitRows, Cut], NDArray[np.uint8]]
+    only_trained: Callable[[SplitRows], NDArray[np.bool_]] | None = None
+    """Finds rows that can only be trained on, before the others are assigned."""
 
 
-def split_by_packet(rows: SplitRows, seed: int) -> NDArray[np.uint8]:
-    """Split row by row, each stratum in the parts' shares: the paper's split, which leaks flows.
+def split_by_packet(rows: SplitRows, cut: Cut) -> NDArray[np.uint8]:
+    """Split row by row, each combination of labels in the shares: the paper's split, which leaks flows.
 
     Returns:
-        uint8 (N,), index into ``PARTS``.
+        uint8 (N,), part of each row.
     """
-    draws = keyed_draws(seed, "split packet", rows.draws)
-    order = np.lexsort((draws, rows.strata))
-    sizes = np.unique(rows.strata, return_counts=True)[1]
-    starts = np.cumsum(sizes) - sizes
-    rank = np.arange(len(order)) - np.repeat(starts, sizes)
-    ends = np.floor(np.cumsum(FRACTIONS)[:2, None] * sizes + 0.5).astype(np.int64)
-    first, second = (np.repeat(end, sizes) for end in ends)
-    parts = np.empty(len(order), np.uint8)
-    parts[order] = (rank >= first).astype(np.uint8) + (rank >= second)
+    return assign_rows(rows.draws, rows.strata, cut)
+
+
+def split_by_flow(rows: SplitRows, cut: Cut) -> NDArray[np.uint8]:
+    """Split flow by flow, combinations of labels in the shares as far as flows allow."""
+    return assign_groups(rows.flow, [rows.strata], cut)
+
+
+def split_by_capture(rows: SplitRows, cut: Cut) -> NDArray[np.uint8]:
+    """Split capture by capture, the rows of every class in the shares as far as captures allow.
+
+    Captures that share a flow go to one part together, so that no flow straddles.
+    """
+    everything = np.zeros(len(rows), np.int64)
+    return assign_groups(joined_captures(rows), [everything, *rows.labels.values()], cut)
+
+
+def split_by_time(rows: SplitRows, cut: Cut) -> NDArray[np.uint8]:
+    """Cut each capture in time, at the start of a flow: what begins first is trained on, no flow straddles.
+
+    A flow belongs to the capture in which it begins; its start is that of its first row. The seed
+    changes nothing.
+    """
+    order = np.lexsort((rows.capture, rows.time))
+    names, first, flow_of_row = np.unique(rows.flow[order], return_index=True, return_inverse=True)
+    begin = order[first]
+    by_time = np.lexsort((names, rows.time[begin], rows.capture[begin]))
+    sizes = np.bincount(flow_of_row, minlength=len(names))[by_time]
+    homes = np.unique(rows.capture[begin][by_time], return_counts=True)[1]
+    part_of_flow = np.empty(len(names), np.uint8)
+    part_of_flow[by_time] = cut_runs(sizes, homes, cut.shares)
+    parts = np.empty(len(rows), np.uint8)
+    parts[order] = part_of_flow[flow_of_row]
     return parts
 
 
-def split_by_flow(rows: SplitRows, seed: int) -> NDArray[np.uint8]:
-    """Split flow by flow, stratified as far as flows allow; no flow has rows in two parts.
+def joined_captures(rows: SplitRows) -> NDArray[np.int32]:
+    """int32 (N,), the first of the captures that flows join to each row's, in any number of steps."""
+    captures = int(rows.capture.max(initial=-1)) + 1
+    pairs = np.unique(np.column_stack([rows.flow, rows.capture]), axis=0)
+    same_flow = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
+    links = coo_array(
+        (np.ones(len(same_flow), np.bool_), (pairs[same_flow, 1], pairs[same_flow + 1, 1])),
+        shape=(captures, captures),
+    )
+    component = connected_components(links, directed=False)[1] if captures else np.empty(0, np.int32)
+    first = np.unique(component, return_index=True)[1].astype(np.int32)
+    return first[component][rows.capture]
 
-    Flows go to the part that they fill least, seen from the strata of their packets; large ones
-    first (by powers of two), at random among equals, so that the many small ones even out the shares.
-    A stratum of three flows or more is then made to reach every part, one of two to be trained and
-    tested.
 
-    Returns:
-        uint8 (N,), index into ``PARTS``.
+def of_rare_classes(rows: SplitRows) -> NDArray[np.bool_]:
+    """bool (N,), rows of captures with a class that occurs in fewer than ``RARE_CAPTURES``.
+
+    So are those of a class whose captures are all joined by flows: they could only go to one part.
     """
-    if not len(rows.flow):
-        return np.empty(0, np.uint8)
-    return _split_groups(rows.flow, rows.strata, seed, "split flow")
+    group = joined_captures(rows)
+    rare = np.zeros(int(group.max(initial=-1)) + 1, np.bool_)
+    for labels in rows.labels.values():
+        for label in np.unique(labels[labels != UNLABELLED]):
+            mine = labels == label
+            groups = np.unique(group[mine])
+            if len(groups) < 2 or len(np.unique(rows.capture[mine])) < RARE_CAPTURES:
+                rare[groups] = True
+    return rare[group]
 
 
 SPLITS: Mapping[str, SplitMethod] = MappingProxyType(
-    {"flow": SplitMethod("flow/1", split_by_flow), "packet": SplitMethod("packet/1", split_by_packet)}
+    {
+        "flow": SplitMethod("flow v1", split_by_flow),
+        "packet": SplitMethod("packet v1", split_by_packet),
+        "capture": SplitMethod("capture v1", split_by_capture, of_rare_classes),
+        "time": SplitMethod("time v1", split_by_time),
+    }
 )
-"""Split name -> method; each is a column ``split_NAME`` of the dataset. The first is the default."""
+"""Split name -> method. The first is the default."""
 
 
-def _split_groups(
-    groups: NDArray[np.int32], strata: NDArray[np.int64], seed: int, purpose: str
-) -> NDArray[np.uint8]:
-    """Assign whole groups of rows to parts, minding the strata."""
-    names, group_of_row = np.unique(groups, return_inverse=True)
-    stratum_names, stratum_of_row = np.unique(strata, return_inverse=True)
-    cells, counts = np.unique(group_of_row * len(stratum_names) + stratum_of_row, return_counts=True)
-    group, stratum = np.divmod(cells, len(stratum_names))
-    starts = np.searchsorted(group, np.arange(len(names) + 1))
-    sizes = np.bincount(group_of_row, minlength=len(names))
-    bucket = np.floor(np.log2(sizes)).astype(np.int64)
-    order = np.lexsort((keyed_draws(seed, purpose, names), -bucket))
-    targets = np.outer(FRACTIONS, np.bincount(stratum_of_row)).astype(np.float64)
-    parts = _fill(order, starts, stratum, counts, targets)
-    _reach_every_part(parts, group, stratum, counts, targets)
-    assigned: NDArray[np.uint8] = parts[group_of_row]
-    return assigned
+def cut_of_parts(name: str, seed: int) -> Cut:
+    """How the split ``name`` is cut into ``PARTS``."""
+    return Cut(FRACTIONS, seed, f"split {name}", (_TRAIN, _TEST, _VALIDATION))
 
 
-@njit(cache=True)
-def _fill(
-    order: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    stratum: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    targets: NDArray[np.float64],
-) -> NDArray[np.uint8]:
-    parts = np.zeros(len(order), np.uint8)
-    filled = np.zeros(targets.shape)
-    for group in order:
-        cells = range(starts[group], starts[group + 1])
-        best = 0
-        best_cost = np.inf
-        for part in range(targets.shape[0]):
-            cost = 0.0
-            for cell in cells:
-                s = stratum[cell]
-                cost += counts[cell] * (filled[part, s] + counts[cell]) / targets[part, s]
-            if cost < best_cost:
-                best, best_cost = part, cost
-        parts[group] = best
-        for cell in cells:
-            filled[best, stratum[cell]] += counts[cell]
+def assign_parts(name: str, rows: SplitRows, seed: int) -> NDArray[np.uint8]:
+    """uint8 (N,), index into ``PARTS`` of each row in the split ``name``."""
+    return _assign(SPLITS[name], rows, cut_of_parts(name, seed), first=0)
+
+
+def assign_folds(name: str, rows: SplitRows, seed: int, folds: int) -> NDArray[np.uint8]:
+    """uint8 (N,), fold of each row from 1 in the split ``name``; 0 is trained on in every fold."""
+    cut = Cut((1 / folds,) * folds, seed, f"folds {name}", tuple(range(folds)))
+    return _assign(SPLITS[name], rows, cut, first=1)
+
+
+def fold_names(name: str, folds: int) -> Iterator[str]:
+    """The splits that the folds of a split stand for: ``flow/1``, ``flow/2``, ..."""
+    return (f"{name}/{fold}" for fold in range(1, folds + 1))
+
+
+def parts_of_fold(fold_of_row: NDArray[np.integer], fold: int, folds: int) -> NDArray[np.uint8]:
+    """Parts where one fold tests, the next one validates (the first after the last), and the rest train.
+
+    Args:
+        fold_of_row: (N,), as ``assign_folds`` gives it.
+        fold: The fold that tests, from 1.
+        folds: How many there are.
+
+    Returns:
+        uint8 (N,), index into ``PARTS``.
+    """
+    parts = np.full(len(fold_of_row), _TRAIN, np.uint8)
+    parts[fold_of_row == fold] = _TEST
+    parts[fold_of_row == fold % folds + 1] = _VALIDATION
     return parts
 
 
-def _reach_every_part(
-    parts: NDArray[np.uint8],
-    group: NDArray[np.int64],
-    stratum: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    targets: NDArray[np.float64],
-) -> None:
-    """Move groups, in place, into parts that a stratum misses though it has groups to spare.
-
-    ``group``, ``stratum`` and ``counts`` list the cells (group, stratum, rows), sorted by group.
-    """
-    present = np.zeros(targets.shape, np.int64)
-    np.add.at(present, (parts[group], stratum), 1)
-    for s in np.flatnonzero((present == 0).any(axis=0)):
-        total = present[:, s].sum()
-        wanted = {1: (), 2: (_TRAIN, _TEST)}.get(int(total), (_TRAIN, _TEST, _VALIDATION))
-        for part in wanted:
-            if present[part, s]:
-                continue
-            # A group may go where no stratum of it thereby loses its last group in the old part.
-            spare = present[parts[group], stratum] > 1
-            may_move = np.ones(len(parts), np.bool_)
-            np.logical_and.at(may_move, group, spare)
-            cells = np.flatnonzero((stratum == s) & may_move[group])
-            if not len(cells):
-                continue
-            chosen = group[cells[np.argmin(np.abs(counts[cells] - targets[part, s]))]]
-            touched = stratum[group == chosen]
-            present[parts[chosen], touched] -= 1
-            present[part, touched] += 1
-            parts[chosen] = part
+def _assign(method: SplitMethod, rows: SplitRows, cut: Cut, *, first: int) -> NDArray[np.uint8]:
+    parts = np.zeros(len(rows), np.uint8)
+    free = np.ones(len(rows), np.bool_) if method.only_trained is None else ~method.only_trained(rows)
+    if free.any():
+        parts[free] = method.assign(rows.take(free), cut) + np.uint8(first)
+    return parts

@@ -73,6 +73,11 @@ class StagedCapture:
     flow_keys: NDArray[np.uint64]
 
 
+def draw_purpose(capture: str) -> str:
+    """What the draws of the packets of a capture are for; the packet's number in it is the key."""
+    return f"balance\0{capture}"
+
+
 def stage_capture(
     capture: LabelledCapture,
     file: Path,
@@ -104,7 +109,7 @@ def stage_capture(
         pa.ipc.new_file(sink, STAGED, options=options) as writer,
     ):
         for piece in stream:
-            draws = keyed_draws(seed, f"balance\0{capture.name}", piece.headers["packet"])
+            draws = keyed_draws(seed, draw_purpose(capture.name), piece.headers["packet"])
             rows = np.flatnonzero(smallest.offer(draws)) if smallest else np.arange(len(piece))
             samples += len(piece)
             if len(rows):
