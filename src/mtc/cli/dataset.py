@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(cicids2017)
 
 Folds = Annotated[int, typer.Option(min=0, help="Folds of every split, at least 3; 0 is none.")]
+Jobs = Annotated[int, typer.Option(min=0, help="Processes that read captures; 0 is one a core.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -39,6 +40,7 @@ def iscx(
             help="Read disputed captures otherwise: video-call=out, gmail=chat, tor=out.",
         ),
     ] = None,
+    jobs: Jobs = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -58,6 +60,7 @@ def iscx(
             cap=cap or None,
             variants={name: reading for name, _, reading in (v.partition("=") for v in variant or [])},
             force=force,
+            jobs=jobs or None,
             progress=progress.update,
         )
     _finish(info, out, as_json=as_json, listed_missing_counts=False)
@@ -74,6 +77,7 @@ def captures(
     cap: Annotated[
         int, typer.Option(min=0, help="Most packets a class of the first task; 0 is no limit.")
     ] = 0,
+    jobs: Jobs = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -87,7 +91,14 @@ def captures(
 
     with _BytesRead() as progress:
         info = build_captures(
-            labels, out, seed=seed, folds=folds, cap=cap or None, force=force, progress=progress.update
+            labels,
+            out,
+            seed=seed,
+            folds=folds,
+            cap=cap or None,
+            force=force,
+            jobs=jobs or None,
+            progress=progress.update,
         )
     _finish(info, out, as_json=as_json, listed_missing_counts=True)
 

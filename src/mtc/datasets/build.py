@@ -1,5 +1,6 @@
 """From labelled captures to a dataset folder that appears only when it is whole."""
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,16 +10,17 @@ from typing import Any
 import pyarrow as pa
 
 import mtc
-from mtc.capture import Source
 from mtc.datasets import describe
 from mtc.datasets.assemble import KeptRows, Staged, choose_rows, split_all, write_dataset
 from mtc.datasets.draws import ALGORITHM
 from mtc.datasets.identity import ContentHash
 from mtc.datasets.info import FORMAT_VERSION, INFO_FILE, DatasetInfo, FileInfo, SourceReport
 from mtc.datasets.layout import PACKETS_FILE, ROW_GROUP_ROWS
+from mtc.datasets.processes import Progress, WorkerLost, choose_jobs, stage_here, stage_in_processes
 from mtc.datasets.splits import FOLDS, MAX_FOLDS, MIN_FOLDS
-from mtc.datasets.staging import LabelledCapture, Progress, stage_capture
-from mtc.errors import CaptureError, DatasetError, OutputError, UsageError
+from mtc.datasets.stage_store import StageTask, load_staged, staged_rows
+from mtc.datasets.staging import LabelledCapture
+from mtc.errors import DatasetError, MtcError, OutputError, UsageError
 from mtc.tasks import Tasks, check_task_names
 
 
@@ -61,14 +63,23 @@ class BuildPlan:
 
 
 def build_dataset(
-    plan: BuildPlan, out: str | Path, *, force: bool = False, progress: Progress | None = None
+    plan: BuildPlan,
+    out: str | Path,
+    *,
+    force: bool = False,
+    jobs: int | None = 1,
+    progress: Progress | None = None,
 ) -> DatasetInfo:
-    """Build a dataset folder; the same plan gives the same bytes.
+    """Build a dataset folder; the same plan gives the same bytes, with any number of processes.
+
+    A build that was killed leaves the captures that it had staged in a hidden folder beside ``out``;
+    started again, it goes on from there.
 
     Args:
         plan: What to build.
         out: The folder; it appears, or is replaced, when everything is written.
         force: Whether a dataset that is there already is replaced.
+        jobs: Processes that read captures; None for one a core, where there is enough to read.
         progress: Told about the bytes read.
 
     Returns:
@@ -80,16 +91,23 @@ def build_dataset(
     """
     target = Path(out)
     check_target(target, force=force)
-    building = target.parent / f".{target.name}.building"
+    work = target.parent / f".{target.name}.building"
     try:
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        info = _build(plan, building, progress)
-        replace_folder(target, building)
+        finished = work / f"dataset.{os.getpid()}"
+        shutil.rmtree(finished, ignore_errors=True)
+        finished.mkdir(parents=True)
+        info = _build(plan, work, finished, jobs, progress)
+        replace_folder(target, finished)
+    except WorkerLost:
+        raise
+    except MtcError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
     except OSError as error:
+        shutil.rmtree(work, ignore_errors=True)
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    # Whatever else ends a build leaves what was staged, and the next one goes on from there.
+    shutil.rmtree(work, ignore_errors=True)
     return info
 
 
@@ -108,10 +126,10 @@ def check_target(target: Path, *, force: bool) -> None:
         raise OutputError(f"{target}: exists already (--force replaces it)")
 
 
-def _build(plan: BuildPlan, folder: Path, progress: Progress | None) -> DatasetInfo:
-    staging = folder / "staging"
-    staging.mkdir()
-    captures, unreadable = _stage(plan, staging, progress)
+def _build(
+    plan: BuildPlan, work: Path, folder: Path, jobs: int | None, progress: Progress | None
+) -> DatasetInfo:
+    captures, unreadable = _stage(plan, work, jobs, progress)
     if not captures:
         failures = {**unreadable, **plan.report.unreadable, **plan.report.unknown}
         # A file tells more than the folder in which nothing was found.
@@ -125,7 +143,6 @@ def _build(plan: BuildPlan, folder: Path, progress: Progress | None) -> DatasetI
     seen = rows.split_rows(plan.stratify)
     splits = split_all(seen, plan.seed, plan.folds)
     content = write_dataset(folder / PACKETS_FILE, captures, rows, plan.tasks, splits)
-    shutil.rmtree(staging)
     files = (describe.describe_file(folder / PACKETS_FILE, PACKETS_FILE),)
     report = replace(plan.report, unreadable={**plan.report.unreadable, **unreadable})
     described = describe.describe_splits(splits, rows, plan.tasks, plan.seed)
@@ -134,33 +151,46 @@ def _build(plan: BuildPlan, folder: Path, progress: Progress | None) -> DatasetI
     return info
 
 
-def _stage(plan: BuildPlan, folder: Path, progress: Progress | None) -> tuple[list[Staged], dict[str, str]]:
+def _stage(
+    plan: BuildPlan, folder: Path, jobs: int | None, progress: Progress | None
+) -> tuple[list[Staged], dict[str, str]]:
     """Read every capture; returns what was staged, and file -> reason for what could not be."""
+    tasks = [
+        StageTask(
+            capture=capture,
+            seed=plan.seed,
+            limit=plan.cap if capture.labels.get(plan.balance_by) is not None else None,
+            decapsulate=plan.decapsulate,
+        )
+        for capture in plan.captures
+    ]
+    total = sum(task.bytes for task in tasks)
+
+    def tell(name: str, read: int) -> None:
+        if progress is not None:
+            progress(name, read, total)
+
+    waiting = []
+    for task in tasks:
+        if load_staged(folder, task.key) is None:
+            waiting.append(task)
+        else:
+            tell(task.capture.name, task.bytes)
+    processes = min(choose_jobs(jobs, sum(task.bytes for task in waiting)), len(waiting))
+    if processes > 1:
+        stage_in_processes(waiting, folder, tell, jobs=processes)
+    else:
+        stage_here(waiting, folder, tell)
     staged: list[Staged] = []
     unreadable: dict[str, str] = {}
-    for i, capture in enumerate(plan.captures):
-        file = folder / f"{i:06}.arrow"
-        labelled = capture.labels.get(plan.balance_by) is not None
-        limit = plan.cap if labelled else None
-        try:
-            read = stage_capture(
-                capture,
-                file,
-                seed=plan.seed,
-                limit=limit,
-                decapsulate=plan.decapsulate,
-                progress=progress,
-            )
-        except CaptureError as error:
-            unreadable[capture.file] = reason_of(error, capture.source)
-            continue
-        staged.append(Staged(capture, read, file))
+    for task in tasks:
+        read = load_staged(folder, task.key)
+        assert read is not None
+        if isinstance(read, str):
+            unreadable[task.capture.file] = read
+        else:
+            staged.append(Staged(task.capture, read, staged_rows(folder, task.key)))
     return staged, unreadable
-
-
-def reason_of(error: CaptureError, source: Source) -> str:
-    """Why a capture cannot be read, without its name, which reports give anyway."""
-    return str(error).removeprefix(f"{source.name}: ")
 
 
 def _describe(

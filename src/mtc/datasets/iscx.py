@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -19,13 +19,11 @@ from mtc.datasets.iscx_table import (
     read_as,
     read_manifest,
 )
+from mtc.datasets.processes import Progress
 from mtc.datasets.splits import FOLDS
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError
 from mtc.tasks import ISCX
-
-BuildProgress = Callable[[str, int, int], None]
-"""Told the capture being read, the bytes read since the last call, and the bytes of the whole source."""
 
 
 def build_iscx(
@@ -37,7 +35,8 @@ def build_iscx(
     cap: int | None = 50_000,
     variants: Mapping[str, str] | None = None,
     force: bool = False,
-    progress: BuildProgress | None = None,
+    jobs: int | None = 1,
+    progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset from ISCX captures.
 
@@ -53,6 +52,7 @@ def build_iscx(
         variants: Dispute -> reading, for rows of our table that others label differently; see
             ``mtc.datasets.iscx_table.VARIANTS``.
         force: Whether a dataset that is there already is replaced.
+        jobs: Processes that read captures; None for one a core, where there is enough to read.
         progress: Told about the bytes read.
 
     Raises:
@@ -66,10 +66,7 @@ def build_iscx(
     for source in given:
         search.look_through(source)
     plan = search.plan(seed=seed, folds=folds, cap=cap)
-    if progress is None:
-        return build_dataset(plan, out, force=force)
-    tell, total = progress, sum(_size(capture.source) for capture in plan.captures)
-    return build_dataset(plan, out, force=force, progress=lambda name, read: tell(name, read, total))
+    return build_dataset(plan, out, force=force, jobs=jobs, progress=progress)
 
 
 @dataclass
@@ -211,13 +208,3 @@ def _archive_name(source: Source) -> str:
     assert source.path is not None
     with zipfile.ZipFile(source.path) as archive:
         return source.name.removesuffix("/" + archive.infolist()[source.member or 0].filename)
-
-
-def _size(source: Source) -> int:
-    """Bytes that reading a capture counts up to."""
-    if source.path is None:
-        return 0
-    if source.member is None:
-        return source.path.stat().st_size
-    with zipfile.ZipFile(source.path) as archive:
-        return archive.infolist()[source.member].file_size

@@ -1,13 +1,14 @@
 """A dataset of your own captures, tasks and classes: one row of a CSV file a capture."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtc.capture import Source, expand_inputs
 from mtc.datasets.build import BuildPlan, build_dataset, check_target
 from mtc.datasets.info import DatasetInfo, SourceReport
+from mtc.datasets.processes import Progress
 from mtc.datasets.splits import FOLDS
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError
@@ -39,7 +40,8 @@ def build_captures(
     cap: int | None = None,
     decapsulate: bool = True,
     force: bool = False,
-    progress: Callable[[str, int, int], None] | None = None,
+    jobs: int | None = 1,
+    progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset from captures that a CSV file labels.
 
@@ -55,6 +57,7 @@ def build_captures(
         cap: Most packets a class of the first task; None for all.
         decapsulate: Whether tunnels are peeled.
         force: Whether a dataset that is there already is replaced.
+        jobs: Processes that read captures; None for one a core, where there is enough to read.
         progress: Told the capture being read, the bytes read since the last call, and the bytes of all.
 
     Raises:
@@ -86,10 +89,7 @@ def build_captures(
         cap=cap,
         decapsulate=decapsulate,
     )
-    total = sum(c.source.path.stat().st_size for c in plan.captures if c.source.path is not None)
-    tell = progress
-    step = None if tell is None else (lambda name, read: tell(name, read, total))
-    return build_dataset(plan, out, force=force, progress=step)
+    return build_dataset(plan, out, force=force, jobs=jobs, progress=progress)
 
 
 _Row = tuple[str, str, dict[str, str | None], bool | None]

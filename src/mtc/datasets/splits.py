@@ -133,7 +133,8 @@ def joined_captures(rows: SplitRows) -> NDArray[np.int32]:
     )
     component = connected_components(links, directed=False)[1] if captures else np.empty(0, np.int32)
     first = np.unique(component, return_index=True)[1].astype(np.int32)
-    return first[component][rows.capture]
+    joined: NDArray[np.int32] = first[component][rows.capture]
+    return joined
 
 
 def of_rare_classes(rows: SplitRows) -> NDArray[np.bool_]:

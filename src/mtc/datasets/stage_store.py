@@ -1,0 +1,112 @@
+"""Staged captures on disk, under names that tell what they were made from.
+
+An interrupted build finds again what it had staged. A capture counts as staged when its JSON file is
+there, which is written last; files appear whole, by renaming.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mtc
+from mtc.capture import Source
+from mtc.datasets.staging import LabelledCapture, StagedCapture, stage_capture
+from mtc.errors import CaptureError
+
+_LAYOUT = 1
+"""Version of the staged files."""
+
+
+@dataclass(frozen=True)
+class StageTask:
+    """A capture to be staged, with all that decides what is staged of it."""
+
+    capture: LabelledCapture
+    seed: int
+    limit: int | None
+    decapsulate: bool
+
+    @cached_property
+    def key(self) -> str:
+        """Name of the staged files: changes when the capture's file or a setting does."""
+        source = self.capture.source
+        if source.path is None:
+            raise CaptureError(f"{source.name}: only files can be made into a dataset")
+        status = source.path.stat()
+        file = [str(source.path.resolve()), source.member, status.st_size, status.st_mtime_ns]
+        settings = [self.seed, self.limit, self.decapsulate]
+        text = json.dumps([_LAYOUT, mtc.__version__, self.capture.name, file, settings])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @cached_property
+    def bytes(self) -> int:
+        """Bytes that reading the capture counts up to, about."""
+        return source_bytes(self.capture.source)
+
+
+def source_bytes(source: Source) -> int:
+    """Size of a capture as it lies on disk; of a member of an archive, its size outside."""
+    if source.path is None:
+        return 0
+    if source.member is None:
+        return source.path.stat().st_size
+    with zipfile.ZipFile(source.path) as archive:
+        return archive.infolist()[source.member].file_size
+
+
+def staged_rows(folder: Path, key: str) -> Path:
+    """The Arrow file with the possible rows of a staged capture."""
+    return folder / f"{key}.arrow"
+
+
+def stage(task: StageTask, folder: Path, tell: Callable[[int], None]) -> None:
+    """Stage a capture in ``folder``; what cannot be read is staged as that.
+
+    Args:
+        task: What to stage.
+        folder: Where.
+        tell: Told the bytes read since the last call.
+    """
+    unfinished = folder / f"{task.key}.{os.getpid()}"
+    values: dict[str, Any]
+    try:
+        read = stage_capture(
+            task.capture,
+            unfinished,
+            seed=task.seed,
+            limit=task.limit,
+            decapsulate=task.decapsulate,
+            progress=lambda name, count: tell(count),
+        )
+    except CaptureError as error:
+        unfinished.unlink(missing_ok=True)
+        values = {"unreadable": str(error).removeprefix(f"{task.capture.source.name}: ")}
+    else:
+        unfinished.replace(staged_rows(folder, task.key))
+        with unfinished.open("wb") as file:
+            np.save(file, read.flow_keys)
+        unfinished.replace(folder / f"{task.key}.npy")
+        values = {f.name: getattr(read, f.name) for f in dataclasses.fields(read) if f.name != "flow_keys"}
+    unfinished.write_text(json.dumps(values), encoding="utf-8")
+    unfinished.replace(folder / f"{task.key}.json")
+
+
+def load_staged(folder: Path, key: str) -> StagedCapture | str | None:
+    """What was staged: the capture, or why it cannot be read; None where nothing was."""
+    file = folder / f"{key}.json"
+    if not file.is_file():
+        return None
+    values = json.loads(file.read_text(encoding="utf-8"))
+    if "unreadable" in values:
+        return str(values["unreadable"])
+    values["link_types"] = tuple(values["link_types"])
+    return StagedCapture(**values, flow_keys=np.load(folder / f"{key}.npy", allow_pickle=False))

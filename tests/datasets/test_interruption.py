@@ -1,0 +1,129 @@
+"""Builds in several processes, and builds that were killed: always the same bytes."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mtc.datasets import build_iscx, stage_store
+from mtc.datasets.processes import WorkerLost, choose_jobs
+
+Write = Callable[..., Path]
+NAMES = ("aim_chat_3a", "email1a", "facebook_chat_4a", "icq_chat_3a", "skype_chat1a", "spotify1")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, write_capture: Write) -> Path:
+    folder = tmp_path_factory.mktemp("interruption") / "in"
+    for i, name in enumerate(NAMES):
+        packets = [(40_000 + 10 * i + k % 9, 443, bytes([i, k % 251, 1])) for k in range(2_000 + 500 * i)]
+        write_capture(folder / f"{name}.pcap", packets)
+    (folder / "email1b.pcap").write_text("no capture")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def whole(source: Path) -> dict[str, bytes]:
+    build_iscx(source, source.parent / "whole", cap=1_500)
+    return contents(source.parent / "whole")
+
+
+def test_same_bytes_in_several_processes(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    build_iscx(source, tmp_path / "out", cap=1_500, jobs=2, progress=lambda *step: told.append(step))
+    assert contents(tmp_path / "out") == whole
+    sizes = {path.stem: path.stat().st_size for path in source.iterdir()}
+    read = {name: sum(n for told_name, n, _ in told if told_name == name) for name in NAMES}
+    assert read == {name: sizes[name] for name in NAMES}
+    assert {total for _, _, total in told} == {sum(sizes.values()) - sizes["email1b"]}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def start(source: Path, out: Path) -> "subprocess.Popen[bytes]":
+    code = "import sys; from mtc.cli import main; sys.argv[0] = 'mtc'; main()"
+    command = [sys.executable, "-c", code, "dataset", "iscx", source, out, "--cap", "1500", "--jobs", "2"]
+    return subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_killed_at_three_random_moments(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    begun = time.monotonic()
+    assert start(source, tmp_path / "first").wait() == 3
+    duration = time.monotonic() - begun
+    moments = [random.uniform(0.3, 1.0) * duration for _ in range(3)]
+    workers: set[int] = set()
+    for moment in moments:
+        process = start(source, tmp_path / "out")
+        time.sleep(moment)
+        workers |= set(children(process.pid))
+        process.kill()
+        process.wait()
+    last = start(source, tmp_path / "out")
+    assert last.wait() in (2, 3)  # 3: an unreadable file; 2: a kill came too late, OUT is whole
+    assert contents(tmp_path / "out") == whole, moments
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def test_a_build_goes_on_where_it_was(
+    source: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, staged = stage_store.stage_capture, []
+
+    def interrupted(capture: object, *arguments: object, **settings: object) -> object:
+        staged.append(capture.name)  # type: ignore[attr-defined]
+        if len(staged) == 4:
+            raise KeyboardInterrupt
+        return original(capture, *arguments, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stage_store, "stage_capture", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_iscx(source, tmp_path / "out", cap=1_500)
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / ".out.building").is_dir()
+    changed = source / f"{staged[0]}.pcap"
+    os.utime(changed, ns=(1, 1))  # another file, for all that we know
+    build_iscx(source, tmp_path / "out", cap=1_500)
+    assert sorted(staged[4:]) == sorted([staged[0], *staged[3:4], *set(NAMES) - set(staged[:4])])
+    assert contents(tmp_path / "out") == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_lost_process_is_told_and_what_it_staged_stays(
+    source: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    def kill_one(*step: object) -> None:
+        for pid in children(os.getpid()):
+            if b"multiprocessing.spawn" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+                break
+
+    with pytest.raises(WorkerLost, match="was killed"):
+        build_iscx(source, tmp_path / "out", cap=1_500, jobs=2, progress=kill_one)
+    assert (tmp_path / ".out.building").is_dir()
+    build_iscx(source, tmp_path / "out", cap=1_500)
+    assert contents(tmp_path / "out") == whole
+
+
+def test_processes_are_few_for_little_to_read() -> None:
+    assert choose_jobs(None, 0) == 1
+    assert choose_jobs(None, 1 << 40) >= 1
+    assert choose_jobs(3, 0) == 3
