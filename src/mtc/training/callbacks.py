@@ -96,7 +96,7 @@ class RunClock(Callback):
         self.validation_s, self.samples = state_dict["validation_s"], state_dict["samples"]
 
     def _stop_if_due(self, trainer: Trainer, keep_back_s: float = 0.0) -> None:
-        if self.elapsed_s + self.validation_s + keep_back_s >= self.limit_s:
+        if self.elapsed_s + 1.25 * self.validation_s + keep_back_s >= self.limit_s:
             self.out_of_time = trainer.should_stop = True
 
 

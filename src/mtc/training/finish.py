@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtc.config import RunConfig
+from mtc.datasets.features import QuantileScaler
+from mtc.datasets.features_samples import scale_samples
 from mtc.metrics import Scores
 from mtc.models import ModelCard, round_to_stored, save_model
 from mtc.models.networks import Network
@@ -51,11 +53,12 @@ def write_model(
     dataset: "Dataset",
     train_part: "LabelledSamples",
     outcome: Outcome,
+    scaler: QuantileScaler | None = None,
 ) -> dict[str, Any]:
     """Calibrate and score a trained network; write the model and ``metrics.json``.
 
     Weights are rounded to what the file stores before anything is measured, so that the scores are
-    those of the file.
+    those of the file. ``scaler`` is the transform of flow features, which the model file carries.
 
     Returns:
         The content of ``metrics.json``.
@@ -63,7 +66,9 @@ def write_model(
     round_to_stored(network)
     absent = {task: absent_classes(train_part.labels[task], len(tasks[task])) for task in tasks}
     parts = {
-        name: run_network(network, dataset.part(config.data.split, name, mask=config.data.mask))
+        name: run_network(
+            network, scale_samples(dataset.part(config.data.split, name, mask=config.data.mask), scaler)
+        )
         for name in SCORED
     }
     known = parts["validation"]
@@ -87,12 +92,14 @@ def write_model(
         absent=names,
         dataset=metrics["dataset"]
         | {"split": config.data.split, "train_rows": len(train_part)}
-        | {f"{name}_rows": len(part.flow) for name, part in parts.items()},
+        | {f"{name}_rows": len(part.flow) for name, part in parts.items()}
+        | ({} if scaler is None else {"synthesised_rows": int((train_part.row < 0).sum())}),
         training=asdict(outcome) | {"seed": config.seed},
         metrics={"parts": metrics["parts"], "flow_parts": metrics["flow_parts"]},
         notes=_notes(dataset, tasks, names, metrics["parts"]["test"]),
+        features=() if scaler is None or dataset.info.features is None else dataset.info.features.selected,
     )
-    save_model(out, network, card)
+    save_model(out, network, card, scaler)
     write_json(out / "metrics.json", metrics)
     return metrics
 

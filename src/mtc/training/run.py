@@ -20,6 +20,7 @@ from mtc.tasks import Tasks
 from mtc.training.batches import PackedLoader
 from mtc.training.callbacks import BEST, History, KeepCheckpoints, RunClock, early_stopping
 from mtc.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from mtc.training.features import prepare_parts
 from mtc.training.finish import Outcome, write_model
 from mtc.training.module import TrainingModule
 from mtc.training.precision import resolve_precision
@@ -68,7 +69,7 @@ def train(
         Interrupted: The process got SIGTERM; its state was saved.
     """
     out = Path(out).absolute()
-    train_part, validation_part = _parts(config, dataset)
+    train_part, validation_part, scaler = prepare_parts(config, dataset, *_parts(config, dataset))
     tasks = trainable_tasks(train_part, dataset.tasks)
     checkpoint = prepare(out, config, dataset.hash, resume=resume, force=force)
     write_json(out / "config.json", config.to_dict())
@@ -84,7 +85,7 @@ def train(
     network.load_state_dict({name.removeprefix("network."): value for name, value in best.items()})
     run |= {"ended": outcome.ended, "epochs": outcome.epochs, "minutes": outcome.minutes}
     write_json(out / "run.json", run)
-    return write_model(out, config, network, tasks, dataset, train_part, outcome)
+    return write_model(out, config, network, tasks, dataset, train_part, outcome, scaler)
 
 
 def _parts(config: RunConfig, dataset: "Dataset") -> "tuple[LabelledSamples, LabelledSamples]":

@@ -99,7 +99,9 @@ def read_json(path: Path) -> dict[str, Any]:
 def _check_same_run(folder: Path, config: RunConfig, dataset_hash: str) -> None:
     if not (folder / "config.json").is_file():
         raise UsageError(f"{folder} is not a run: nothing to resume")
-    before, now = (_flat(c) for c in (read_json(folder / "config.json"), config.to_dict()))
+    # A setting that is newer than the run had its default value there.
+    known = RunConfig.from_dict(read_json(folder / "config.json"))
+    before, now = _flat(known.to_dict()), _flat(config.to_dict())
     changed = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)} - MAY_CHANGE
     if changed:
         raise UsageError(f"{folder} was begun with other settings ({', '.join(sorted(changed))})")
