@@ -31,9 +31,13 @@ class DataConfig:
     """Split column of the dataset: ``flow``, ``packet``, or another that it holds."""
     mask: Literal["paper", "strict"] = "paper"
     """Header fields that the model never sees: ``paper`` (addresses) or ``strict``."""
+    balance: Literal["none", "table2"] = "none"
+    """Whether the classes of the training part are balanced: ``none``, or, for flow features, ``table2``
+    (fewer benign rows, synthesised rows of rare attacks, in the proportions of Table 2)."""
 
     def __post_init__(self) -> None:
         """Check the values."""
+        _require(self.balance in ("none", "table2"), "data.balance must be none or table2")
         _require(self.mask in ("paper", "strict"), f"data.mask must be paper or strict, not {self.mask!r}")
 
 

@@ -85,6 +85,7 @@ def describe_build(
             classes=_classes(staged, rows, tasks),
             repeats=_repeats(staged, rows, next(iter(tasks))),
             synthesised=int(made.sum()),
+            balanced_splits=("paper",),
             complete=staged.labels == dict(DOWNLOAD),
         ),
     )

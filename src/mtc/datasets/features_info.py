@@ -59,5 +59,7 @@ class FeatureInfo:
     repeats: Repeats
     synthesised: int
     """Rows that SMOTE made for the split ``paper``; marked, and in no other split."""
+    balanced_splits: tuple[str, ...]
+    """Splits whose rows were balanced before they were split."""
     complete: bool
     """Whether the rows read of each label are those of the original download."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -23,10 +23,14 @@ from mtc.config import RunConfig
 from mtc.errors import ConfigError, ModelError, OutputError
 from mtc.models.networks import Network, build_network
 
+if TYPE_CHECKING:
+    from mtc.datasets import QuantileScaler
+
 FORMAT_VERSION = 1
 """Version of the model file that this package writes, and the only one that it reads."""
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
+PREPROCESSING = "preprocessing."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class ModelCard:
         training: How: epochs, minutes, samples/s, machine.
         metrics: Scores, as in ``metrics.json``.
         notes: Limits and other remarks, one sentence each.
+        features: Names of the flow features that it reads, in their order; none where it reads packets.
         mtc_version: Version of the package that wrote the file.
         format_version: Version of the file's layout.
     """
@@ -54,6 +59,7 @@ class ModelCard:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    features: Sequence[str] = ()
     mtc_version: str = __version__
     format_version: int = FORMAT_VERSION
 
@@ -89,11 +95,13 @@ class LoadedModel:
         network: In evaluation mode, on the CPU.
         card: All else.
         absent: Task -> int64 indices of the classes without training samples.
+        scaler: What brings flow features into [0, 1]; None where the model reads packets.
     """
 
     network: Network
     card: ModelCard
     absent: dict[str, NDArray[np.int64]]
+    scaler: "QuantileScaler | None" = None
 
     def temperatures(self, per: str) -> dict[str, float]:
         """Task -> temperature of verdicts per ``packet`` or per ``flow``."""
@@ -113,13 +121,19 @@ def round_to_stored(network: Network) -> None:
             tensor.copy_(_stored(name, tensor))
 
 
-def save_model(folder: Path, network: Network, card: ModelCard) -> None:
+def save_model(
+    folder: Path, network: Network, card: ModelCard, scaler: "QuantileScaler | None" = None
+) -> None:
     """Write ``model.safetensors`` and ``model.json`` into ``folder``, each beside its place and renamed.
+
+    The arrays of ``scaler`` stand beside the weights, their names beginning with ``preprocessing.``.
 
     Raises:
         OutputError: The folder cannot be written.
     """
     weights = {name: _stored(name, tensor) for name, tensor in network.state_dict().items()}
+    arrays = {} if scaler is None else scaler.to_dict()
+    weights |= {f"{PREPROCESSING}{name}": torch.from_numpy(array) for name, array in arrays.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{WEIGHTS}.partial"
@@ -153,6 +167,8 @@ def load_model(folder: Path) -> LoadedModel:
     try:
         card = ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS)
+        arrays = {name: weights.pop(name) for name in list(weights) if name.startswith(PREPROCESSING)}
+        scaler = _scaler(card, {name.removeprefix(PREPROCESSING): a.numpy() for name, a in arrays.items()})
         network = build_network(card.config.model, {task: tuple(c) for task, c in card.tasks.items()})
         network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     except ModelError as error:
@@ -167,7 +183,18 @@ def load_model(folder: Path) -> LoadedModel:
         task: np.array([i for i, c in enumerate(classes) if c in card.absent.get(task, ())], np.int64)
         for task, classes in card.tasks.items()
     }
-    return LoadedModel(network.eval(), card, absent)
+    return LoadedModel(network.eval(), card, absent, scaler)
+
+
+def _scaler(card: ModelCard, arrays: Mapping[str, NDArray[np.float32]]) -> "QuantileScaler | None":
+    if not arrays and not card.features:
+        return None
+    from mtc.datasets import QuantileScaler  # its library is of no use to models of packets
+
+    scaler = QuantileScaler.from_dict(arrays)
+    if not scaler.features == len(card.features) == card.config.model.length:
+        raise ModelError(f"{len(card.features)} features, but {scaler.features} are scaled")
+    return scaler
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,50 @@
+"""What a run does with flow features: fit their transform on its training rows, and balance those."""
+
+from typing import TYPE_CHECKING
+
+from mtc.config import RunConfig
+from mtc.datasets.features import QuantileScaler
+from mtc.datasets.features_samples import are_features, balance_samples, scale_samples
+from mtc.errors import UsageError
+
+if TYPE_CHECKING:
+    from mtc.datasets import Dataset, LabelledSamples
+
+
+def prepare_parts(
+    config: RunConfig, dataset: "Dataset", train: "LabelledSamples", validation: "LabelledSamples"
+) -> "tuple[LabelledSamples, LabelledSamples, QuantileScaler | None]":
+    """Bring flow features into [0, 1] and balance the training part; packets stay as they are.
+
+    The transform is fitted on the rows of ``train`` alone, before any row is synthesised. A split that
+    was balanced when the dataset was built is not balanced again.
+
+    Args:
+        config: The settings.
+        dataset: Where the parts are from.
+        train: The training part, as stored.
+        validation: The validation part, as stored.
+
+    Returns:
+        Both parts as the network is to see them, and the transform.
+
+    Raises:
+        UsageError: The network reads another number of values, or packets are to be balanced.
+    """
+    if not are_features(train):
+        if config.data.balance != "none":
+            raise UsageError("data.balance is for flow features; packets are balanced by the dataset's cap")
+        return train, validation, None
+    values = train.dense()
+    if config.model.length != values.shape[1]:
+        raise UsageError(
+            f"the network reads {config.model.length} values (model.tokens x model.width), and the dataset "
+            f"has {values.shape[1]} features: take a recipe for them, such as cicids2017-mtc"
+        )
+    scaler = QuantileScaler.fit(values)
+    train, validation = (scale_samples(part, scaler) for part in (train, validation))
+    features = dataset.info.features
+    balanced = features is not None and config.data.split in features.balanced_splits
+    if config.data.balance == "table2" and not balanced:
+        train = balance_samples(train, dataset.tasks, config.seed)
+    return train, validation, scaler
