@@ -69,7 +69,7 @@ def iscx(
 @app.command()
 def captures(
     labels: Annotated[
-        Path, typer.Argument(metavar="LABELS.csv", help="Column capture, and a column for each task.")
+        Path, typer.Argument(metavar="LABELS.csv", help="Or a folder with a folder for each class.")
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset folder to write.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the balance and of the splits.")] = 1,
@@ -84,8 +84,9 @@ def captures(
     """Build a dataset of your own captures, with any tasks and classes.
 
     The column capture names captures, folders, zips or globs, relative to the file; every other column
-    is a task and its values are the classes; an empty cell is a missing label. Exit status 3 if a capture
-    was missing, damaged or unreadable and others were read.
+    is a task and its values are the classes; an empty cell is a missing label. The columns protocol, src,
+    src_port, dst, dst_port, start and end choose packets of a capture; the first row that chooses a packet
+    labels it. Exit status 3 if a capture was missing, damaged or unreadable and others were read.
     """
     from mtc.datasets import build_captures
 

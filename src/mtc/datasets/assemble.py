@@ -62,6 +62,7 @@ class KeptRows:
         draws: uint64 (N,), as staged.
         digests: uint64 (N,), as staged.
         labels: Task -> int64 (N,).
+        rule: int16 (N,), which of its capture's rules labels each row.
         flow_ids: For each capture, int32 (its flows,): id over the dataset.
         flows: Biflows of all packets read.
     """
@@ -73,6 +74,7 @@ class KeptRows:
     draws: NDArray[np.uint64]
     digests: NDArray[np.uint64]
     labels: dict[str, NDArray[np.int64]]
+    rule: NDArray[np.int16]
     flow_ids: list[NDArray[np.int32]]
     flows: int
 
@@ -91,11 +93,13 @@ class KeptRows:
         )
 
 
-def label_codes(captures: Sequence[Staged], task: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """int64 (captures,): index of each capture's class for a task, or UNLABELLED."""
-    places = {label: i for i, label in enumerate(classes)}
-    labels = (staged.capture.labels.get(task) for staged in captures)
-    return np.array([UNLABELLED if label is None else places[label] for label in labels], np.int64)
+def label_codes(captures: Sequence[Staged], task: str, classes: tuple[str, ...]) -> list[NDArray[np.int64]]:
+    """For each capture int64 (its rules,): index of the class of each rule for a task, or UNLABELLED."""
+    places: dict[str | None, int] = {None: UNLABELLED, **{label: i for i, label in enumerate(classes)}}
+    return [
+        np.array([places[rule.labels.get(task)] for rule in staged.capture.rules], np.int64)
+        for staged in captures
+    ]
 
 
 def choose_rows(captures: Sequence[Staged], tasks: Tasks, *, balance_by: str, cap: int | None) -> KeptRows:
@@ -111,15 +115,25 @@ def choose_rows(captures: Sequence[Staged], tasks: Tasks, *, balance_by: str, ca
     thresholds = _thresholds(captures, codes[balance_by], cap)
     ids, flows = number_flows([staged.read.flow_keys for staged in captures])
     masks: list[NDArray[np.bool_]] = []
-    columns: dict[str, list[NDArray[Any]]] = {"capture": [], "flow": [], "time": [], "draw": [], "digest": []}
+    columns: dict[str, list[NDArray[Any]]] = {
+        "capture": [],
+        "flow": [],
+        "time": [],
+        "rule": [],
+        "draw": [],
+        "digest": [],
+    }
+    labels: dict[str, list[NDArray[np.int64]]] = {task: [np.empty(0, np.int64)] for task in tasks}
     for i, staged in enumerate(captures):
-        read = staged.columns("flow", "time", "draw", "digest")
-        mask = read["draw"] <= thresholds[i]
+        read = staged.columns("flow", "time", "rule", "draw", "digest")
+        mask = read["draw"] <= thresholds[i][read["rule"]]
         masks.append(mask)
         columns["capture"].append(np.full(int(mask.sum()), i, np.int32))
         columns["flow"].append(ids[i][read["flow"][mask]])
-        for name in ("time", "draw", "digest"):
+        for name in ("time", "rule", "draw", "digest"):
             columns[name].append(read[name][mask])
+        for task, code in codes.items():
+            labels[task].append(code[i][read["rule"][mask]])
     joined = {name: np.concatenate(arrays) for name, arrays in columns.items()}
     return KeptRows(
         masks=masks,
@@ -128,33 +142,39 @@ def choose_rows(captures: Sequence[Staged], tasks: Tasks, *, balance_by: str, ca
         time=joined["time"],
         draws=joined["draw"],
         digests=joined["digest"],
-        labels={task: code[joined["capture"]] for task, code in codes.items()},
+        labels={task: np.concatenate(pieces) for task, pieces in labels.items()},
+        rule=joined["rule"],
         flow_ids=ids,
         flows=flows,
     )
 
 
-def _thresholds(captures: Sequence[Staged], codes: NDArray[np.int64], cap: int | None) -> list[np.uint64]:
-    """For each capture, the draw up to which its samples are kept."""
+def _thresholds(
+    captures: Sequence[Staged], codes: Sequence[NDArray[np.int64]], cap: int | None
+) -> list[NDArray[np.uint64]]:
+    """For each capture uint64 (its rules,): the draw up to which samples of each rule are kept."""
+    bars = [np.full(len(staged.capture.rules), EVERY) for staged in captures]
     if cap is None:
-        return [EVERY] * len(captures)
+        return bars
     groups: dict[tuple[int, bool], SmallestDraws] = {}
     samples: dict[tuple[int, bool], int] = {}
-    for staged, code in zip(captures, codes.tolist(), strict=True):
-        group = (code, bool(staged.capture.vpn))
-        samples[group] = samples.get(group, 0) + staged.read.samples
-        if code != UNLABELLED:
-            groups.setdefault(group, SmallestDraws(cap)).offer(staged.columns("draw")["draw"])
-    bars: dict[tuple[int, bool], np.uint64] = {}
+    members: dict[tuple[int, bool], list[tuple[int, int]]] = {}
+    for i, staged in enumerate(captures):
+        read = staged.columns("rule", "draw")
+        for r, rule in enumerate(staged.capture.rules):
+            group = (int(codes[i][r]), bool(rule.vpn))
+            samples[group] = samples.get(group, 0) + staged.read.rules[r][1]
+            members.setdefault(group, []).append((i, r))
+            if group[0] != UNLABELLED:
+                groups.setdefault(group, SmallestDraws(cap)).offer(read["draw"][read["rule"] == r])
     for code, vpn in groups:
         kept = quotas(samples.get((code, False), 0), samples.get((code, True), 0), cap)[vpn]
         # A threshold of the group's own count keeps all: staging kept at least the cap's smallest.
         everything = kept == samples[code, vpn]
-        bars[code, vpn] = EVERY if everything else groups[code, vpn].threshold(kept)
-    return [
-        bars.get((code, bool(staged.capture.vpn)), EVERY)
-        for staged, code in zip(captures, codes.tolist(), strict=True)
-    ]
+        bar = EVERY if everything else groups[code, vpn].threshold(kept)
+        for i, r in members[code, vpn]:
+            bars[i][r] = bar
+    return bars
 
 
 @dataclass(frozen=True)
@@ -223,7 +243,8 @@ def _tables(
             row += kept.num_rows
             data, offsets = binary_buffers(kept["sample"])
             plain = {"time": kept["time"].to_numpy(), "flow": ids[kept["flow"].to_numpy()]}
-            codes = {"capture": rows.capture[here], **{task: rows.labels[task][here] for task in tasks}}
+            codes: dict[str, NDArray[Any]] = {task: rows.labels[task][here] for task in tasks}
+            codes["capture"] = rows.capture[here]
             packet = kept["packet"].to_numpy()
             content.update("sample", data[offsets[0] : offsets[-1]])
             for name, values in {"lengths": np.diff(offsets), **plain, "packet": packet, **codes}.items():

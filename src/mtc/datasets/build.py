@@ -159,7 +159,9 @@ def _stage(
         StageTask(
             capture=capture,
             seed=plan.seed,
-            limit=plan.cap if capture.labels.get(plan.balance_by) is not None else None,
+            limits=tuple(
+                plan.cap if rule.labels.get(plan.balance_by) is not None else None for rule in capture.rules
+            ),
             decapsulate=plan.decapsulate,
         )
         for capture in plan.captures

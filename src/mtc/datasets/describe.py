@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mtc.datasets.assemble import KeptRows, SplitColumns, Staged
 from mtc.datasets.flows import count_spread
-from mtc.datasets.info import CaptureInfo, ClassCounts, FileInfo, FlowCounts, SplitInfo
+from mtc.datasets.info import CaptureInfo, ClassCounts, FileInfo, FlowCounts, RuleInfo, SplitInfo
 from mtc.datasets.leakage import measure_leakage
 from mtc.datasets.splits import FRACTIONS, PARTS, SPLITS
 from mtc.tasks import Tasks
@@ -42,26 +42,38 @@ def describe_captures(captures: Sequence[Staged], rows: KeptRows) -> tuple[Captu
             file=staged.capture.file,
             format=staged.read.format,
             link_types=staged.read.link_types,
-            labels=dict(staged.capture.labels),
-            vpn=staged.capture.vpn,
+            labels=dict(staged.capture.rules[0].labels) if staged.capture.whole else {},
+            vpn=staged.capture.rules[0].vpn if staged.capture.whole else None,
             packets=staged.read.packets,
             samples=staged.read.samples,
             kept=int(mask.sum()),
             left_out=staged.read.left_out,
             flows=len(staged.read.flow_keys),
             damage=staged.read.damage,
+            rules=() if staged.capture.whole else _describe_rules(i, staged, rows),
         )
-        for staged, mask in zip(captures, rows.masks, strict=True)
+        for i, (staged, mask) in enumerate(zip(captures, rows.masks, strict=True))
+    )
+
+
+def _describe_rules(i: int, staged: Staged, rows: KeptRows) -> tuple[RuleInfo, ...]:
+    kept = np.bincount(rows.rule[rows.capture == i], minlength=len(staged.capture.rules)).tolist()
+    return tuple(
+        RuleInfo(dict(rule.text), dict(rule.labels), rule.vpn, packets, samples, kept[r])
+        for r, (rule, (packets, samples)) in enumerate(
+            zip(staged.capture.rules, staged.read.rules, strict=True)
+        )
     )
 
 
 def count_classes(captures: Sequence[CaptureInfo], tasks: Tasks) -> dict[str, dict[str, ClassCounts]]:
     """Task -> label -> packets after each step; labels without packets are named with 0."""
+    parts = [part for capture in captures for part in capture.rules or (capture,)]
     counts: dict[str, dict[str, ClassCounts]] = {}
     for task, classes in tasks.items():
         counts[task] = {}
         for label in (*classes, NO_LABEL):
-            mine = [c for c in captures if (c.labels.get(task) or NO_LABEL) == label]
+            mine = [c for c in parts if (c.labels.get(task) or NO_LABEL) == label]
             counts[task][label] = ClassCounts(
                 packets=sum(c.packets for c in mine),
                 samples=sum(c.samples for c in mine),

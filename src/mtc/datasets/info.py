@@ -29,6 +29,19 @@ class FileInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleInfo:
+    """Packets of a capture that have labels of their own."""
+
+    filter: dict[str, str]
+    """What chooses them, as it was given; empty for all that no rule before it chose."""
+    labels: dict[str, str | None]
+    vpn: bool | None
+    packets: int
+    samples: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
 class CaptureInfo:
     """What was read of one capture, and what became of it."""
 
@@ -52,6 +65,8 @@ class CaptureInfo:
     """Biflows (five-tuples of TCP or UDP, without timeouts) of all its packets."""
     damage: str | None
     """Why reading ended early, with the byte offset; what stands before it was used."""
+    rules: tuple[RuleInfo, ...] = ()
+    """Where parts of the capture are labelled, and not all of it alike; ``labels`` is then empty."""
 
 
 @dataclass(frozen=True, slots=True)

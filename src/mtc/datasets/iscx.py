@@ -20,6 +20,7 @@ from mtc.datasets.iscx_table import (
     read_manifest,
 )
 from mtc.datasets.processes import Progress
+from mtc.datasets.rules import Rule
 from mtc.datasets.splits import FOLDS
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError
@@ -117,7 +118,9 @@ class _Search:
         elif fact.capture in self.captures:
             self.repeated.append(file)
         else:
-            self.captures[fact.capture] = LabelledCapture(fact.capture, file, source, fact.labels, fact.vpn)
+            self.captures[fact.capture] = LabelledCapture(
+                fact.capture, file, source, (Rule(fact.labels, fact.vpn),)
+            )
 
     def _find(self, path: Path | None, member: int | None, name: str) -> CaptureFacts | None:
         """Facts of a capture: the manifest beside it goes first, then our table."""

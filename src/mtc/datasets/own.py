@@ -1,4 +1,4 @@
-"""A dataset of your own captures, tasks and classes: one row of a CSV file a capture."""
+"""A dataset of your own captures, tasks and classes: by rows of a CSV file, or by folders."""
 
 import csv
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from mtc.capture import Source, expand_inputs
 from mtc.datasets.build import BuildPlan, build_dataset, check_target
 from mtc.datasets.info import DatasetInfo, SourceReport
 from mtc.datasets.processes import Progress
+from mtc.datasets.rules import FILTER_COLUMNS, PacketFilter, Rule
 from mtc.datasets.splits import FOLDS
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError
@@ -16,6 +17,8 @@ from mtc.tasks import check_task_names
 
 CAPTURE_COLUMN = "capture"
 VPN_COLUMN = "vpn"
+FOLDER_TASK = "label"
+"""The task of a folder for each class."""
 _FLAGS = {"": None, "0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
 
 
@@ -23,7 +26,7 @@ _FLAGS = {"": None, "0": False, "no": False, "false": False, "1": True, "yes": T
 class _Found:
     """What the rows of a labels file lead to."""
 
-    captures: dict[str, LabelledCapture] = field(default_factory=dict)
+    captures: dict[str, tuple[Source, list[Rule]]] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -43,14 +46,15 @@ def build_captures(
     jobs: int | None = 1,
     progress: Progress | None = None,
 ) -> DatasetInfo:
-    """Build a dataset from captures that a CSV file labels.
+    """Build a dataset from captures that a CSV file labels, or the folders that they lie in.
 
     The column ``capture`` names a capture, folder, zip or glob, relative to the file; ``vpn`` (0 or 1)
     may tell what the cap takes halves of; every other column is a task, its distinct values in order
-    of appearance are the classes, and an empty cell is a missing label.
+    of appearance are the classes, and an empty cell is a missing label. The columns ``FILTER_COLUMNS``
+    choose packets of a capture; the first row that chooses a packet labels it.
 
     Args:
-        labels: The CSV file (UTF-8).
+        labels: The CSV file (UTF-8), or a folder (or zip) with a folder for each class of one task.
         out: The dataset folder to write.
         seed: Seed of the balance and of the splits.
         folds: Folds of every split (at least 3), or 0 for none.
@@ -67,15 +71,28 @@ def build_captures(
     """
     check_target(Path(out), force=force)
     path = Path(labels)
-    tasks, rows = _read_labels(path)
     found = _Found()
-    for place, pattern, row, vpn in rows:
-        _collect(found, path.parent, place, pattern, row, vpn)
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        tasks, folders = _read_folders(path, found)
+        found.captures = {file: (source, [rule]) for file, source, rule in folders}
+        found.files = {
+            path.name if s.path == path else _shown(str(s.path), path): s.path
+            for _, s, _ in folders
+            if s.path is not None
+        }
+    else:
+        tasks, rows = _read_labels(path)
+        for place, pattern, rule in rows:
+            _collect(found, path.parent, place, pattern, rule)
+        found.files[path.name] = path
     plan = BuildPlan(
         name=path.stem,
         tasks=tasks,
-        captures=sorted(found.captures.values(), key=lambda capture: capture.name),
-        files=dict(sorted({**found.files, path.name: path}.items())),
+        captures=[
+            LabelledCapture(file, file, source, tuple(rules))
+            for file, (source, rules) in sorted(found.captures.items())
+        ],
+        files=dict(sorted(found.files.items())),
         report=SourceReport(
             unknown=dict(sorted(found.unknown.items())),
             unlabelled=tuple(found.unlabelled),
@@ -92,11 +109,8 @@ def build_captures(
     return build_dataset(plan, out, force=force, jobs=jobs, progress=progress)
 
 
-_Row = tuple[str, str, dict[str, str | None], bool | None]
-
-
-def _read_labels(path: Path) -> tuple[dict[str, tuple[str, ...]], list[_Row]]:
-    """Tasks with their classes; and for each row its place, pattern, labels and VPN."""
+def _read_labels(path: Path) -> tuple[dict[str, tuple[str, ...]], list[tuple[str, str, Rule]]]:
+    """Tasks with their classes; and for each row its place, its pattern, and what it says."""
     try:
         lines = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
@@ -107,12 +121,13 @@ def _read_labels(path: Path) -> tuple[dict[str, tuple[str, ...]], list[_Row]]:
         raise DatasetError(f"{path}: no column {CAPTURE_COLUMN!r}")
     if len(set(columns)) < len(columns):
         raise DatasetError(f"{path}: two columns of one name")
-    names = [column for column in columns if column not in (CAPTURE_COLUMN, VPN_COLUMN)]
+    names = [c for c in columns if c not in (CAPTURE_COLUMN, VPN_COLUMN, *FILTER_COLUMNS)]
     if not names:
-        raise DatasetError(f"{path}: no task (a column besides {CAPTURE_COLUMN!r} and {VPN_COLUMN!r})")
+        raise DatasetError(
+            f"{path}: no task (a column besides {CAPTURE_COLUMN!r}, {VPN_COLUMN!r} and filters)"
+        )
     check_task_names(names)
-    classes: dict[str, dict[str, None]] = {name: {} for name in names}
-    rows: list[_Row] = []
+    rows: list[tuple[str, str, Rule]] = []
     for line in lines:
         place = f"{path}: line {lines.line_num}"
         if None in line:
@@ -120,35 +135,69 @@ def _read_labels(path: Path) -> tuple[dict[str, tuple[str, ...]], list[_Row]]:
         cells = {key.strip(): (value or "").strip() for key, value in line.items()}
         if not cells[CAPTURE_COLUMN]:
             raise DatasetError(f"{place}: no capture")
-        if cells.get(VPN_COLUMN, "").lower() not in _FLAGS:
-            raise DatasetError(f"{place}: vpn must be 0 or 1, not {cells[VPN_COLUMN]!r}")
-        labels = {name: cells[name] or None for name in names}
-        for name, label in labels.items():
-            if label is not None:
-                classes[name].setdefault(label)
-        rows.append((place, cells[CAPTURE_COLUMN], labels, _FLAGS[cells.get(VPN_COLUMN, "").lower()]))
-    for name in names:
-        if not classes[name]:
-            raise DatasetError(f"{path}: no label in column {name!r}")
-    return {name: tuple(classes[name]) for name in names}, rows
+        rows.append((place, cells[CAPTURE_COLUMN], _rule(place, cells, names)))
+    return {name: _classes(path, name, rows) for name in names}, rows
 
 
-def _collect(
-    found: _Found, root: Path, place: str, pattern: str, labels: dict[str, str | None], vpn: bool | None
-) -> None:
+def _classes(path: Path, name: str, rows: list[tuple[str, str, Rule]]) -> tuple[str, ...]:
+    classes = tuple(dict.fromkeys(label for *_, rule in rows if (label := rule.labels[name]) is not None))
+    if not classes:
+        raise DatasetError(f"{path}: no label in column {name!r}")
+    return classes
+
+
+def _rule(place: str, cells: dict[str, str], names: list[str]) -> Rule:
+    flag = cells.get(VPN_COLUMN, "").lower()
+    if flag not in _FLAGS:
+        raise DatasetError(f"{place}: vpn must be 0 or 1, not {cells[VPN_COLUMN]!r}")
+    text = {column: cells[column] for column in FILTER_COLUMNS if cells.get(column)}
+    try:
+        packets = PacketFilter.parse(text) if text else None
+    except ValueError as error:
+        raise DatasetError(f"{place}: {error}") from error
+    return Rule({name: cells[name] or None for name in names}, _FLAGS[flag], packets, text)
+
+
+def _read_folders(
+    path: Path, found: _Found
+) -> tuple[dict[str, tuple[str, ...]], list[tuple[str, Source, Rule]]]:
+    """One task, whose classes are the folders in ``path``, a folder or an archive."""
+    rows: list[tuple[str, Source, Rule]] = []
+
+    def skip(name: str, reason: str) -> None:
+        found.unknown[_shown(name, path)] = reason
+
+    for source in expand_inputs([path], on_skip=skip):
+        file = _shown(source.name, path)
+        label, slash, _ = file.partition("/")
+        if source.problem is not None:
+            raise DatasetError(f"{path}: {source.problem}")
+        if slash:
+            rows.append((file, source, Rule({FOLDER_TASK: label})))
+        else:
+            found.unknown[file] = "a capture in no folder of a class"
+    if not rows:
+        raise DatasetError(f"{path}: no capture in a folder of a class")
+    labels = {str(rule.labels[FOLDER_TASK]) for *_, rule in rows}
+    return {FOLDER_TASK: tuple(sorted(labels))}, rows
+
+
+def _collect(found: _Found, root: Path, place: str, pattern: str, rule: Rule) -> None:
     """Add the captures that one row leads to."""
     for source in _sources(found, root, pattern):
         file = _shown(source.name, root)
         if source.problem is not None:
             found.unreadable[file] = source.problem
             continue
-        if not any(labels.values()):
+        if rule.filter is None and not any(rule.labels.values()):
             found.unlabelled.append(file)
             continue
-        capture = LabelledCapture(file, file, source, labels, vpn)
-        before = found.captures.setdefault(file, capture)
-        if (before.labels, before.vpn) != (labels, vpn):
-            raise DatasetError(f"{place}: {file} was labelled otherwise before")
+        before = found.captures.setdefault(file, (source, []))[1]
+        if before and before[-1].filter is None:
+            if before[-1] != rule:
+                raise DatasetError(f"{place}: {file} was labelled otherwise before")
+            continue
+        before.append(rule)
         if source.path is not None:
             found.files.setdefault(_shown(str(source.path), root), source.path)
 

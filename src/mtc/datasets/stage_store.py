@@ -32,7 +32,8 @@ class StageTask:
 
     capture: LabelledCapture
     seed: int
-    limit: int | None
+    limits: tuple[int | None, ...]
+    """For each rule, how many samples the balance may keep of it, or None for all."""
     decapsulate: bool
 
     @cached_property
@@ -43,8 +44,9 @@ class StageTask:
             raise CaptureError(f"{source.name}: only files can be made into a dataset")
         status = source.path.stat()
         file = [str(source.path.resolve()), source.member, status.st_size, status.st_mtime_ns]
-        settings = [self.seed, self.limit, self.decapsulate]
-        text = json.dumps([_LAYOUT, mtc.__version__, self.capture.name, file, settings])
+        rules = [[rule.text, any(rule.labels.values())] for rule in self.capture.rules]
+        settings = [self.seed, self.limits, self.decapsulate, rules]
+        text = json.dumps([_LAYOUT, mtc.__version__, self.capture.name, file, settings], default=dict)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @cached_property
@@ -83,7 +85,7 @@ def stage(task: StageTask, folder: Path, tell: Callable[[int], None]) -> None:
             task.capture,
             unfinished,
             seed=task.seed,
-            limit=task.limit,
+            limits=task.limits,
             decapsulate=task.decapsulate,
             progress=lambda name, count: tell(count),
         )
@@ -109,4 +111,5 @@ def load_staged(folder: Path, key: str) -> StagedCapture | str | None:
     if "unreadable" in values:
         return str(values["unreadable"])
     values["link_types"] = tuple(values["link_types"])
+    values["rules"] = tuple((packets, samples) for packets, samples in values["rules"])
     return StagedCapture(**values, flow_keys=np.load(folder / f"{key}.npy", allow_pickle=False))

@@ -4,7 +4,7 @@ Each capture is staged by itself, whatever came before it, so captures may be re
 Memory is bounded by a batch of packets, the draws of one capture's cap, and its flow table.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mtc.capture import Source
 from mtc.datasets import ragged
 from mtc.datasets.balance import SmallestDraws
 from mtc.datasets.draws import keyed_draws
+from mtc.datasets.rules import NO_LABEL, Rule, first_match
 from mtc.packets import FlowRecords, Samples, SampleStream
 
 Progress = Callable[[str, int], None]
@@ -28,11 +29,12 @@ STAGED = pa.schema(
         ("time", pa.int64()),
         ("packet", pa.int64()),
         ("flow", pa.int32()),
+        ("rule", pa.int16()),
         ("draw", pa.uint64()),
         ("digest", pa.uint64()),
     ]
 )
-"""Columns of a staged capture; ``flow`` counts within the capture."""
+"""Columns of a staged capture; ``flow`` counts within the capture, ``rule`` is one of its rules."""
 
 _BATCH_BYTES = 8 << 20
 
@@ -46,8 +48,13 @@ class LabelledCapture:
     file: str
     """Its file, as reports call it."""
     source: Source
-    labels: Mapping[str, str | None]
-    vpn: bool | None = None
+    rules: tuple[Rule, ...]
+    """Labels; where there are several, the first that chooses a packet labels it."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all packets of the capture are labelled alike."""
+        return len(self.rules) == 1 and self.rules[0].filter is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class StagedCapture:
         samples: Packets that the filter let through, staged or not.
         left_out: Reason -> packets.
         damage: Why reading ended early, or None.
+        rules: Packets and samples of each rule.
         flow_keys: uint64 (flows, 6), the same for both directions and for every capture.
     """
 
@@ -70,6 +78,7 @@ class StagedCapture:
     samples: int
     left_out: dict[str, int]
     damage: str | None
+    rules: tuple[tuple[int, int], ...]
     flow_keys: NDArray[np.uint64]
 
 
@@ -83,7 +92,7 @@ def stage_capture(
     file: Path,
     *,
     seed: int,
-    limit: int | None,
+    limits: Sequence[int | None],
     decapsulate: bool,
     progress: Progress | None = None,
 ) -> StagedCapture:
@@ -93,15 +102,16 @@ def stage_capture(
         capture: What to read.
         file: Arrow file to write; columns as in ``STAGED``.
         seed: Seed of the draws that the balance chooses by.
-        limit: Most samples that the balance may keep of the capture, or None for all.
+        limits: Most samples that the balance may keep of each rule, or None for all.
         decapsulate: Whether tunnels are peeled.
         progress: Told about the bytes read.
 
     Raises:
         CaptureError: Nothing can be read of the capture.
     """
-    smallest = SmallestDraws(limit) if limit is not None else None
-    samples = seen = 0
+    smallest = [None if limit is None else SmallestDraws(limit) for limit in limits]
+    counts = np.zeros((len(capture.rules), 2), np.int64)
+    unlabelled = seen = 0
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with (
         SampleStream(capture.source, decapsulate=decapsulate) as stream,
@@ -110,25 +120,38 @@ def stage_capture(
     ):
         for piece in stream:
             draws = keyed_draws(seed, draw_purpose(capture.name), piece.headers["packet"])
-            rows = np.flatnonzero(smallest.offer(draws)) if smallest else np.arange(len(piece))
-            samples += len(piece)
+            assert stream.batch is not None
+            assert stream.batch_headers is not None
+            of_packet = first_match(capture.rules, stream.batch_headers, stream.batch.timestamps)
+            rule = of_packet[stream.batch_headers.sample_rows()][: len(piece)]
+            kept = np.zeros(len(rule), np.bool_)
+            for i, draws_of_rule in enumerate(smallest):
+                mine = rule == i
+                kept[mine] = True if draws_of_rule is None else draws_of_rule.offer(draws[mine])
+                counts[i] += np.count_nonzero(of_packet == i), np.count_nonzero(mine)
+            unlabelled += int(np.count_nonzero(rule < 0))
+            rows = np.flatnonzero(kept)
             if len(rows):
-                writer.write_batch(_staged_rows(piece, rows, draws))
+                writer.write_batch(_staged_rows(piece, rows, draws, rule))
             if progress is not None and stream.reader.bytes_read > seen:
                 progress(capture.name, stream.reader.bytes_read - seen)
                 seen = stream.reader.bytes_read
+        left_out = dict(stream.left_out) | ({NO_LABEL: unlabelled} if unlabelled else {})
         return StagedCapture(
             format=stream.reader.format,
             link_types=tuple(int(link_type) for link_type in stream.reader.link_types),
             packets=stream.packets,
-            samples=samples,
-            left_out=dict(sorted(stream.left_out.items())),
+            samples=int(counts[:, 1].sum()),
+            left_out=dict(sorted(left_out.items())),
             damage=None if stream.damage is None else str(stream.damage),
+            rules=tuple((packets, samples) for packets, samples in counts.tolist()),
             flow_keys=_flow_keys(stream.flows.records()),
         )
 
 
-def _staged_rows(piece: Samples, rows: NDArray[np.int64], draws: NDArray[np.uint64]) -> Any:
+def _staged_rows(
+    piece: Samples, rows: NDArray[np.int64], draws: NDArray[np.uint64], rule: NDArray[np.int16]
+) -> Any:
     samples = piece.samples if len(rows) == len(piece) else piece.samples[rows]
     data, offsets, digests = ragged.trim(samples)
     columns = [
@@ -136,6 +159,7 @@ def _staged_rows(piece: Samples, rows: NDArray[np.int64], draws: NDArray[np.uint
         piece.headers["timestamp"][rows],
         piece.headers["packet"][rows],
         piece.headers["flow"][rows].astype(np.int32),
+        rule[rows],
         draws[rows],
         digests,
     ]
