@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mtc.datasets import PARTS, Dataset, build_iscx, remake_splits
+from mtc.datasets import PARTS, Dataset, LabelledSamples, build_iscx, remake_splits
 from mtc.datasets.layout import ROW_GROUP_ROWS
+from mtc.datasets.spool import SampleSpool
 from mtc.errors import DatasetError, UsageError
 
 
@@ -168,3 +169,40 @@ def test_a_parquet_of_other_columns(copy: Path) -> None:
     (copy / "dataset.json").write_text(json.dumps(values))
     with pytest.raises(DatasetError, match="other columns"):
         Dataset.open(copy).part("flow", "all")
+
+
+def test_parts_take_no_memory_and_leave_no_files(whole: Path, tmp_path: Path) -> None:
+    def anonymous() -> int:
+        """Bytes of memory of this process that no file backs."""
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(next(line for line in status.splitlines() if "RssAnon" in line).split()[1])
+
+    rows = 400_000
+    with SampleSpool(tmp_path, ["task"], np.uint8) as spool:
+        piece = LabelledSamples(
+            data=np.arange(4_000 * 200, dtype=np.uint8),
+            offsets=np.arange(4_001) * 200,
+            labels={"task": np.arange(4_000)},
+            flow=np.zeros(4_000, np.int32),
+            capture=np.zeros(4_000, np.int32),
+            time=np.zeros(4_000, np.int64),
+            row=np.arange(4_000),
+        )
+        before = anonymous()
+        for _ in range(rows // 4_000):
+            spool.append(piece)
+        samples = spool.samples()
+    assert len(samples) == rows
+    order = np.random.default_rng(0).permutation(rows)
+    for start in range(0, 20_000, 128):
+        taken = samples.take(order[start : start + 128])
+        assert np.array_equal(taken.labels["task"], order[start : start + 128] % 4_000)
+        assert taken.data[:200].tolist() == piece.take(taken.labels["task"][:1]).data.tolist()
+    assert samples.data.nbytes == 80_000_000
+    assert anonymous() - before < 30_000_000
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_read(copy: Path) -> None:
+    copy.chmod(0o500)
+    assert len(Dataset.open(copy).part("flow", "all")) == 20_000

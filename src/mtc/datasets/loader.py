@@ -1,6 +1,7 @@
 """Reading a dataset folder."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,13 +16,15 @@ from mtc.datasets.info import DatasetInfo
 from mtc.datasets.layout import binary_buffers, schema
 from mtc.datasets.samples import LabelledSamples
 from mtc.datasets.splits import PARTS, parts_of_fold
+from mtc.datasets.spool import SampleSpool
 from mtc.errors import DatasetError, UsageError
 from mtc.packets import Mask, mask_samples
 from mtc.tasks import UNLABELLED, Tasks
 
 Part = Literal["train", "validation", "test", "all"]
 
-_MASKING_ROWS = 8_192
+_BATCH_ROWS = 8_192
+"""Rows read at a time."""
 
 
 class Dataset:
@@ -71,7 +74,7 @@ class Dataset:
         return self.info.rows
 
     def part(self, split: str, part: Part | str, *, mask: Mask = "paper") -> LabelledSamples:
-        """Read one part of a split into memory.
+        """Read one part of a split; its arrays are mapped from files without a name, not held in memory.
 
         Args:
             split: ``flow``, ``packet``, ``flow/2`` (fold 2 tests), or another that the dataset holds.
@@ -95,15 +98,15 @@ class Dataset:
             raise UsageError(f"{self.path}: flow features have no header fields that a mask could hide")
         content = ["sample", "time", "flow"] if features is None else list(features.selected)
         names = [*content, "capture", *self.tasks, self._column(split)]
-        pieces = []
         first_row = 0
-        for batch in self._batches(names):
-            places = self._parts(batch, split)
-            chosen = np.flatnonzero(places >= 0 if part == "all" else places == PARTS.index(part))
-            pieces.append(self._piece(batch, chosen, first_row))
-            first_row += batch.num_rows
-        samples = _join(pieces, self.tasks)
-        return samples if mask == "paper" else _masked(samples, mask)
+        with SampleSpool(self.path, self.tasks, np.uint8 if features is None else np.float32) as spool:
+            for batch in self._batches(names):
+                places = self._parts(batch, split)
+                chosen = np.flatnonzero(places >= 0 if part == "all" else places == PARTS.index(part))
+                piece = self._piece(batch, chosen, first_row)
+                spool.append(piece if mask == "paper" else _masked(piece, mask))
+                first_row += batch.num_rows
+            return spool.samples()
 
     def column(self, name: str) -> Any:
         """One column of all rows, as a ``pyarrow.ChunkedArray`` (``sample`` may be large).
@@ -154,7 +157,7 @@ class Dataset:
                         raise DatasetError(f"{path}: damaged (other columns than dataset.json tells)")
                     if absent := [name for name in names if name not in expected.names]:
                         raise UsageError(f"{path}: no column {', '.join(absent)}")
-                    yield from parquet.iter_batches(columns=names)
+                    yield from parquet.iter_batches(columns=names, batch_size=_BATCH_ROWS)
             except (pa.ArrowException, OSError) as error:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 raise DatasetError(f"{path}: damaged ({reason})") from error
@@ -199,36 +202,7 @@ def _codes(column: Any, names: "tuple[str, ...] | list[str]") -> NDArray[np.int6
     return np.where(indices >= 0, lookup[indices], UNLABELLED)
 
 
-def _join(pieces: list[LabelledSamples], tasks: Tasks) -> LabelledSamples:
-    def joined(arrays: list[NDArray[Any]], dtype: type) -> NDArray[Any]:
-        return np.concatenate([np.empty(0, dtype), *arrays])
-
-    lengths = joined([np.diff(piece.offsets) for piece in pieces], np.int64)
-    return LabelledSamples(
-        data=joined([piece.data for piece in pieces], pieces[0].data.dtype.type if pieces else np.uint8),
-        offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
-        labels={task: joined([piece.labels[task] for piece in pieces], np.int64) for task in tasks},
-        flow=joined([piece.flow for piece in pieces], np.int32),
-        capture=joined([piece.capture for piece in pieces], np.int32),
-        time=joined([piece.time for piece in pieces], np.int64),
-        row=joined([piece.row for piece in pieces], np.int64),
-    )
-
-
 def _masked(samples: LabelledSamples, mask: Mask) -> LabelledSamples:
-    """Mask further fields, a bounded number of dense rows at a time."""
-    data, lengths = [np.empty(0, np.uint8)], [np.zeros(1, np.int64)]
-    for start in range(0, len(samples), _MASKING_ROWS):
-        rows = np.arange(start, min(start + _MASKING_ROWS, len(samples)))
-        piece, offsets, _ = ragged.trim(mask_samples(samples.dense(rows), mask))
-        data.append(piece)
-        lengths.append(np.diff(offsets))
-    return LabelledSamples(
-        data=np.concatenate(data),
-        offsets=np.cumsum(np.concatenate(lengths)),
-        labels=samples.labels,
-        flow=samples.flow,
-        capture=samples.capture,
-        time=samples.time,
-        row=samples.row,
-    )
+    """Mask further fields."""
+    data, offsets, _ = ragged.trim(mask_samples(samples.dense(), mask))
+    return replace(samples, data=data, offsets=offsets)
