@@ -34,7 +34,7 @@ class Spool:
             OutputError: The disk is full.
         """
         try:
-            self._bytes += self._file.write(memoryview(np.ascontiguousarray(values, self._dtype)))
+            self._bytes += self._file.write(np.ascontiguousarray(values, self._dtype).data)
         except OSError as error:
             raise OutputError(f"samples cannot be put on disk ({error.strerror or error})") from error
 
