@@ -2,15 +2,15 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from mtc.errors import MtcError, UsageError
+from mtc.errors import ModelError, MtcError, UsageError
 
 if TYPE_CHECKING:
     from mtc.capture import Source
@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from mtc.tasks import Tasks
 
 DEFAULT_MODEL = "iscx"
+DEFAULT_TABLE_MODEL = "cicids2017"
 SHOWN_SKIPPED = 5
+
+
+class Reading(Protocol):
+    """What is known of a file on the way."""
+
+    name: str
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that were read so far."""
 
 
 class Per(StrEnum):
@@ -45,11 +56,19 @@ SUFFIXES = {".json": Format.json, ".jsonl": Format.json, ".csv": Format.csv, ".p
 def classify(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Captures, folders, zip archives; - is standard input."),
+        typer.Argument(
+            metavar="INPUT...",
+            help="Captures or CICFlowMeter tables, folders, zip archives; - is standard input.",
+        ),
     ],
     model: Annotated[
-        str, typer.Option("--model", help="A bundled model (see mtc models) or a run folder.")
-    ] = DEFAULT_MODEL,
+        str | None,
+        typer.Option(
+            "--model",
+            help="A bundled model (see mtc models) or a run folder "
+            f"[dim]\\[default: {DEFAULT_MODEL}; for tables {DEFAULT_TABLE_MODEL}][/dim]",
+        ),
+    ] = None,
     per: Annotated[Per, typer.Option("--per", help="What gets a verdict.")] = Per.flow,
     output_format: Annotated[
         Format | None,
@@ -69,35 +88,73 @@ def classify(
 
     [dim]mtc classify capture.pcap[/dim]
     [dim]mtc classify captures/ --format json --out verdicts.jsonl[/dim]
+
+    Every row of a table of flow features gets a verdict, of a model that reads those.
+
+    [dim]mtc classify flows.csv --model runs/cicids2017[/dim]
     """
     chosen = _format(Format.json if as_json and output_format is None else output_format, out)
 
     from mtc.capture import expand_inputs
     from mtc.inference import Classifier
 
+    if model is None:
+        model = _default_model(inputs)
     classifier = Classifier.load(model)
+    if classifier.reads_features:
+        from mtc.cli.classify_tables import classify_tables
+
+        classify_tables(classifier, inputs, chosen, out, force=force, reject=reject)
+        return
     if reject:
         raise UsageError(f"--reject needs a model with a stored threshold, which {model} has not")
     skipped: list[str] = []
     sources = list(expand_inputs(inputs, on_skip=lambda name, why: skipped.append(f"{name}: {why}")))
     _tell_skipped(skipped)
     problems: list[str] = []
-    counts = _Summary()
+    counts = Summary()
     try:
         with (
-            _writer(chosen, out, force, classifier.tasks, per) as writer,
-            _progress(sources) as progress,
+            open_writer(chosen, out, force, classifier.tasks, per) as writer,
+            reading_bar(sum(map(_size, sources))) as progress,
         ):
             for row in _rows(classifier, sources, problems, per, decapsulate, progress, counts):
                 writer.write(row)
                 counts.add(row, classifier.tasks)
     except MtcError:
-        _warn(problems)
+        warn(problems)
         raise
-    _warn(problems)
+    warn(problems)
     typer.echo(counts.text(per), err=True)
     if problems:
         raise typer.Exit(3)
+
+
+def _default_model(inputs: list[str]) -> str:
+    """The bundled model that fits what the inputs are named like.
+
+    Raises:
+        ModelError: They are tables, and no model for those is bundled.
+    """
+    if not all(_may_hold_tables(name) for name in inputs):
+        return DEFAULT_MODEL
+
+    from mtc.datasets.features_sources import hold_tables
+    from mtc.inference import bundled_models
+
+    if not hold_tables(inputs):
+        return DEFAULT_MODEL
+    if DEFAULT_TABLE_MODEL not in bundled_models():
+        raise ModelError(
+            f"{inputs[0]}: a table of flow features needs a model that reads those, and none is bundled: "
+            "give one with --model (mtc train cicids2017-mtc makes one)"
+        )
+    return DEFAULT_TABLE_MODEL
+
+
+def _may_hold_tables(name: str) -> bool:
+    """Whether an input is worth a closer look, which captures are not to pay for."""
+    return Path(name).is_dir() or any(suffix in name.lower() for suffix in (".csv", ".parquet", ".zip"))
 
 
 def _format(given: Format | None, out: Path | None) -> Format:
@@ -116,7 +173,7 @@ def _rows(
     per: Per,
     decapsulate: bool,
     progress: "Progress",
-    counts: "_Summary",
+    counts: "Summary",
 ) -> Iterator[dict[str, Any]]:
     if per is Per.packet:
         for piece in classifier.classify_packets(
@@ -130,23 +187,26 @@ def _rows(
         yield from capture
 
 
-class _Summary:
+class Summary:
     """What the end of the run tells."""
 
     def __init__(self) -> None:
+        """Begin with nothing."""
         self.rows = 0
         self.packets = 0
         self.left_out: Counter[str] = Counter()
         self.labels: dict[str, Counter[str]] = {}
 
     def add(self, row: dict[str, Any], tasks: "Tasks") -> None:
+        """Count a row."""
         self.rows += 1
         for task in tasks:
             label = "no sample" if row[task] is None else row[task]["label"]
             self.labels.setdefault(task, Counter())[label] += 1
 
-    def text(self, per: Per) -> str:
-        lines = [f"{self.rows:,} {'flows' if per is Per.flow else 'packets'} classified"]
+    def text(self, per: "Per | None") -> str:
+        """What was classified; ``per`` is None for rows of tables."""
+        lines = [f"{self.rows:,} {'rows' if per is None else f'{per}s'} classified"]
         if self.packets:
             left_out = ", ".join(f"{reason} {n:,}" for reason, n in self.left_out.most_common())
             lines[0] += f" from {self.packets:,} packets" + (f" (left out: {left_out})" if left_out else "")
@@ -158,19 +218,22 @@ class _Summary:
 
 
 @contextmanager
-def _writer(chosen: Format, out: Path | None, force: bool, tasks: "Tasks", per: Per) -> Iterator["Writer"]:
+def open_writer(
+    chosen: Format, out: Path | None, force: bool, tasks: "Tasks", per: Per | None
+) -> Iterator["Writer"]:
+    """Where rows are written to; ``per`` is None for rows of tables."""
     from mtc.cli.output_file import output_file
-    from mtc.cli.verdict_writers import CsvWriter, JsonWriter, ParquetWriter, TableWriter
-    from mtc.inference.verdicts import FLOW_FIELDS, PACKET_FIELDS
+    from mtc.cli.verdict_writers import CsvWriter, JsonWriter, ParquetWriter, RowTableWriter, TableWriter
+    from mtc.inference.verdicts import FLOW_FIELDS, PACKET_FIELDS, ROW_FIELDS
 
-    fields = list(PACKET_FIELDS if per is Per.packet else FLOW_FIELDS)
+    fields = list(ROW_FIELDS if per is None else PACKET_FIELDS if per is Per.packet else FLOW_FIELDS)
     with ExitStack() as stack:
         place = stack.enter_context(output_file(out, force=force)) if out is not None else None
         writer: Writer
         if chosen is Format.parquet and place is not None:
             writer = ParquetWriter(place, fields, tasks)
         elif chosen is Format.table:
-            writer = TableWriter(tasks, packets=per is Per.packet)
+            writer = RowTableWriter(tasks) if per is None else TableWriter(tasks, packets=per is Per.packet)
         else:
             file = sys.stdout if place is None else stack.enter_context(place.open("w", encoding="utf-8"))
             writer = JsonWriter(file) if chosen is Format.json else CsvWriter(file, fields, tasks)
@@ -179,12 +242,10 @@ def _writer(chosen: Format, out: Path | None, force: bool, tasks: "Tasks", per: 
 
 
 @contextmanager
-def _progress(sources: list["Source"]) -> Iterator["Progress"]:
-    """A bar on stderr over the bytes of all sources, on a terminal only."""
+def reading_bar(size: int) -> Iterator[Callable[["Reading"], None]]:
+    """A bar on stderr over the bytes of all inputs, ``size`` together, on a terminal only."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from mtc.capture import CaptureReader
 
     console = Console(stderr=True)
     bar = Progress(
@@ -198,12 +259,12 @@ def _progress(sources: list["Source"]) -> Iterator["Progress"]:
     )
     done: dict[str, int] = {}
 
-    def show(reader: CaptureReader) -> None:
+    def show(reader: Reading) -> None:
         done[reader.name] = reader.bytes_read
         bar.update(task, completed=sum(done.values()))
 
     with bar:
-        task = bar.add_task("classifying", total=sum(map(_size, sources)) or None)
+        task = bar.add_task("classifying", total=size or None)
         yield show
 
 
@@ -214,7 +275,8 @@ def _size(source: "Source") -> int:
         return 0
 
 
-def _warn(problems: list[str]) -> None:
+def warn(problems: list[str]) -> None:
+    """Say on stderr what could not be read."""
     for problem in problems:
         typer.echo(f"mtc: {problem}", err=True)
 

@@ -26,12 +26,14 @@ def demo(
     Every flow's verdict stands beside what the flow really was, right or wrong.
     """
     from mtc.cli.demo_report import compare, markdown, show
-    from mtc.inference import Classifier
+    from mtc.inference import Classifier, FlowVerdicts
 
     assets = Path(str(resources.files("mtc") / "assets"))
     truth = json.loads((assets / "demo.json").read_text(encoding="utf-8"))["flows"]
     classifier = Classifier.load(model)
-    comparison = compare(classifier.classify(assets / "demo.pcap"), truth, classifier.model.card.absent)
+    verdicts = classifier.classify(assets / "demo.pcap")
+    assert isinstance(verdicts, FlowVerdicts)
+    comparison = compare(verdicts, truth, classifier.model.card.absent)
     if as_json:
         for row in _rows(comparison):
             typer.echo(json.dumps(row))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mtc.inference.verdicts import flat, flat_columns
@@ -28,7 +29,7 @@ _TYPES = {
     "end": "float64",
     "src_port": "uint16",
     "dst_port": "uint16",
-    **dict.fromkeys(("flow", "packet", "packets", "bytes", "samples"), "int64"),
+    **dict.fromkeys(("flow", "packet", "packets", "bytes", "samples", "row"), "int64"),
 }
 
 
@@ -138,6 +139,34 @@ class TableWriter(Writer):
             *(f"{row[name]:,}" for name in sizes),
             *(brief(row[task]) for task in self._tasks),
         )
+
+    def finish(self) -> None:
+        """Print the table."""
+        console = stdout_console()
+        console.print(self._table)
+        if self._rows > SHOWN_ROWS:
+            console.print(f"{SHOWN_ROWS:,} of {self._rows:,} rows; --format json, csv or parquet gives all")
+
+
+class RowTableWriter(Writer):
+    """Rows of tables of flow features, as a table for people, on standard output."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        """Collect rows."""
+        self._tasks = tasks
+        self._rows = 0
+        self._table = Table()
+        self._table.add_column("table", no_wrap=True)
+        self._table.add_column("row", justify="right")
+        for task in tasks:
+            self._table.add_column(task, no_wrap=True)
+
+    def write(self, row: Row) -> None:
+        """Take a row."""
+        self._rows += 1
+        if self._rows <= SHOWN_ROWS:
+            verdicts = ("[dim]unreadable" if row[task] is None else brief(row[task]) for task in self._tasks)
+            self._table.add_row(escape(row["capture"]), f"{row['row']:,}", *verdicts)
 
     def finish(self) -> None:
         """Print the table."""

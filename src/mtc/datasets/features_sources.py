@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtc.capture import formats
+from mtc.capture import expand_inputs, formats
 from mtc.capture.archives import MemberStream, archive_members
 from mtc.capture.sources import standard_input, unwrap
 from mtc.capture.streams import PlainStream, Pushback, StreamError
@@ -99,6 +99,21 @@ def find_tables(inputs: Iterable[str | Path], skipped: list[str] | None = None) 
             yield from _or_itself(_in_zip(path, skipped), path, "no table in this archive")
         else:
             yield TableSource(str(given), path)
+
+
+def hold_tables(inputs: Iterable[str | Path]) -> bool:
+    """Whether all inputs are named like tables, or hold tables and no capture."""
+    inputs = list(inputs)
+    for given in inputs:
+        path = Path(given)
+        if is_table(path.name) and not path.is_dir():
+            continue
+        if not path.is_dir() and not _is_zip(path):
+            return False
+        tables = all(source.problem is None for source in find_tables([path]))
+        if not tables or any(capture.problem is None for capture in expand_inputs([path])):
+            return False
+    return bool(inputs)
 
 
 def _or_itself(found: Iterator[TableSource], path: Path, problem: str) -> Iterator[TableSource]:

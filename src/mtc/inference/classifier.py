@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from mtc.inference.votes import FlowVotes
 from mtc.models import LoadedModel, load_model, predict_logits, predict_probabilities
 from mtc.models.predict import Precision
 from mtc.packets import SAMPLE_LENGTH, FlowRecords, Mask, Samples, SampleStream, mask_samples
+
+if TYPE_CHECKING:
+    from mtc.datasets.features_sources import TableSource
+    from mtc.inference.feature_rows import RowVerdicts, TableProgress, TableVerdicts
 
 Progress = Callable[[CaptureReader], None]
 """Called from time to time while a capture is read."""
@@ -62,19 +66,29 @@ class Classifier:
         mask: Mask = "strict" if self.model.card.config.data.mask == "strict" else "paper"
         return mask
 
-    def predict(self, samples: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Calibrated probabilities of packets.
+    @property
+    def reads_features(self) -> bool:
+        """Whether the model reads features of flows, and not packets."""
+        return self.model.scaler is not None
+
+    def predict(self, samples: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Calibrated probabilities of packets, or of flow features where the model reads those.
 
         Args:
             samples: uint8 (N, 1500), as ``mtc.read_samples`` gives them; the model's own mask is applied
-                to a copy.
+                to a copy. For a model of flow features float (N, 78), in CICFlowMeter's order; NaN
+                counts as 0, Infinity as the training maximum.
 
         Returns:
             Task -> float32 (N, classes); classes without training samples have probability 0.
 
         Raises:
-            UsageError: The array has another shape or type, or the model reads no packets.
+            UsageError: The array has another shape or type than the model reads.
         """
+        if self.reads_features:
+            from mtc.inference.feature_rows import feature_probabilities  # slow to import
+
+            return feature_probabilities(self.model, samples, self.precision)
         self._check_reads_packets()
         samples = np.asarray(samples)
         if samples.dtype != np.uint8 or samples.ndim != 2 or samples.shape[1] != SAMPLE_LENGTH:
@@ -83,8 +97,8 @@ class Classifier:
             )
         return self._probabilities(mask_samples(samples, self.mask))
 
-    def classify(self, *inputs: str | Path, decapsulate: bool = True) -> FlowVerdicts:
-        """Verdicts on the flows of captures.
+    def classify(self, *inputs: str | Path, decapsulate: bool = True) -> "FlowVerdicts | TableVerdicts":
+        """Verdicts on the flows of captures, or on the rows of tables of flow features.
 
         Args:
             inputs: Files, folders, zip archives, or ``-`` for standard input.
@@ -95,9 +109,16 @@ class Classifier:
 
         Raises:
             CaptureError: Nothing could be read from any input.
-            UsageError: No input was given, or the model reads no packets.
+            DatasetError: The same, where the model reads flow features.
+            UsageError: No input was given, or the model does not read what it is for.
         """
         problems: list[str] = []
+        if self.reads_features:
+            from mtc.datasets.features_sources import find_tables
+            from mtc.inference.feature_rows import TableVerdicts
+
+            pieces = tuple(self.classify_tables(find_tables(inputs), problems))
+            return TableVerdicts(self.tasks, pieces, tuple(problems))
         sources = list(expand_inputs(inputs))
         captures = tuple(self.classify_sources(sources, problems, decapsulate=decapsulate))
         return FlowVerdicts(self.tasks, captures, tuple(problems))
@@ -166,6 +187,20 @@ class Classifier:
                     progress(stream.reader)
             first_flow += len(stream.flows)
 
+    def classify_tables(
+        self,
+        sources: "Iterable[TableSource]",
+        problems: list[str],
+        *,
+        progress: "TableProgress | None" = None,
+    ) -> "Iterator[RowVerdicts]":
+        """Verdicts on every row of tables, see ``mtc.inference.feature_rows.classify_rows``."""
+        if not self.reads_features:
+            raise UsageError(f"model {self.name}: reads packets, not flow features")
+        from mtc.inference.feature_rows import classify_rows
+
+        return classify_rows(self.model, sources, problems, precision=self.precision, progress=progress)
+
     def _packet_verdicts(self, stream: SampleStream, piece: Samples, first_flow: int) -> PacketVerdicts:
         return PacketVerdicts(
             capture=stream.reader.name,
@@ -211,7 +246,7 @@ class Classifier:
 
     def _check_reads_packets(self) -> None:
         length = self.model.card.config.model.length
-        if length != SAMPLE_LENGTH:
+        if self.reads_features or length != SAMPLE_LENGTH:
             raise UsageError(
                 f"model {self.name}: reads {length} values a flow, not packets of {SAMPLE_LENGTH} bytes"
             )

@@ -33,6 +33,9 @@ FLOW_FIELDS = (
 PACKET_FIELDS = ("flow", "packet", *FLOW_FIELDS[1:])
 """Fields of a packet's row."""
 
+ROW_FIELDS = ("capture", "row")
+"""Fields of the row of a table of flow features."""
+
 DECIMALS = 6
 """Decimals of the probabilities in a row."""
 

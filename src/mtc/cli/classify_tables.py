@@ -1,0 +1,60 @@
+"""``mtc classify`` for tables of flow features, where the model reads those."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from mtc.cli.classify import Format, Summary, open_writer, reading_bar, warn
+from mtc.datasets.features_sources import find_tables
+from mtc.errors import MtcError, UsageError
+
+if TYPE_CHECKING:
+    from mtc.inference import Classifier
+
+
+def classify_tables(
+    classifier: "Classifier",
+    inputs: list[str],
+    chosen: Format,
+    out: Path | None,
+    *,
+    force: bool,
+    reject: bool,
+) -> None:
+    """Give every row its verdict, in the order of the rows.
+
+    Args:
+        classifier: A model that reads flow features.
+        inputs: Files, folders, zip archives, or ``-``.
+        chosen: How verdicts are written.
+        out: The file to write, or None for standard output.
+        force: Whether a file that is there is replaced.
+        reject: Not available for these models.
+
+    Raises:
+        DatasetError: Nothing could be read.
+        UsageError: ``reject`` was asked for.
+        Exit: With 3, an input was missing or damaged, or a line did not fit the header.
+    """
+    if reject:
+        raise UsageError(f"--reject needs a model with a stored threshold, which {classifier.name} has not")
+    sources = list(find_tables(inputs))
+    problems: list[str] = []
+    counts = Summary()
+    try:
+        with (
+            open_writer(chosen, out, force, classifier.tasks, None) as writer,
+            reading_bar(sum(source.size() for source in sources)) as progress,
+        ):
+            for piece in classifier.classify_tables(sources, problems, progress=progress):
+                for row in piece:
+                    writer.write(row)
+                    counts.add(row, classifier.tasks)
+    except MtcError:
+        warn(problems)
+        raise
+    warn(problems)
+    typer.echo(counts.text(None), err=True)
+    if problems:
+        raise typer.Exit(3)

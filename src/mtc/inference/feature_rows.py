@@ -1,0 +1,166 @@
+"""Verdicts on rows of flow features: every row of a table gets one."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtc.datasets.features import FEATURES, positions
+from mtc.datasets.features_opening import open_table
+from mtc.datasets.features_sources import TableSource
+from mtc.datasets.features_tables import FeatureTable
+from mtc.errors import DatasetError, UsageError
+from mtc.inference.verdicts import ROW_FIELDS, flat, flat_columns, verdict
+from mtc.models import LoadedModel, predict_logits, predict_probabilities
+from mtc.models.predict import Precision
+from mtc.tasks import Tasks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TableProgress = Callable[[FeatureTable], None]
+"""Called from time to time while a table is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowVerdicts:
+    """Verdicts on consecutive rows of one table.
+
+    Attributes:
+        capture: The table's name as given.
+        tasks: Task -> labels.
+        first: Number of the first row in the table, from 1, the header not counted.
+        readable: bool (N,), false for lines that do not fit the header: they have no verdict.
+        probabilities: Task -> float32 (N, classes), calibrated.
+    """
+
+    capture: str
+    tasks: Tasks
+    first: int
+    readable: NDArray[np.bool_]
+    probabilities: Mapping[str, NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.readable)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """One row a line of the table, in its order."""
+        for i in range(len(self)):
+            row: dict[str, Any] = {"capture": self.capture, "row": self.first + i}
+            for task, classes in self.tasks.items():
+                found = self.probabilities[task][i]
+                row[task] = verdict(tuple(classes), found) if self.readable[i] else None
+            yield row
+
+
+@dataclass(frozen=True, slots=True)
+class TableVerdicts:
+    """Verdicts on the rows of one or several tables.
+
+    Attributes:
+        tasks: Task -> labels.
+        pieces: The rows, in the order of the tables given.
+        problems: One line for each table that could not be read, not to its end, or not in every line.
+    """
+
+    tasks: Tasks
+    pieces: tuple[RowVerdicts, ...]
+    problems: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return sum(map(len, self.pieces))
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """One row a line, with the fields of ``mtc classify --format json``."""
+        for piece in self.pieces:
+            yield from piece
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """One row a line; a task gives three columns, as with captures."""
+        import pandas as pd
+
+        columns = [*ROW_FIELDS, *(column for task in self.tasks for column in flat_columns(task))]
+        return pd.DataFrame([flat(row, self.tasks) for row in self], columns=columns)
+
+
+def feature_probabilities(
+    model: LoadedModel, values: NDArray[Any], precision: Precision
+) -> dict[str, NDArray[np.float32]]:
+    """Calibrated probabilities of rows.
+
+    Args:
+        model: A model that reads flow features.
+        values: Float (N, 78), in CICFlowMeter's order; any value is taken, see ``QuantileScaler``.
+        precision: ``exact`` or ``auto``.
+
+    Raises:
+        UsageError: Another shape or type.
+    """
+    values = np.asarray(values)
+    if values.ndim != 2 or values.shape[1] != len(FEATURES) or values.dtype.kind not in "fiu":
+        raise UsageError(
+            f"features must be numbers (N, {len(FEATURES)}) in CICFlowMeter's order, not {values.dtype} "
+            f"{values.shape}"
+        )
+    assert model.scaler is not None
+    if not len(values):
+        return {task: np.empty((0, len(c)), np.float32) for task, c in model.card.tasks.items()}
+    scaled = model.scaler.transform(values[:, positions(tuple(model.card.features))])
+    offsets = np.arange(len(scaled) + 1) * scaled.shape[1]
+    logits = predict_logits(model.network, scaled.reshape(-1), offsets, precision=precision)
+    return predict_probabilities(logits, model.temperatures("packet"), model.absent)
+
+
+def classify_rows(
+    model: LoadedModel,
+    sources: Iterable[TableSource],
+    problems: list[str],
+    *,
+    precision: Precision,
+    progress: TableProgress | None = None,
+) -> Iterator[RowVerdicts]:
+    """Verdicts on every row of tables, block by block.
+
+    Args:
+        model: A model that reads flow features.
+        sources: What ``find_tables`` yields.
+        problems: One line is appended for each table that cannot be read, not to its end, or that has
+            lines which do not fit its header.
+        precision: ``exact`` or ``auto``.
+        progress: Called after each block.
+
+    Raises:
+        DatasetError: Nothing could be read from any source; ``problems`` then holds the lines for all
+            sources but the one that the error itself tells.
+        UsageError: There is no source.
+    """
+    tasks = {task: tuple(classes) for task, classes in model.card.tasks.items()}
+    given = read = 0
+    for source in sources:
+        given += 1
+        unreadable = 0
+        try:
+            table = open_table(source, needed=tuple(model.card.features))
+        except DatasetError as error:
+            problems.append(str(error))
+            continue
+        with table:
+            for rows in table:
+                found = feature_probabilities(model, rows.values, precision)
+                unreadable += int((~rows.readable).sum())
+                yield RowVerdicts(table.name, tasks, rows.first, rows.readable, found)
+                if progress is not None:
+                    progress(table)
+        if table.damage is not None:
+            problems.append(f"{table.name}: {table.damage}")
+        if unreadable:
+            problems.append(f"{table.name}: {unreadable:,} lines do not have the header's number of fields")
+        read += table.damage is None or table.rows > 0
+    if not given:
+        raise UsageError("no table was given")
+    if not read:
+        raise DatasetError(problems.pop())
