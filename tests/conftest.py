@@ -1,9 +1,33 @@
 """What all tests share."""
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+HEADER = (
+    " Destination Port, Flow Duration, Total Fwd Packets, Total Backward Packets,"
+    "Total Length of Fwd Packets, Total Length of Bwd Packets, Fwd Packet Length Max,"
+    " Fwd Packet Length Min, Fwd Packet Length Mean, Fwd Packet Length Std,Bwd Packet Length Max,"
+    " Bwd Packet Length Min, Bwd Packet Length Mean, Bwd Packet Length Std,Flow Bytes/s, Flow Packets/s,"
+    " Flow IAT Mean, Flow IAT Std, Flow IAT Max, Flow IAT Min,Fwd IAT Total, Fwd IAT Mean, Fwd IAT Std,"
+    " Fwd IAT Max, Fwd IAT Min,Bwd IAT Total, Bwd IAT Mean, Bwd IAT Std, Bwd IAT Max, Bwd IAT Min,"
+    "Fwd PSH Flags, Bwd PSH Flags, Fwd URG Flags, Bwd URG Flags, Fwd Header Length, Bwd Header Length,"
+    "Fwd Packets/s, Bwd Packets/s, Min Packet Length, Max Packet Length, Packet Length Mean,"
+    " Packet Length Std, Packet Length Variance,FIN Flag Count, SYN Flag Count, RST Flag Count,"
+    " PSH Flag Count, ACK Flag Count, URG Flag Count, CWE Flag Count, ECE Flag Count, Down/Up Ratio,"
+    " Average Packet Size, Avg Fwd Segment Size, Avg Bwd Segment Size, Fwd Header Length,"
+    "Fwd Avg Bytes/Bulk, Fwd Avg Packets/Bulk, Fwd Avg Bulk Rate, Bwd Avg Bytes/Bulk,"
+    " Bwd Avg Packets/Bulk,Bwd Avg Bulk Rate,Subflow Fwd Packets, Subflow Fwd Bytes,"
+    " Subflow Bwd Packets, Subflow Bwd Bytes,Init_Win_bytes_forward, Init_Win_bytes_backward,"
+    " act_data_pkt_fwd, min_seg_size_forward,Active Mean, Active Std, Active Max, Active Min,Idle Mean,"
+    " Idle Std, Idle Max, Idle Min, Label"
+)
+"""The first line of every table of MachineLearningCSV.zip, blanks included."""
+
+WriteTable = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +104,68 @@ def short_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if {transport.sport, transport.dport} & {6697, 6969, 5060, 10003}:
                 writer.writepkt(frame, ts=time)
     return path
+
+
+@pytest.fixture(scope="session")
+def write_table() -> WriteTable:
+    """Write a table of flow features: a row a label, numbers that the label and the row's number decide.
+
+    ``cells`` changes cells by row (from 0) and column, ``lines`` whole lines.
+    """
+
+    def write(
+        path: Path,
+        labels: Sequence[bytes],
+        *,
+        seed: int = 1,
+        header: str = HEADER,
+        cells: Mapping[tuple[int, int], bytes] | None = None,
+        lines: Mapping[int, bytes] | None = None,
+    ) -> Path:
+        rng = np.random.default_rng(seed)
+        columns = header.count(",")
+        rows = []
+        for i, label in enumerate(labels):
+            level = sum(label) % 97
+            fields = [b"%d" % number for number in rng.integers(level, level + 40, columns)]
+            fields.append(label)
+            for (row, column), cell in (cells or {}).items():
+                if row == i:
+                    fields[column] = cell
+            rows.append((lines or {}).get(i, b",".join(fields)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\r\n".join([header.encode(), *rows]) + b"\r\n")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def flows_dataset(tmp_path_factory: pytest.TempPathFactory, write_table: WriteTable) -> Path:
+    """A dataset folder of 330 rows of flow features in three attack classes, the rarest with 10."""
+    from mtc.datasets import build_cicids2017
+
+    folder = tmp_path_factory.mktemp("flows")
+    labels = [b"BENIGN"] * 240 + [b"DDoS"] * 80 + [b"Web Attack \x96 XSS"] * 10
+    write_table(folder / "Wednesday.csv", labels)
+    build_cicids2017(folder / "Wednesday.csv", folder / "dataset")
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="session")
+def flows_model(tmp_path_factory: pytest.TempPathFactory, flows_dataset: Path) -> Path:
+    """Folder of a run of two short epochs on the dataset of flow features."""
+    from mtc.config import load_recipe
+    from mtc.datasets import Dataset
+    from mtc.training import train
+
+    out = tmp_path_factory.mktemp("flows-model") / "run"
+    small = ["model.ffn_width=16", "model.repetitions=[1, 1, 1]", "train.epochs=2"]
+    train(load_recipe("cicids2017-mtc", small), Dataset.open(flows_dataset), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def original_header() -> str:
+    """The first line of every table of MachineLearningCSV.zip."""
+    return HEADER
