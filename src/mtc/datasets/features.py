@@ -132,7 +132,7 @@ class QuantileScaler:
             levels = self.quantiles[:, i].astype(np.float64)
             with np.errstate(over="ignore"):
                 column = values[:, i].astype(np.float32).astype(np.float64)
-            column = np.clip(np.where(np.isnan(column), 0.0, column), levels[0], levels[-1])
+            column = np.nan_to_num(column, nan=0.0, posinf=levels[-1], neginf=levels[0])
             # Where a value stands at several ranks, forwards gives the last and backwards the first.
             last = np.interp(column, levels, ranks)
             first = -np.interp(-column, -levels[::-1], -ranks[::-1])
