@@ -24,7 +24,9 @@ with open_capture(INPUT) as reader:
     for batch in reader:
         packets += len(batch)
         early = early or resident()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not ru_maxrss: a new process inherits that of the one that started it.
+    with open("/proc/self/status") as file:
+        peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) * 1024
     print(packets, resident() - early, peak, reader.damage)
 """
 

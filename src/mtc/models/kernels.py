@@ -126,4 +126,5 @@ def normalise_backward(
 
 def use_threads(count: int) -> None:
     """Let the kernels run on at most ``count`` threads, as PyTorch does."""
-    numba.set_num_threads(max(1, min(count, numba.get_num_threads())))
+    available = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # made at import time
+    numba.set_num_threads(max(1, min(count, available)))

@@ -124,6 +124,15 @@ def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.
     return ranges
 
 
+def _aligned(array: NDArray[np.float32]) -> Tensor:
+    """A tensor in memory of PyTorch's own, aligned always alike.
+
+    NumPy's is not, and matrix products round differently by alignment: the same run would then not give
+    the same digits twice.
+    """
+    return torch.from_numpy(array).clone()
+
+
 def pack_samples(
     data: NDArray[np.uint8] | NDArray[np.float32], offsets: NDArray[np.int64], flow: DataFlow
 ) -> PackedBatch:
@@ -176,16 +185,16 @@ def pack_samples(
     slot_bias = np.full(batch * slots, -np.inf, np.float32)
     slot_bias[entry_slot] = np.log(multiplicity)
     return PackedBatch(
-        values=torch.from_numpy(values),
+        values=_aligned(values),
         separators=torch.from_numpy(first_row),
         row_entry=torch.from_numpy(row_entry),
-        row_weight=torch.from_numpy(row_weight),
-        row_share=torch.from_numpy(row_share),
+        row_weight=_aligned(row_weight),
+        row_share=_aligned(row_share),
         entry_rows=torch.from_numpy(np.searchsorted(row_entry, np.arange(first_entry[-1]))),
-        entry_multiplicity=torch.from_numpy(multiplicity),
+        entry_multiplicity=_aligned(multiplicity),
         entry_slot=torch.from_numpy(entry_slot),
         slot_entry=torch.from_numpy(slot_entry.reshape(batch, slots)),
-        slot_bias=torch.from_numpy(slot_bias.reshape(batch, 1, 1, slots)),
+        slot_bias=_aligned(slot_bias.reshape(batch, 1, 1, slots)),
         token_entry=torch.from_numpy(tables.slot[live] + first_entry[:-1, None]),
         positions=batch * flow.tokens * flow.width,
     )
