@@ -249,9 +249,8 @@ def test_one_plain_line_an_epoch(config: RunConfig, dataset: Any, tmp_path: Path
     assert capfd.readouterr() == ("", "")  # nothing else is printed
 
 
-def test_killed_and_resumed_equals_undisturbed(
-    undisturbed: Path, config: RunConfig, dataset: Any, settings: dict, tmp_path: Path
-) -> None:
+def test_killed_and_resumed_equals_undisturbed(settings: dict, tmp_path: Path) -> None:
+    """Each run in a process of its own: what other tests did to this one must not show in the digits."""
     script = f"""
         import os, signal, sys, torch
         sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -261,12 +260,20 @@ def test_killed_and_resumed_equals_undisturbed(
         from mtc.config import RunConfig
         from mtc.training import train
         kill = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-        train(RunConfig.from_dict({settings!r}), MemoryDataset(), sys.argv[1], callbacks=[AtStep(8, kill)])
+        callbacks = [AtStep(8, kill)] if sys.argv[2] == "kill" else []
+        resume = sys.argv[2] == "resume"
+        config = RunConfig.from_dict({settings!r})
+        train(config, MemoryDataset(), sys.argv[1], resume=resume, callbacks=callbacks)
     """
-    code = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "run")]
-    assert subprocess.run(code, check=False, timeout=280).returncode == -signal.SIGKILL
-    train(config, dataset, tmp_path / "run", resume=True)
-    assert outcome(tmp_path / "run") == outcome(undisturbed)
+
+    def run(folder: str, mode: str) -> int:
+        code = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / folder), mode]
+        return subprocess.run(code, check=False, timeout=90).returncode
+
+    assert run("undisturbed", "whole") == 0
+    assert run("run", "kill") == -signal.SIGKILL
+    assert run("run", "resume") == 0
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "undisturbed")
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
