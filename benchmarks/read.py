@@ -87,7 +87,7 @@ def dpkt_ip(data: bytes, link_type: int) -> object:
         if link_type == 113:
             return dpkt.sll.SLL(data).data
     except (dpkt.Error, IndexError, ValueError):
-        pass
+        return None  # a packet that dpkt cannot read
     return None
 
 

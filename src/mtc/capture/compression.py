@@ -57,7 +57,7 @@ class _Inflate:
             for i in range(len(data)):
                 saved.append(before.decompress(data[i : i + 1]))
         except zlib.error:
-            pass
+            pass  # known since above, and told by self._error: only the bytes before it were wanted
         return b"".join(saved)
 
 
