@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 BENCHMARKS := read scale train infer
 
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test check format bench results clean
 
 help:
 	@echo 'make demo     classify the bundled capture with the bundled model'
@@ -15,6 +15,7 @@ help:
 	@echo 'make check    lint, format and types'
 	@echo 'make format   apply format and the fixes that lint knows'
 	@echo 'make bench    run the benchmarks'
+	@echo 'make results  train every model on every protocol, resumable: docs/results.md (MINUTES=8 a run)'
 	@echo 'make install  only make the environment (PYTHON=python3.12 chooses the interpreter)'
 	@echo 'make clean    remove the environment and caches'
 
@@ -48,6 +49,9 @@ format: $(INSTALLED)
 
 bench: $(BENCH_INSTALLED)
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+results: $(INSTALLED)
+	$(BIN)/python scripts/results.py $(if $(MINUTES),--minutes $(MINUTES))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

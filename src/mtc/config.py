@@ -31,6 +31,8 @@ class DataConfig:
     """Split column of the dataset: ``flow``, ``packet``, or another that it holds."""
     mask: Literal["paper", "strict"] = "paper"
     """Header fields that the model never sees: ``paper`` (addresses) or ``strict``."""
+    tasks: tuple[str, ...] = ()
+    """Tasks that are trained, in the order of the dataset; all that it has where none is named."""
     balance: Literal["none", "table2"] = "none"
     """Whether the classes of the training part are balanced: ``none``, or, for flow features, ``table2``
     (fewer benign rows, synthesised rows of rare attacks, in the proportions of Table 2)."""
@@ -39,16 +41,18 @@ class DataConfig:
         """Check the values."""
         _require(self.balance in ("none", "table2"), "data.balance must be none or table2")
         _require(self.mask in ("paper", "strict"), f"data.mask must be paper or strict, not {self.mask!r}")
+        _require(len(set(self.tasks)) == len(self.tasks), "data.tasks names a task twice")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The network. Source: Sec. 3.3, Table 3."""
+    """The network. Source: Sec. 3.3, Table 3; Sec. 4.3 for the comparison models."""
 
-    name: Literal["mtc"] = "mtc"
-    """Which network of ``mtc.models``."""
+    name: Literal["mtc", "transformer", "cnn"] = "mtc"
+    """Which network of ``mtc.models``: ``mtc``, or the multi-task ``transformer`` or ``cnn`` (1D-CNN) that
+    it is compared with. A network does not read the settings of the others."""
     tokens: int = 30
-    """n, tokens of the Transformer branch; n x d is the length of a sample."""
+    """n, tokens of the Transformer; n x d is the length of a sample, for the 1D-CNN too."""
     width: int = 50
     """d, width of a token."""
     heads: int = 6
@@ -56,18 +60,26 @@ class ModelConfig:
     ffn_width: int = 1024
     """Inner width of the feed-forward layers."""
     repetitions: tuple[int, ...] = (1, 5, 6)
-    """m, encoder layers of Transformer blocks 1, 2 and 3."""
+    """m, encoder layers of MTC's Transformer blocks 1, 2 and 3."""
+    encoders: int = 7
+    """Encoder layers of the multi-task Transformer."""
     ffn_dropout: float = 0.1
     """Dropout after each of the two feed-forward layers."""
     cnn_dropout: float = 0.07
-    """Dropout after each convolution of the 1D-CNN branch."""
+    """Dropout after each convolution of MTC's 1D-CNN branch."""
+    channels: tuple[int, ...] = (200, 200)
+    """Channels of the two convolutions of the multi-task 1D-CNN."""
+    dense_widths: tuple[int, ...] = (200, 100, 50)
+    """Widths of the dense layers of the multi-task 1D-CNN; heads read the last."""
+    dense_dropout: float = 0.05
+    """Dropout after each dense layer of the multi-task 1D-CNN."""
     fusion: bool = True
     """Whether the branches exchange features (off only to show what the fusion is worth)."""
     cnn_pooling: Literal["global", "tokens"] = "global"
     """How heads read the 1D-CNN branch: global average, or average pooling to n tokens, flattened."""
     transformer_tasks: tuple[str, ...] = ("application", "attack")
-    """Tasks read from the Transformer branch; all others are read from the 1D-CNN branch. If none of
-    the dataset's tasks is named here, its first task is."""
+    """Tasks that MTC reads from its Transformer branch; all others are read from its 1D-CNN branch. If
+    none of the dataset's tasks is named here, its first task is."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -79,7 +91,16 @@ class ModelConfig:
             len(self.repetitions) == 3 and min(self.repetitions) >= 0,
             "model.repetitions must be three numbers, one a block",
         )
-        for name in ("ffn_dropout", "cnn_dropout"):
+        _require(self.encoders >= 1, "model.encoders must be at least 1")
+        _require(
+            len(self.channels) == 2 and min(self.channels) >= 1,
+            "model.channels must be two positive numbers, one a convolution",
+        )
+        _require(
+            len(self.dense_widths) >= 1 and min(self.dense_widths) >= 1,
+            "model.dense_widths must be positive numbers, one a layer",
+        )
+        for name in ("ffn_dropout", "cnn_dropout", "dense_dropout"):
             _require(0 <= getattr(self, name) < 1, f"model.{name} must lie in [0, 1)")
         _require(self.cnn_pooling in ("global", "tokens"), "model.cnn_pooling must be global or tokens")
 
@@ -115,6 +136,9 @@ class TrainConfig:
     """Initial learning rate of Adam."""
     weight_decay: float = 1e-4
     """L2 penalty of Adam."""
+    schedule: Literal["plateau", "budget"] = "plateau"
+    """How the learning rate falls: ``plateau``, the paper's, or ``budget``, in a straight line to 0 at
+    the end of ``epochs`` or ``max_minutes``, whichever comes first."""
     plateau_factor: float = 0.1
     """Factor of ReduceLROnPlateau, on the validation loss."""
     plateau_patience: int = 10
@@ -134,6 +158,7 @@ class TrainConfig:
         _require(self.batch_size >= 2, "train.batch_size must be at least 2 (batch normalization)")
         _require(self.learning_rate > 0, "train.learning_rate must be positive")
         _require(self.weight_decay >= 0, "train.weight_decay must not be negative")
+        _require(self.schedule in ("plateau", "budget"), "train.schedule must be plateau or budget")
         _require(0 < self.plateau_factor < 1, "train.plateau_factor must lie in (0, 1)")
         _require(min(self.plateau_patience, self.stopping_patience) >= 0, "patience must not be negative")
         _require(self.max_minutes >= 0, "train.max_minutes must not be negative")

@@ -188,6 +188,32 @@ def test_time_budget_ends_inside_an_epoch_with_a_model(settings: dict, dataset: 
     assert load_model(tmp_path / "run").card.training["best_epoch"] >= 1
 
 
+def test_budget_schedule_falls_in_a_straight_line_to_the_last_step(
+    settings: dict, dataset: Any, tmp_path: Path
+) -> None:
+    rates = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    by_budget = settings["train"] | {"schedule": "budget"}
+    config = RunConfig.from_dict(settings | {"train": by_budget})
+    train(config, dataset, tmp_path / "whole", callbacks=[Watch()])
+    assert rates == pytest.approx([1e-3 * (1 - step / 10) for step in range(10)])
+    with pytest.raises(ZeroDivisionError):
+        train(config, dataset, tmp_path / "run", callbacks=[AtStep(7, crash)])
+    train(config, dataset, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_budget_schedule_falls_with_the_minutes(settings: dict, dataset: Any, tmp_path: Path) -> None:
+    endless = {"epochs": 1000, "batch_size": 2, "max_minutes": 1 / 60, "schedule": "budget"}
+    train(RunConfig.from_dict(settings | {"train": endless}), dataset, tmp_path / "run")
+    last = outcome(tmp_path / "run")["history"][-1]
+    assert float(last["learning_rate"]) < 0.9e-3  # by steps alone it would still be above 0.99e-3
+
+
 def test_an_existing_folder_is_refused(undisturbed: Path, config: RunConfig, dataset: Any) -> None:
     before = outcome(undisturbed)
     with pytest.raises(OutputError, match="--resume"):

@@ -100,6 +100,27 @@ class RunClock(Callback):
             self.out_of_time = trainer.should_stop = True
 
 
+class BudgetSchedule(Callback):
+    """Lets the learning rate fall in a straight line to 0 at the end of the run's epochs or minutes.
+
+    Reading: not the paper's; for runs whose budget ends them before its plateau schedule acts.
+    """
+
+    def __init__(self, learning_rate: float, clock: RunClock) -> None:
+        """Args: the initial learning rate, and the clock of the run."""
+        self._learning_rate, self._clock = learning_rate, clock
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Set the learning rate of the step by what is left of steps or time, whichever is less."""
+        steps_done = trainer.global_step / trainer.estimated_stepping_batches
+        left = 1 - max(steps_done, self._clock.elapsed_s / self._clock.limit_s)
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self._learning_rate * max(left, 0.0)
+
+
 class ResumableEarlyStopping(EarlyStopping):
     """Early stopping that a resumed run remembers: patience that was used up stays used up."""
 

@@ -56,10 +56,11 @@ class TrainingModule(LightningModule):
         optimizer = torch.optim.Adam(
             self.network.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay
         )
-        self._plateau = ReduceLROnPlateau(
-            optimizer, factor=train.plateau_factor, patience=train.plateau_patience
-        )
-        if self._plateau_state:
+        if train.schedule == "plateau":
+            self._plateau = ReduceLROnPlateau(
+                optimizer, factor=train.plateau_factor, patience=train.plateau_patience
+            )
+        if self._plateau is not None and self._plateau_state:
             self._plateau.load_state_dict(self._plateau_state)
         return optimizer
 

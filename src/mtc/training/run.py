@@ -18,14 +18,14 @@ from mtc.models import build_network
 from mtc.models.networks import Network
 from mtc.tasks import Tasks
 from mtc.training.batches import PackedLoader
-from mtc.training.callbacks import BEST, History, KeepCheckpoints, RunClock, early_stopping
+from mtc.training.callbacks import BEST, BudgetSchedule, History, KeepCheckpoints, RunClock, early_stopping
 from mtc.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from mtc.training.features import prepare_parts
 from mtc.training.finish import Outcome, write_model
 from mtc.training.module import TrainingModule
 from mtc.training.precision import resolve_precision
 from mtc.training.run_folder import CHECKPOINTS, prepare, write_json
-from mtc.training.samples import Chunks, trainable_tasks
+from mtc.training.samples import Chunks, chosen_tasks, trainable_tasks
 
 if TYPE_CHECKING:
     from mtc.datasets import Dataset, LabelledSamples
@@ -63,14 +63,16 @@ def train(
         The content of ``metrics.json``.
 
     Raises:
-        UsageError: The run that is there differs, the loss is no longer finite, or memory ran out.
+        UsageError: The run that is there differs, the dataset lacks a task that is named, the loss is no
+            longer finite, or memory ran out.
         DatasetError: The dataset has nothing to train or validate on.
         OutputError: Something is there already, or cannot be written.
         Interrupted: The process got SIGTERM; its state was saved.
     """
     out = Path(out).absolute()
-    train_part, validation_part, scaler = prepare_parts(config, dataset, *_parts(config, dataset))
-    tasks = trainable_tasks(train_part, dataset.tasks)
+    chosen = chosen_tasks(config.data.tasks, dataset.tasks)
+    train_part, validation_part, scaler = prepare_parts(config, dataset, *_parts(config, dataset, chosen))
+    tasks = trainable_tasks(train_part, chosen)
     checkpoint = prepare(out, config, dataset.hash, resume=resume, force=force)
     write_json(out / "config.json", config.to_dict())
     run: dict[str, Any] = {"dataset": {"path": str(Path(dataset.path).absolute()), "hash": dataset.hash}}
@@ -88,7 +90,7 @@ def train(
     return write_model(out, config, network, tasks, dataset, train_part, outcome, scaler)
 
 
-def _parts(config: RunConfig, dataset: "Dataset") -> "tuple[LabelledSamples, LabelledSamples]":
+def _parts(config: RunConfig, dataset: "Dataset", tasks: Tasks) -> "tuple[LabelledSamples, LabelledSamples]":
     train_part, validation_part = (
         dataset.part(config.data.split, part, mask=config.data.mask) for part in ("train", "validation")
     )
@@ -97,7 +99,7 @@ def _parts(config: RunConfig, dataset: "Dataset") -> "tuple[LabelledSamples, Lab
             f"{dataset.path}: {len(train_part)} samples to train on and {len(validation_part)} to validate "
             "on are too few"
         )
-    if not trainable_tasks(train_part, dataset.tasks):
+    if not trainable_tasks(train_part, tasks):
         raise DatasetError(f"{dataset.path}: no sample of the training part has a label")
     return train_part, validation_part
 
@@ -115,6 +117,8 @@ def _fit(
     clock = RunClock(config.train.max_minutes, len(validation_part))
     keep = KeepCheckpoints(out / CHECKPOINTS)
     history = History(out / "epochs.csv", clock)
+    by_budget = config.train.schedule == "budget"
+    around = [clock, *([BudgetSchedule(config.train.learning_rate, clock)] if by_budget else []), history]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = resolve_precision(config.train.precision, device)
     trainer = Trainer(
@@ -122,7 +126,7 @@ def _fit(
         devices=1,
         precision="bf16-mixed" if precision == "bf16" else "32-true",
         max_epochs=config.train.epochs,
-        callbacks=[clock, history, *early_stopping(config.train.stopping_patience), *callbacks, keep],
+        callbacks=[*around, *early_stopping(config.train.stopping_patience), *callbacks, keep],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=out,
         logger=False,
