@@ -214,6 +214,17 @@ def test_budget_schedule_falls_with_the_minutes(settings: dict, dataset: Any, tm
     assert float(last["learning_rate"]) < 0.9e-3  # by steps alone it would still be above 0.99e-3
 
 
+def test_time_that_is_spent_before_the_first_epoch_ends_still_gives_a_model(
+    settings: dict, dataset: Any, tmp_path: Path
+) -> None:
+    config = RunConfig.from_dict(settings | {"train": settings["train"] | {"max_minutes": 1.0}})
+    with pytest.raises(Interrupted):
+        train(config, dataset, tmp_path / "run", callbacks=[AtStep(2, ask_to_end)])
+    short = RunConfig.from_dict(settings | {"train": settings["train"] | {"max_minutes": 1e-6}})
+    assert train(short, dataset, tmp_path / "run", resume=True)["epochs"] == 1
+    assert [row["step"] for row in outcome(tmp_path / "run")["history"]] == ["3"]
+
+
 def test_an_existing_folder_is_refused(undisturbed: Path, config: RunConfig, dataset: Any) -> None:
     before = outcome(undisturbed)
     with pytest.raises(OutputError, match="--resume"):

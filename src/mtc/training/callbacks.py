@@ -29,7 +29,7 @@ class RunClock(Callback):
         self.limit_s = 60 * max_minutes or float("inf")
         self.total_s = self.train_s = self.validation_s = 0.0
         self.stopped_s = 0.0
-        self.samples = 0
+        self.samples = self.epochs = 0
         self.out_of_time = False
         self._since = self._step_since = self._validation_since = 0.0
 
@@ -44,9 +44,13 @@ class RunClock(Callback):
         return self.total_s + time.monotonic() - self._since
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on from the time of earlier sittings, or end at once where it is spent."""
+        """Go on from the time of earlier sittings, or end at once where it is spent.
+
+        Where no epoch has ended yet there is no model: then one more step, and a validation, are taken.
+        """
         self._since = time.monotonic()
-        self._stop_if_due(trainer)
+        if self.epochs:
+            self._stop_if_due(trainer)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
@@ -77,6 +81,10 @@ class RunClock(Callback):
         """Know how long a validation takes."""
         self.validation_s = time.monotonic() - self._validation_since
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the epoch."""
+        self.epochs += 1
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""
         self.stopped_s = self.elapsed_s
@@ -88,12 +96,14 @@ class RunClock(Callback):
             "train_s": self.train_s,
             "validation_s": self.validation_s,
             "samples": self.samples,
+            "epochs": self.epochs,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from an earlier sitting."""
         self.total_s, self.train_s = state_dict["total_s"], state_dict["train_s"]
         self.validation_s, self.samples = state_dict["validation_s"], state_dict["samples"]
+        self.epochs = state_dict["epochs"]
 
     def _stop_if_due(self, trainer: Trainer, keep_back_s: float = 0.0) -> None:
         if self.elapsed_s + 1.25 * self.validation_s + keep_back_s >= self.limit_s:
