@@ -111,3 +111,21 @@ def test_variants(download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, 
     assert status == 0
     assert json.loads(out)["settings"]["labelled_by"]["variants"]["gmail"] == "chat"
     assert mtc("iscx", download, tmp_path / "two", "--variant", "gmail")[0] == 2
+
+
+def test_figure_of_the_classes(
+    download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]
+) -> None:
+    assert mtc("iscx", download, tmp_path / "out", "--cap", 20)[0] == 0
+    for name, head in (("figure.png", b"\x89PNG"), ("figure.SVG", b"<?xml")):
+        status, out, err = mtc("show", tmp_path / "out", "--figure", tmp_path / name)
+        assert (status, err) == (0, "")
+        assert "Skype" in out
+        assert (tmp_path / name).read_bytes().startswith(head)
+    status, _, err = mtc("show", tmp_path / "out", "--figure", tmp_path / "figure.png")
+    assert status == 2
+    assert "--force" in err
+    assert mtc("show", tmp_path / "out", "--figure", tmp_path / "figure.png", "--force")[0] == 0
+    status, out, err = mtc("show", tmp_path / "out", "--figure", tmp_path / "figure.pdf")
+    assert (status, out) == (2, "")
+    assert ".png or .svg" in err

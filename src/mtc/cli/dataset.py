@@ -107,6 +107,11 @@ def captures(
 @app.command()
 def show(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
+    figure: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw packets by class, as .png or .svg."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --figure.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show what a dataset holds: packets by class and part, and what its splits share."""
@@ -115,12 +120,23 @@ def show(
     from mtc.datasets import Dataset
 
     info = Dataset.open(dataset).info
+    if figure is not None:
+        _draw(info, figure, force=force)
     if as_json:
         _print_json(info)
     elif info.features is not None:
         show_features(info)
     else:
         show_dataset(info)
+
+
+def _draw(info: "DatasetInfo", figure: Path, *, force: bool) -> None:
+    from mtc.cli.output_file import output_file
+    from mtc.datasets.figures import check_figure_name, draw_classes
+
+    check_figure_name(figure)
+    with output_file(figure, force=force) as place:
+        draw_classes(info, place, suffix=figure.suffix.lower())
 
 
 def _finish(info: "DatasetInfo", out: Path, *, as_json: bool, listed_missing_counts: bool) -> None:

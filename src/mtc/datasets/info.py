@@ -220,8 +220,10 @@ def _parse(hint: Any, value: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
-        optional = {f.name for f in dataclasses.fields(hint) if f.default is not dataclasses.MISSING}
-        given = {key: _parse(hints[key], value[key]) for key in hints if key in value or key not in optional}
+        required = {
+            f.name for f in dataclasses.fields(hint) if f.default is f.default_factory is dataclasses.MISSING
+        }
+        given = {key: _parse(hints[key], value[key]) for key in hints if key in value or key in required}
         return typing.cast("type[Any]", hint)(**given)
     if origin is tuple:
         if not isinstance(value, list):
