@@ -45,8 +45,7 @@ def open_capture(
     with contextlib.ExitStack() as resources:
         try:
             if not isinstance(source, Source):
-                name, path = str(source), Path(source)
-                source = Source(name, None) if name == "-" else find_member(path) or Source(name, path)
+                source = _source(source)
             return _open(source, batch_bytes, live, resources)
         except StreamError as error:
             raise CaptureError(f"{_name(source)}: {error}") from None
@@ -55,6 +54,14 @@ def open_capture(
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             reason = getattr(error, "strerror", None) or str(error)
             raise CaptureError(f"{_name(source)}: {reason.lower()}") from None
+
+
+def _source(given: str | Path) -> Source:
+    name = str(given)
+    if name == "-":
+        return Source(name, None)
+    path = given if isinstance(given, Path) else Path(given)
+    return (None if path.exists() else find_member(path)) or Source(name, path)
 
 
 def _open(source: Source, batch_bytes: int, live: bool, resources: contextlib.ExitStack) -> CaptureReader:
@@ -72,7 +79,7 @@ def _open(source: Source, batch_bytes: int, live: bool, resources: contextlib.Ex
     if not stat.S_ISREG(status.st_mode):
         return _stream(source.name, PlainStream(file), None, batch_bytes, live, resources)
     size = status.st_size
-    head = file.read(_SMALL_FILE if size <= _SMALL_FILE else formats.SNIFF_BYTES)
+    head = file.read(size if size <= _SMALL_FILE else formats.SNIFF_BYTES)
     if not formats.is_capture(head):
         file.seek(0)
         return _stream(source.name, PlainStream(file), size, batch_bytes, live, resources)

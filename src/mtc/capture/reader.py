@@ -13,7 +13,7 @@ from mtc.capture.streams import PlainStream
 from mtc.capture.window import Window
 
 MAX_PACKETS = 65_536
-_SMALLEST_RECORD = 16
+_SMALLEST_RECORD = 64
 
 
 class CaptureReader:

@@ -53,14 +53,14 @@ def expand_inputs(
         if name == "-":
             yield Source("-", None)
             continue
-        path = Path(given)
+        path = given if isinstance(given, Path) else Path(given)
         mode = _mode(path)
         if stat.S_ISDIR(mode):
             yield from _or_itself(_expand_folder(path, skip), name, path, "no capture in this folder")
         elif stat.S_ISREG(mode) and _is_zip(path):
             yield from _or_itself(_expand_zip(name, path, skip), name, path, "no capture in this archive")
         else:
-            yield find_member(path) or Source(name, path)
+            yield (None if mode else find_member(path)) or Source(name, path)
 
 
 def find_member(path: Path) -> Source | None:

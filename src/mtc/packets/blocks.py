@@ -1,4 +1,4 @@
-"""Blocks of bytes, copied and zeroed with the C library's memcpy and memset inside kernels.
+"""Memory inside kernels: blocks copied and zeroed with the C library's memcpy and memset, and prefetched.
 
 Numba turns slice assignments into loops over single bytes, which is several times slower.
 """
@@ -6,6 +6,7 @@ Numba turns slice assignments into loops over single bytes, which is several tim
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from mtc.packets.kernel import inlined
 
 BUILD: Any = cgutils  # it has no types
+BYTES: Any = ir.IntType(8).as_pointer()
 
 
 def _type_memcpy(
@@ -40,6 +42,25 @@ def _type_memset(typing_context: Any, target: Any, target_at: Any, count: Any) -
 
     return signature, generate
 
+
+def _type_prefetch(typing_context: Any, array: Any, at: Any) -> Any:
+    signature = types.void(array, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        of = context.make_array(signature.args[0])(context, builder, values[0]).data
+        of = builder.bitcast(builder.gep(of, [values[1]]), BYTES)
+        flag = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [BYTES, flag, flag, flag])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [BYTES], kind)
+        builder.call(function, [of, flag(0), flag(3), flag(1)])  # to read, into every cache, data
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+prefetch: Any = intrinsic(_type_prefetch)
+"""Inside kernels: ``prefetch(array, index)`` asks the memory for an item of a flat array that is read
+soon. It changes nothing, and an index outside the array does no harm."""
 
 _memcpy: Any = intrinsic(_type_memcpy)
 _memset: Any = intrinsic(_type_memset)

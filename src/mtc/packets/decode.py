@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.packets.blocks import prefetch
 from mtc.packets.encapsulation import find_ip
 from mtc.packets.ip import read_ip
 from mtc.packets.kernel import inlined, kernel
@@ -16,6 +17,9 @@ Data = NDArray[np.uint8]
 
 MAX_DEPTH = 8
 """IP packets inside each other that are peeled."""
+
+AHEAD = 12
+"""How many packets before its turn a packet's first bytes are asked of the memory."""
 
 REASON, VERSION, PROTOCOL, TTL, FLAGS, IS_TRANSPORT = range(6)
 """Rows of the kernel's ``small`` columns."""
@@ -38,6 +42,8 @@ def decode_batch(
 ) -> None:
     """Fill the header columns of all packets; see ``mtc.packets.headers.Headers``."""
     for i in range(len(offsets)):
+        if i + AHEAD < len(offsets):
+            prefetch(data, offsets[i + AHEAD])
         at, end = offsets[i], offsets[i] + caplens[i]
         reason, protocol, transport, stop, flow, payload = 0, 0, at, at, False, 0
         at, layer = peel_link(data, at, end, link_types[i])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.packets.blocks import prefetch
 from mtc.packets.kernel import inlined, kernel
 from mtc.packets.transport import TCP
 
@@ -57,6 +58,10 @@ def _mix(value: np.uint64) -> np.uint64:
 def _endpoint(high: np.uint64, low: np.uint64, port: np.uint16, seed: np.uint64) -> np.uint64:
     spread = (high ^ seed) * np.uint64(0x9E3779B97F4A7C15)
     return _mix(spread ^ ((low ^ (np.uint64(port) << np.uint64(48))) + seed))
+
+
+AHEAD = 8
+"""How many packets before its turn a flow is asked of the memory."""
 
 
 @inlined
@@ -124,13 +129,15 @@ def update_flows(
     packet = scratch[0]
     for i in range(len(out)):
         out[i] = -1
+        if is_transport[i]:
+            _enter(packet, i, ip_version, protocol, src_port, dst_port, src, dst)
+            out[i] = np.int64(_hash(packet, seed) & wrap)  # until its turn, where its search begins
+    for i in range(len(out)):
+        _fetch_ahead(i, out, slots, flows)
         if not is_transport[i]:
             continue
-        packet.src_high, packet.src_low = src[i, 0], src[i, 1]
-        packet.dst_high, packet.dst_low = dst[i, 0], dst[i, 1]
-        packet.src_port, packet.dst_port = src_port[i], dst_port[i]
-        packet.protocol, packet.ip_version = protocol[i], ip_version[i]
-        slot = _hash(packet, seed) & wrap
+        _enter(packet, i, ip_version, protocol, src_port, dst_port, src, dst)
+        slot = np.uint64(out[i])
         way = 0
         while slots[slot] >= 0:
             way = _way(flows[slots[slot]], packet)
@@ -150,6 +157,33 @@ def update_flows(
         _count(flows[slots[slot]], way, timestamps[i], wirelens[i], tcp_flags[i])
         out[i] = flows[slots[slot]].flow
     return rows
+
+
+@inlined
+def _enter(
+    packet: Row,
+    i: int,
+    ip_version: NDArray[np.uint8],
+    protocol: NDArray[np.uint8],
+    src_port: NDArray[np.uint16],
+    dst_port: NDArray[np.uint16],
+    src: NDArray[np.uint64],
+    dst: NDArray[np.uint64],
+) -> None:
+    packet.src_high, packet.src_low = src[i, 0], src[i, 1]
+    packet.dst_high, packet.dst_low = dst[i, 0], dst[i, 1]
+    packet.src_port, packet.dst_port = src_port[i], dst_port[i]
+    packet.protocol, packet.ip_version = protocol[i], ip_version[i]
+
+
+@inlined
+def _fetch_ahead(i: int, homes: NDArray[np.int64], slots: NDArray[np.int64], flows: NDArray[Any]) -> None:
+    """Ask the memory for the slot of a packet to come, and for the flow of one that comes sooner."""
+    far, near = i + 2 * AHEAD, i + AHEAD
+    if far < len(homes) and homes[far] >= 0:
+        prefetch(slots, homes[far])
+    if near < len(homes) and homes[near] >= 0:
+        prefetch(flows, slots[homes[near]])
 
 
 @inlined

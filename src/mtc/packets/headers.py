@@ -66,7 +66,7 @@ class Headers:
     def left_out(self) -> dict[str, int]:
         """Packets left out, by reason; reasons that do not occur are not named."""
         counts = np.bincount(self.reason, minlength=len(REASONS))
-        return {REASONS[code]: int(n) for code, n in enumerate(counts) if code and n}
+        return {REASONS[code]: int(counts[code]) for code in np.flatnonzero(counts).tolist() if code}
 
 
 def read_only(data: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -41,8 +41,6 @@ def build_samples(
         UsageError: A row is no sample, or ``out`` has another shape or type.
     """
     rows = np.ascontiguousarray(rows, np.int64)
-    if len(rows) and (rows.min() < 0 or rows.max() >= len(headers) or headers.reason[rows].any()):
-        raise UsageError("samples can only be built of packets that are samples")
     if out is None:
         out = np.empty((len(rows), SAMPLE_LENGTH), np.uint8)
     elif out.dtype != np.uint8 or out.ndim != 2 or out.shape[1] != SAMPLE_LENGTH or len(out) < len(rows):
@@ -50,9 +48,10 @@ def build_samples(
     elif not out.flags.c_contiguous or not out.flags.writeable:
         raise UsageError("out must be C-contiguous and writeable")
     out = out[: len(rows)]
-    _fill(
+    filled = _fill(
         read_only(batch.data),
         rows,
+        headers.reason,
         headers.protocol,
         headers.ip_offset,
         headers.transport_offset,
@@ -60,6 +59,8 @@ def build_samples(
         headers.captured_payload,
         out.reshape(-1),
     )
+    if filled < len(rows):
+        raise UsageError("samples can only be built of packets that are samples")
     return out
 
 
@@ -67,15 +68,19 @@ def build_samples(
 def _fill(
     data: Data,
     rows: NDArray[np.int64],
+    reasons: NDArray[np.uint8],
     protocols: NDArray[np.uint8],
     ip_offsets: NDArray[np.int64],
     transport_offsets: NDArray[np.int64],
     payload_offsets: NDArray[np.int64],
     payload_lengths: NDArray[np.int64],
     out: NDArray[np.uint8],
-) -> None:
+) -> int:
+    """Fill ``out``; returns how many rows were filled before one that is no sample."""
     for k in range(len(rows)):
         i = rows[k]
+        if i < 0 or i >= len(reasons) or reasons[i] != 0:
+            return k
         begin, end = k * SAMPLE_LENGTH, (k + 1) * SAMPLE_LENGTH
         at = ip_offsets[i]
         if data[at] >> 4 == 4:
@@ -97,6 +102,7 @@ def _fill(
         length = min(payload_lengths[i], end - to)
         copy_block(out, to, data, payload_offsets[i], length)
         zero_block(out, to + length, end - to - length)
+    return len(rows)
 
 
 def mask_samples(
