@@ -5,6 +5,8 @@ the two by ``load_state_dict``. Every position of every sample is computed, padd
 (batch, channels, position) layout of ``torch.nn.Conv1d``.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -160,3 +162,70 @@ class ReferenceMTC(nn.Module):
         pooled = F.adaptive_avg_pool1d(x, c.n if c.pooling == "tokens" else 1)
         cnn = pooled.transpose(1, 2).flatten(1)
         return {t: head(z.flatten(1) if t == self.tokens_task else cnn) for t, head in self.heads.items()}
+
+
+class ReferenceTransformer(nn.Module):
+    """Dense multi-task Transformer (Sec. 4.3.1): float32 (B, n * d) -> {task: logits (B, classes)}."""
+
+    def __init__(self, classes: dict[str, int], sizes: Sizes | None = None, encoders: int = 7) -> None:
+        super().__init__()
+        c = self.sizes = sizes or Sizes()
+        layers = (Encoder(c.d, c.heads, c.ffn, c.ffn_dropout) for _ in range(encoders))
+        self.encoders = nn.ModuleList(layers)
+        self.heads = nn.ModuleDict({t: nn.Linear(c.n * c.d, k) for t, k in classes.items()})
+
+    def position(self) -> Tensor:
+        """Eq. 7 and 8, one number at a time."""
+        n, d = self.sizes.n, self.sizes.d
+        table = torch.zeros(n, d)
+        for pos in range(n):
+            for j in range(d):
+                angle = pos * 10000 ** (-(j - j % 2) / d)
+                table[pos, j] = math.cos(angle) if j % 2 else math.sin(angle)
+        return table
+
+    def forward(self, samples: Tensor) -> dict[str, Tensor]:
+        c = self.sizes
+        z = samples.reshape(-1, c.n, c.d) + self.position().to(samples)
+        for encoder in self.encoders:
+            z = encoder(z)
+        return {t: head(z.flatten(1)) for t, head in self.heads.items()}
+
+
+class PlainConv(nn.Conv1d):
+    """Convolution without padding, batch normalization, ReLU."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int) -> None:
+        super().__init__(c_in, c_out, kernel, stride, bias=False)
+        self.norm = nn.BatchNorm1d(c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(super().forward(x)))
+
+
+class PlainDense(nn.Linear):
+    """Dense layer, batch normalization, ReLU, dropout."""
+
+    def __init__(self, d_in: int, d_out: int, dropout: float) -> None:
+        super().__init__(d_in, d_out, bias=False)
+        self.norm, self.dropout = nn.BatchNorm1d(d_out), nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(F.relu(self.norm(super().forward(x))))
+
+
+class ReferenceCNN(nn.Module):
+    """Dense multi-task 1D-CNN (Sec. 4.3.2): float32 (B, length) -> {task: logits (B, classes)}."""
+
+    def __init__(self, classes: dict[str, int], length: int = 1500, dropout: float = 0.05) -> None:
+        super().__init__()
+        pooled = ((length - 4) // 3 + 1 - 4) // 2
+        self.first, self.second = PlainConv(1, 200, 4, 3), PlainConv(200, 200, 5, 1)
+        self.flattened = PlainDense(pooled * 200, 200, dropout)
+        self.dense = nn.Sequential(PlainDense(200, 100, dropout), PlainDense(100, 50, dropout))
+        self.heads = nn.ModuleDict({t: nn.Linear(50, k) for t, k in classes.items()})
+
+    def forward(self, samples: Tensor) -> dict[str, Tensor]:
+        x = F.max_pool1d(self.second(self.first(samples[:, None, :])), 2, 2)
+        x = self.dense(self.flattened(x.transpose(1, 2).flatten(1)))
+        return {t: head(x) for t, head in self.heads.items()}

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from mtc.config import ModelConfig
 from mtc.models import MTC, build_network, pack
-from mtc.models.layers import ConvNorm, EncoderLayer
+from mtc.models.encoder import EncoderLayer, embed, keep_mask
+from mtc.models.layers import ConvNorm
 from mtc.models.mtc import Bottleneck
 
 CLASSES = {"application": 17, "traffic": 12, "auxiliary": 6}
@@ -55,7 +56,7 @@ def test_shapes_after_each_row_of_table_3(ragged):
     data, offsets, _ = ragged([1500, 700])
     batch = pack(data, offsets, network, layout="dense")
     rows = 2 * 1500 + 3
-    z, x = network.embed(batch), batch.values
+    z, x = embed(batch, 50), batch.values
     assert z.shape == (2 * 30, 50)
     assert x.shape == (rows, 1)
     z, x = network.block1(z, x, batch)
@@ -159,7 +160,7 @@ def test_second_block_equals_a_literal_one(ragged):
     data, offsets, _ = ragged([120])
     with torch.no_grad():
         batch = pack(data, offsets, network, layout="dense")
-        z, x = network.block1(network.embed(batch), batch.values, batch)
+        z, x = network.block1(embed(batch, 50), batch.values, batch)
         z_out, x_out = block(z, x, batch)
 
         inside = x[1:-1]
@@ -278,10 +279,8 @@ def test_a_batch_of_32_is_overfitted(ragged):
 
 
 def test_dropout_keeps_the_stated_share_and_the_mean():
-    from mtc.models.layers import _keep_mask
-
     torch.manual_seed(0)
-    mask = _keep_mask(torch.empty(1001, 1003), 0.07)
+    mask = keep_mask(torch.empty(1001, 1003), 0.07)
     assert mask.shape == (1001, 1003)
     assert abs(float((mask == 0).float().mean()) - 0.07) < 1e-3
     assert abs(float(mask.mean()) - 1) < 1e-3

@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from mtc import __version__
 from mtc.config import RunConfig
 from mtc.errors import ConfigError, ModelError, OutputError
-from mtc.models.networks import Network, build_network
+from mtc.models.network import Network
+from mtc.models.networks import build_network
 
 if TYPE_CHECKING:
     from mtc.datasets import QuantileScaler

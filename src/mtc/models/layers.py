@@ -154,17 +154,6 @@ def _wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-def _keep_mask(like: Tensor, dropout: float) -> Tensor:
-    """Float mask of dropout, kept values scaled up; on the CPU from 16 random bits a value."""
-    if like.device.type != "cpu":
-        return F.dropout(torch.ones_like(like), dropout, training=True)
-    words = torch.empty((like.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    bits = words.view(torch.int16)[: like.numel()].view(like.shape)
-    # PyTorch's own generator draws 24 bits for each value, which takes several times as long; the
-    # probability is dropout to within 2^-17.
-    return (bits >= round(dropout * 2**16) - 2**15).float().mul_(1.0 / (1.0 - dropout))
-
-
 class WeightedBatchNorm(nn.Module):
     """Batch normalization whose statistics count row i with weight ``share[i]``.
 
@@ -288,66 +277,3 @@ def spread_to_rows(x_EC: Tensor, batch: PackedBatch) -> Tensor:
     """Nearest interpolation of tokens to positions, (E, C) -> (R, C)."""
     spread: Tensor = _SpreadToRows.apply(x_EC, batch.row_entry, batch.entry_rows)  # type: ignore[no-untyped-call]
     return spread
-
-
-class MultiHeadAttention(nn.Module):
-    """Multi-head self-attention over the entries of each sample.
-
-    An entry that stands for k equal tokens gets log k added to its logit: softmax over k equal keys.
-
-    Source: Sec. 3.3.2, Eq. 1-3. Reading: H = 6 does not divide d = 50, so a head is floor(d / H) = 8
-    wide, W^Q, W^K, W^V map 50 -> 6 x 8, and W^M maps 48 -> 50.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        """Args: d, width of a token, and H, number of heads."""
-        super().__init__()
-        self.heads, self.head_width = heads, width // heads
-        inner = heads * self.head_width
-        self.query = nn.Linear(width, inner)
-        self.key = nn.Linear(width, inner)
-        self.value = nn.Linear(width, inner)
-        self.merge = nn.Linear(inner, width)
-
-    def forward(self, z_ED: Tensor, batch: PackedBatch) -> Tensor:
-        """(E, D) -> (E, D)."""
-        projections = (self.query, self.key, self.value)
-        weight = torch.cat([p.weight for p in projections])
-        bias = torch.cat([p.bias for p in projections])
-        qkv = F.pad(F.linear(z_ED, weight, bias), (0, 0, 0, 1))  # a zero entry fills empty slots
-        samples, slots = batch.slot_entry.shape
-        table = qkv.index_select(0, batch.slot_entry.reshape(-1))
-        table = table.reshape(samples, slots, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
-        q_BHSW, k_BHSW, v_BHSW = table.unbind(0)
-        out = F.scaled_dot_product_attention(q_BHSW, k_BHSW, v_BHSW, batch.slot_bias.to(q_BHSW.dtype))
-        out = out.transpose(1, 2).reshape(samples * slots, -1).index_select(0, batch.entry_slot)
-        merged: Tensor = self.merge(out)
-        return merged
-
-
-class EncoderLayer(nn.Module):
-    """Encoder layer, post-norm: attention, then two fully connected layers, each with a residual.
-
-    Source: Sec. 3.3.2, Fig. 4a; dropout after each of the two fully connected layers.
-    """
-
-    def __init__(self, width: int, heads: int, ffn_width: int, dropout: float) -> None:
-        """Args: d, H, inner width and dropout of the feed-forward layers."""
-        super().__init__()
-        self.attention = MultiHeadAttention(width, heads)
-        self.attention_norm = nn.LayerNorm(width)
-        self.inner = nn.Linear(width, ffn_width)
-        self.outer = nn.Linear(ffn_width, width)
-        self.ffn_norm = nn.LayerNorm(width)
-        self.dropout = dropout
-
-    def forward(self, z_ED: Tensor, batch: PackedBatch) -> Tensor:
-        """(E, D) -> (E, D)."""
-        z_ED = self.attention_norm(z_ED + self.attention(z_ED, batch))
-        hidden = self._drop(self.inner(z_ED).relu_())
-        hidden = self._drop(self.outer(hidden))
-        normalised: Tensor = self.ffn_norm(z_ED + hidden)
-        return normalised
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return x * _keep_mask(x, self.dropout) if self.training and self.dropout else x

@@ -27,7 +27,8 @@ class DataFlow:
         tokens: n, tokens of a sample.
         width: d, positions of a token.
         steps: The layers that mix positions, in order: ``conv`` (a 1x3 convolution), ``down``
-            (tokens receive their positions), ``up`` (positions receive their token).
+            (tokens receive their positions), ``up`` (positions receive their token), ``place`` (tokens
+            receive their place: a positional encoding).
         merge: False keeps every position and token apart: the dense computation.
     """
 
@@ -82,6 +83,10 @@ class _Identities:
     def down(self) -> None:
         """A token takes in its positions."""
         self.tokens = _renumber(np.column_stack([self.tokens, self.positions.reshape(self.shape)]))
+
+    def place(self) -> None:
+        """A token takes in its place."""
+        self.tokens = _renumber(np.column_stack([self.tokens, np.arange(self.shape[0])]))
 
     def up(self) -> None:
         """A position takes in its token."""

@@ -7,19 +7,16 @@ name the dense shapes for n x d = 30 x 50.
 
 from collections.abc import Mapping
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtc.config import ModelConfig
-from mtc.models.layers import (
-    ConvNorm,
-    EncoderLayer,
-    WeightedBatchNorm,
-    mean_of_rows,
-    spread_to_rows,
-)
-from mtc.models.layout import DataFlow
-from mtc.models.packing import PackedBatch
+from mtc.models.encoder import embed, encoder_layers
+from mtc.models.layers import ConvNorm, WeightedBatchNorm, mean_of_rows, spread_to_rows
+from mtc.models.layout import DataFlow, plan_for
+from mtc.models.network import Network
+from mtc.models.packing import Layout, PackedBatch, Values, pack_samples
 
 CNN_WIDTHS = ((50, 100), (50, 100), (100, 200))
 """Inner and outer width of the bottlenecks of CNN blocks 1, 2 and 3. Source: Table 3."""
@@ -105,7 +102,7 @@ class FirstBlock(nn.Module):
         """Args: the model's settings."""
         super().__init__()
         inner, outer = CNN_WIDTHS[0]
-        self.encoders = _encoders(config, config.repetitions[0])
+        self.encoders = encoder_layers(config, config.repetitions[0])
         self.bottleneck = Bottleneck(1, inner, outer, config.cnn_dropout)
 
     def forward(self, z_ED: Tensor, x_RC: Tensor, batch: PackedBatch) -> Features:
@@ -130,7 +127,7 @@ class FusedBlock(nn.Module):
         inner, outer = CNN_WIDTHS[number - 1]
         self.first = Bottleneck(channels_in, inner, outer, config.cnn_dropout)
         self.merge_norm = nn.LayerNorm(config.width)
-        self.encoders = _encoders(config, config.repetitions[number - 1])
+        self.encoders = encoder_layers(config, config.repetitions[number - 1])
         self.second = Bottleneck(outer, inner, outer, config.cnn_dropout)
         self.down = CnnToTokens(inner, config.width) if config.fusion else None
         self.up = TokensToCnn(config.width, inner) if config.fusion else None
@@ -152,18 +149,12 @@ class FusedBlock(nn.Module):
         return z_ED, x_RC
 
 
-class MTC(nn.Module):
-    """The multi-task model of the paper.
-
-    Attributes:
-        config: Its settings.
-        classes: Task -> number of classes.
-    """
+class MTC(Network):
+    """The multi-task model of the paper."""
 
     def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
         """Args: the settings, and how many classes each task has."""
-        super().__init__()
-        self.config, self.classes = config, dict(classes)
+        super().__init__(config, classes)
         self.block1 = FirstBlock(config)
         self.block2 = FusedBlock(config, 2)
         self.block3 = FusedBlock(config, 3)
@@ -179,23 +170,22 @@ class MTC(nn.Module):
         fused = ("conv", "down", "up", "conv") if self.config.fusion else ("conv", "conv")
         return DataFlow(self.config.tokens, self.config.width, ("conv", *fused, *fused), merge)
 
-    def forward(self, batch: PackedBatch) -> dict[str, Tensor]:
-        """Task -> logits, float32 (B, classes)."""
-        return self.forward_heads(self.forward_features(batch), batch)
+    def pack(self, data: Values, offsets: NDArray[np.int64], layout: Layout = "packed") -> PackedBatch:
+        """Samples as rows and entries."""
+        return pack_samples(data, offsets, self.data_flow(merge=layout == "packed"))
+
+    def computed_positions(self, live: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of a sample: those of its own tokens, and a few that stand for the padding."""
+        padding = len(plan_for(self.data_flow(), 0).position)
+        return np.minimum(live * self.config.width + padding, self.config.length)
 
     def forward_features(self, batch: PackedBatch) -> Features:
         """The three blocks of both branches."""
-        z_ED, x_RC = self.embed(batch), batch.values  # 30 x 50; 1500 x 1
+        z_ED, x_RC = embed(batch, self.config.width), batch.values  # 30 x 50; 1500 x 1
         z_ED, x_RC = self.block1(z_ED, x_RC, batch)  # 30 x 50; 1500 x 100
         z_ED, x_RC = self.block2(z_ED, x_RC, batch)  # 30 x 50; 1500 x 100
         z_ED, x_RC = self.block3(z_ED, x_RC, batch)  # 30 x 50; 1500 x 200
         return z_ED, x_RC
-
-    def embed(self, batch: PackedBatch) -> Tensor:
-        """Cut the sequence into tokens, (R, 1) -> (E, D); no positional encoding (Sec. 3.3.2)."""
-        # Rows of a token are fewer than its positions where they are equal: repeat each by its count.
-        row_count = (batch.row_weight * self.config.width).round().to(torch.int64)
-        return batch.values[:, 0].repeat_interleave(row_count).reshape(-1, self.config.width)
 
     def forward_heads(self, features: Features, batch: PackedBatch) -> dict[str, Tensor]:
         """The classification layer (Sec. 3.3.5): application on the tokens, the others on the CNN."""
@@ -207,8 +197,3 @@ class MTC(nn.Module):
             task: head(tokens if task in self.on_tokens else local).float()
             for task, head in self.heads.items()
         }
-
-
-def _encoders(config: ModelConfig, repetitions: int) -> nn.ModuleList:
-    sizes = (config.width, config.heads, config.ffn_width, config.ffn_dropout)
-    return nn.ModuleList(EncoderLayer(*sizes) for _ in range(repetitions))

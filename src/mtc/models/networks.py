@@ -5,15 +5,21 @@ from numpy.typing import NDArray
 
 from mtc.config import ModelConfig
 from mtc.errors import UsageError
+from mtc.models.cnn import CNN
 from mtc.models.mtc import MTC
-from mtc.models.packing import Layout, PackedBatch, pack_samples
+from mtc.models.network import Network
+from mtc.models.packing import Layout, PackedBatch, Values
+from mtc.models.transformer import Transformer
+from mtc.models.windows import WindowBatch
 from mtc.tasks import Tasks
 
-Network = MTC
-"""What ``build_network`` returns."""
+__all__ = ["NETWORKS", "Network", "NetworkBatch", "build_network", "pack"]
 
-NETWORKS: dict[str, type[Network]] = {"mtc": MTC}
+NETWORKS: dict[str, type[Network]] = {"mtc": MTC, "transformer": Transformer, "cnn": CNN}
 """Networks by the name that a recipe gives them in ``model.name``."""
+
+NetworkBatch = PackedBatch | WindowBatch
+"""Samples as one of the networks takes them."""
 
 
 def build_network(config: ModelConfig, tasks: Tasks) -> Network:
@@ -28,12 +34,8 @@ def build_network(config: ModelConfig, tasks: Tasks) -> Network:
 
 
 def pack(
-    data: NDArray[np.uint8] | NDArray[np.float32],
-    offsets: NDArray[np.int64],
-    network: Network,
-    *,
-    layout: Layout = "packed",
-) -> PackedBatch:
+    data: Values, offsets: NDArray[np.int64], network: Network, *, layout: Layout = "packed"
+) -> NetworkBatch:
     """Put samples together as a batch of the network.
 
     Args:
@@ -49,4 +51,5 @@ def pack(
     longest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
     if len(offsets) < 2 or longest > network.config.length:
         raise UsageError(f"a batch needs samples of at most {network.config.length} values each")
-    return pack_samples(data, offsets, network.data_flow(merge=layout == "packed"))
+    batch: NetworkBatch = network.pack(data, offsets, layout)
+    return batch

@@ -20,6 +20,10 @@ from torch import Tensor
 from mtc.models.layout import DataFlow, plan_for
 
 Layout = Literal["packed", "dense"]
+"""``packed`` leaves out the work on padding, ``dense`` computes every position."""
+
+Values = NDArray[np.uint8] | NDArray[np.float32]
+"""Bytes, or flow features in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,7 @@ def _tables(flow: DataFlow) -> _Tables:
     )
 
 
-def live_tokens(
-    data: NDArray[np.uint8] | NDArray[np.float32], offsets: NDArray[np.int64], width: int
-) -> NDArray[np.int64]:
+def live_tokens(data: Values, offsets: NDArray[np.int64], width: int) -> NDArray[np.int64]:
     """Number of tokens up to the last non-zero value of each sample.
 
     Args:
@@ -116,7 +118,7 @@ def live_tokens(
     return live
 
 
-def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """``starts[i], starts[i] + 1, ...``, ``counts[i]`` of them, for all ``i`` one after another."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
@@ -124,7 +126,7 @@ def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.
     return ranges
 
 
-def _aligned(array: NDArray[np.float32]) -> Tensor:
+def aligned(array: NDArray[np.float32]) -> Tensor:
     """A tensor in memory of PyTorch's own, aligned always alike.
 
     NumPy's is not, and matrix products round differently by alignment: the same run would then not give
@@ -133,9 +135,7 @@ def _aligned(array: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(array).clone()
 
 
-def pack_samples(
-    data: NDArray[np.uint8] | NDArray[np.float32], offsets: NDArray[np.int64], flow: DataFlow
-) -> PackedBatch:
+def pack_samples(data: Values, offsets: NDArray[np.int64], flow: DataFlow) -> PackedBatch:
     """Put ragged samples together for a network with the given data flow.
 
     Args:
@@ -157,8 +157,8 @@ def pack_samples(
     first_row = np.concatenate([[0], np.cumsum(row_counts + 1)])
     first_entry = np.concatenate([[0], np.cumsum(entry_counts)])
     rows = int(first_row[-1]) + 1
-    from_table = _ranges(tables.row_start[live], row_counts)
-    into_rows = _ranges(first_row[:-1] + 1, row_counts)
+    from_table = ranges(tables.row_start[live], row_counts)
+    into_rows = ranges(first_row[:-1] + 1, row_counts)
 
     positions = tables.position[from_table]
     lengths = np.repeat(np.diff(offsets), row_counts)
@@ -176,25 +176,25 @@ def pack_samples(
     row_entry[first_row[:-1]] = first_entry[:-1]
     row_entry[-1] = first_entry[-1] - 1
 
-    multiplicity = tables.multiplicity[_ranges(tables.entry_start[live], entry_counts)]
+    multiplicity = tables.multiplicity[ranges(tables.entry_start[live], entry_counts)]
     row_share = row_weight * multiplicity[row_entry] / np.float32(batch * flow.tokens)
     slots = int(entry_counts.max())
-    entry_slot = _ranges(np.arange(batch) * slots, entry_counts)
+    entry_slot = ranges(np.arange(batch) * slots, entry_counts)
     slot_entry = np.full(batch * slots, int(first_entry[-1]), np.int64)
     slot_entry[entry_slot] = np.arange(first_entry[-1])
     slot_bias = np.full(batch * slots, -np.inf, np.float32)
     slot_bias[entry_slot] = np.log(multiplicity)
     return PackedBatch(
-        values=_aligned(values),
+        values=aligned(values),
         separators=torch.from_numpy(first_row),
         row_entry=torch.from_numpy(row_entry),
-        row_weight=_aligned(row_weight),
-        row_share=_aligned(row_share),
+        row_weight=aligned(row_weight),
+        row_share=aligned(row_share),
         entry_rows=torch.from_numpy(np.searchsorted(row_entry, np.arange(first_entry[-1]))),
-        entry_multiplicity=_aligned(multiplicity),
+        entry_multiplicity=aligned(multiplicity),
         entry_slot=torch.from_numpy(entry_slot),
         slot_entry=torch.from_numpy(slot_entry.reshape(batch, slots)),
-        slot_bias=_aligned(slot_bias.reshape(batch, 1, 1, slots)),
+        slot_bias=aligned(slot_bias.reshape(batch, 1, 1, slots)),
         token_entry=torch.from_numpy(tables.slot[live] + first_entry[:-1, None]),
         positions=batch * flow.tokens * flow.width,
     )

@@ -7,16 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtc.models.networks import Network, pack
+from mtc.models.network import Network
+from mtc.models.networks import pack
 from mtc.models.packing import live_tokens
 
 Precision = Literal["exact", "auto"]
 
 _POSITIONS_PER_BATCH = 51_200
 """Computed positions of a batch, about: enough for full matrix products, few enough for the cache."""
-
-_PADDING_TOKENS = 7
-"""Tokens that are computed for the padding of a sample, at most."""
 
 
 def native_bf16(device: torch.device | str = "cpu") -> bool:
@@ -54,13 +52,13 @@ def predict_logits(
     logits = {task: np.empty((count, size), np.float32) for task, size in network.classes.items()}
     live = live_tokens(data, offsets, network.config.width)
     order = np.argsort(live, kind="stable")
-    tokens = max(1, _POSITIONS_PER_BATCH // network.config.width)
+    positions = network.computed_positions(live[order])
     reduced = precision == "auto" and native_bf16(device)
     start = 0
     while start < count:
         # The longest sample of a batch is its last: grow it until that one would fill the batch.
-        size = np.arange(1, count - start + 1) * (live[order[start:]] + _PADDING_TOKENS)
-        end = start + max(1, int(np.searchsorted(size, tokens, side="right")))
+        size = np.arange(1, count - start + 1) * positions[start:]
+        end = start + max(1, int(np.searchsorted(size, _POSITIONS_PER_BATCH, side="right")))
         rows = order[start:end]
         batch = pack(*_gather(data, offsets, rows), network).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=reduced):

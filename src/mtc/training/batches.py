@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtc.config import RunConfig
-from mtc.models import PackedBatch, pack
+from mtc.models import NetworkBatch, pack
 from mtc.models.networks import Network
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Batch:
         labels: Task -> int64 (B,), -1 where there is no label.
     """
 
-    packed: PackedBatch
+    packed: NetworkBatch
     labels: dict[str, Tensor]
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from mtc.models.networks import Network
 from mtc.tasks import Tasks
 from mtc.training.calibration import calibrate
 from mtc.training.run_folder import write_json
-from mtc.training.samples import absent_classes
+from mtc.training.samples import absent_classes, chosen_tasks
 from mtc.training.scoring import run_network, score_part
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def write_model(
         | ({} if scaler is None else {"synthesised_rows": int((train_part.row < 0).sum())}),
         training=asdict(outcome) | {"seed": config.seed},
         metrics={"parts": metrics["parts"], "flow_parts": metrics["flow_parts"]},
-        notes=_notes(dataset, tasks, names, metrics["parts"]["test"]),
+        notes=_notes(chosen_tasks(config.data.tasks, dataset.tasks), tasks, names, metrics["parts"]["test"]),
         features=() if scaler is None or dataset.info.features is None else dataset.info.features.selected,
     )
     save_model(out, network, card, scaler)
@@ -104,15 +104,13 @@ def write_model(
     return metrics
 
 
-def _notes(
-    dataset: "Dataset", tasks: Tasks, absent: dict[str, list[str]], scores: dict[str, Scores]
-) -> list[str]:
+def _notes(chosen: Tasks, tasks: Tasks, absent: dict[str, list[str]], scores: dict[str, Scores]) -> list[str]:
     notes = [
         f"{task}: no training sample of {', '.join(labels)}; never predicted."
         for task, labels in absent.items()
         if labels
     ]
-    notes += [f"{task}: no label in the training part, not learned." for task in dataset.tasks.keys() - tasks]
+    notes += [f"{task}: no label in the training part, not learned." for task in chosen.keys() - tasks]
     for task, row in scores.items():
         if row["classes"] < len(tasks[task]):
             notes.append(f"{task}: {row['classes']} of {len(tasks[task])} classes have test samples.")

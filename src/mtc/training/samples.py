@@ -1,11 +1,12 @@
 """The parts of a dataset as a run takes them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.errors import UsageError
 from mtc.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -35,6 +36,22 @@ class Chunks:
 def absent_classes(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """int64, the classes that have no sample among ``labels`` (integer (N,), -1 for none)."""
     return np.setdiff1d(np.arange(classes), labels)
+
+
+def chosen_tasks(names: Sequence[str], tasks: Tasks) -> dict[str, tuple[str, ...]]:
+    """The tasks of a dataset that a run trains, in the dataset's order.
+
+    Args:
+        names: The setting ``data.tasks``; empty for all.
+        tasks: The dataset's tasks and classes.
+
+    Raises:
+        UsageError: The dataset does not have a task that is named.
+    """
+    missing = [name for name in names if name not in tasks]
+    if missing:
+        raise UsageError(f"data.tasks names {', '.join(missing)}; the dataset has {', '.join(tasks)}")
+    return {task: tuple(classes) for task, classes in tasks.items() if not names or task in names}
 
 
 def trainable_tasks(samples: "LabelledSamples", tasks: Tasks) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,46 @@
+"""What every network of this package is: one feature extractor, and a linear head for each task."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mtc.config import ModelConfig
+from mtc.models.packing import Layout, Values
+
+
+class Network(nn.Module, ABC):
+    """A multi-task network: task -> logits, from samples that were packed for it.
+
+    Attributes:
+        config: Its settings.
+        classes: Task -> number of classes.
+    """
+
+    def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
+        """Args: the settings, and how many classes each task has."""
+        super().__init__()
+        self.config, self.classes = config, dict(classes)
+
+    @abstractmethod
+    def pack(self, data: Values, offsets: NDArray[np.int64], layout: Layout = "packed") -> Any:
+        """Samples as ``forward`` takes them, on the CPU; see ``mtc.models.pack``."""
+
+    @abstractmethod
+    def computed_positions(self, live: NDArray[np.int64]) -> NDArray[np.int64]:
+        """About how many positions are computed for a sample, from its tokens with bytes, (N,) -> (N,)."""
+
+    @abstractmethod
+    def forward_features(self, batch: Any) -> Any:
+        """All but the classification layer."""
+
+    @abstractmethod
+    def forward_heads(self, features: Any, batch: Any) -> dict[str, Tensor]:
+        """The classification layer: task -> logits, float32 (B, classes)."""
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        """Task -> logits, float32 (B, classes)."""
+        return self.forward_heads(self.forward_features(batch), batch)
