@@ -1,5 +1,6 @@
 """``mtc dataset``: build a dataset, or look at one."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,16 @@ app.command()(cicids2017)
 
 Folds = Annotated[int, typer.Option(min=0, help="Folds of every split, at least 3; 0 is none.")]
 Jobs = Annotated[int, typer.Option(min=0, help="Processes that read captures; 0 is one a core.")]
+
+
+class Where(StrEnum):
+    """Where captures are read."""
+
+    local = "local"
+    ray = "ray"
+
+
+On = Annotated[Where, typer.Option(help="Read captures in processes here, or on a Ray cluster.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -41,6 +52,7 @@ def iscx(
         ),
     ] = None,
     jobs: Jobs = 0,
+    on: On = Where.local,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -61,6 +73,7 @@ def iscx(
             variants={name: reading for name, _, reading in (v.partition("=") for v in variant or [])},
             force=force,
             jobs=jobs or None,
+            on="ray" if on is Where.ray else "local",
             progress=progress.update,
         )
     _finish(info, out, as_json=as_json, listed_missing_counts=False)
@@ -78,6 +91,7 @@ def captures(
         int, typer.Option(min=0, help="Most packets a class of the first task; 0 is no limit.")
     ] = 0,
     jobs: Jobs = 0,
+    on: On = Where.local,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -99,6 +113,7 @@ def captures(
             cap=cap or None,
             force=force,
             jobs=jobs or None,
+            on="ray" if on is Where.ray else "local",
             progress=progress.update,
         )
     _finish(info, out, as_json=as_json, listed_missing_counts=True)

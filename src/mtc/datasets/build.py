@@ -16,9 +16,10 @@ from mtc.datasets.draws import ALGORITHM
 from mtc.datasets.identity import ContentHash
 from mtc.datasets.info import FORMAT_VERSION, INFO_FILE, DatasetInfo, FileInfo, SourceReport
 from mtc.datasets.layout import PACKETS_FILE, ROW_GROUP_ROWS
-from mtc.datasets.processes import Progress, WorkerLost, choose_jobs, stage_here, stage_in_processes
+from mtc.datasets.processes import Progress, WorkerLost
 from mtc.datasets.splits import FOLDS, MAX_FOLDS, MIN_FOLDS
-from mtc.datasets.stage_store import StageTask, load_staged, staged_rows
+from mtc.datasets.stage_all import Reading, Where, stage_all
+from mtc.datasets.stage_store import StageTask, staged_rows
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError, MtcError, OutputError, UsageError
 from mtc.tasks import Tasks, check_task_names
@@ -68,9 +69,10 @@ def build_dataset(
     *,
     force: bool = False,
     jobs: int | None = 1,
+    on: Where = "local",
     progress: Progress | None = None,
 ) -> DatasetInfo:
-    """Build a dataset folder; the same plan gives the same bytes, with any number of processes.
+    """Build a dataset folder; the same plan gives the same bytes, wherever captures are read.
 
     A build that was killed leaves the captures that it had staged in a hidden folder beside ``out``;
     started again, it goes on from there.
@@ -80,6 +82,7 @@ def build_dataset(
         out: The folder; it appears, or is replaced, when everything is written.
         force: Whether a dataset that is there already is replaced.
         jobs: Processes that read captures; None for one a core, where there is enough to read.
+        on: ``ray`` reads captures on a Ray cluster, and ``jobs`` is how many at a time.
         progress: Told about the bytes read.
 
     Returns:
@@ -88,7 +91,9 @@ def build_dataset(
     Raises:
         DatasetError: Nothing could be read, or no packet is left by the filter.
         OutputError: ``out`` exists, or cannot be written.
+        UsageError: Ray is asked for and cannot be used.
     """
+    reading = Reading(jobs, on, progress)
     target = Path(out)
     check_target(target, force=force)
     work = target.parent / f".{target.name}.building"
@@ -96,7 +101,7 @@ def build_dataset(
         finished = work / f"dataset.{os.getpid()}"
         shutil.rmtree(finished, ignore_errors=True)
         finished.mkdir(parents=True)
-        info = _build(plan, work, finished, jobs, progress)
+        info = _build(plan, work, finished, reading)
         replace_folder(target, finished)
     except WorkerLost:
         raise
@@ -126,10 +131,8 @@ def check_target(target: Path, *, force: bool) -> None:
         raise OutputError(f"{target}: exists already (--force replaces it)")
 
 
-def _build(
-    plan: BuildPlan, work: Path, folder: Path, jobs: int | None, progress: Progress | None
-) -> DatasetInfo:
-    captures, unreadable = _stage(plan, work, jobs, progress)
+def _build(plan: BuildPlan, work: Path, folder: Path, reading: Reading) -> DatasetInfo:
+    captures, unreadable = _stage(plan, work, reading)
     if not captures:
         failures = {**unreadable, **plan.report.unreadable, **plan.report.unknown}
         # A file tells more than the folder in which nothing was found.
@@ -151,9 +154,7 @@ def _build(
     return info
 
 
-def _stage(
-    plan: BuildPlan, folder: Path, jobs: int | None, progress: Progress | None
-) -> tuple[list[Staged], dict[str, str]]:
+def _stage(plan: BuildPlan, folder: Path, reading: Reading) -> tuple[list[Staged], dict[str, str]]:
     """Read every capture; returns what was staged, and file -> reason for what could not be."""
     tasks = [
         StageTask(
@@ -166,28 +167,9 @@ def _stage(
         )
         for capture in plan.captures
     ]
-    total = sum(task.bytes for task in tasks)
-
-    def tell(name: str, read: int) -> None:
-        if progress is not None:
-            progress(name, read, total)
-
-    waiting = []
-    for task in tasks:
-        if load_staged(folder, task.key) is None:
-            waiting.append(task)
-        else:
-            tell(task.capture.name, task.bytes)
-    processes = min(choose_jobs(jobs, sum(task.bytes for task in waiting)), len(waiting))
-    if processes > 1:
-        stage_in_processes(waiting, folder, tell, jobs=processes)
-    else:
-        stage_here(waiting, folder, tell)
     staged: list[Staged] = []
     unreadable: dict[str, str] = {}
-    for task in tasks:
-        read = load_staged(folder, task.key)
-        assert read is not None
+    for task, read in zip(tasks, stage_all(tasks, folder, reading), strict=True):
         if isinstance(read, str):
             unreadable[task.capture.file] = read
         else:

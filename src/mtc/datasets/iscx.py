@@ -22,6 +22,7 @@ from mtc.datasets.iscx_table import (
 from mtc.datasets.processes import Progress
 from mtc.datasets.rules import Rule
 from mtc.datasets.splits import FOLDS
+from mtc.datasets.stage_all import Where
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError
 from mtc.tasks import ISCX
@@ -37,6 +38,7 @@ def build_iscx(
     variants: Mapping[str, str] | None = None,
     force: bool = False,
     jobs: int | None = 1,
+    on: Where = "local",
     progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset from ISCX captures.
@@ -54,6 +56,7 @@ def build_iscx(
             ``mtc.datasets.iscx_table.VARIANTS``.
         force: Whether a dataset that is there already is replaced.
         jobs: Processes that read captures; None for one a core, where there is enough to read.
+        on: ``ray`` reads captures on a Ray cluster.
         progress: Told about the bytes read.
 
     Raises:
@@ -67,7 +70,7 @@ def build_iscx(
     for source in given:
         search.look_through(source)
     plan = search.plan(seed=seed, folds=folds, cap=cap)
-    return build_dataset(plan, out, force=force, jobs=jobs, progress=progress)
+    return build_dataset(plan, out, force=force, jobs=jobs, on=on, progress=progress)
 
 
 @dataclass

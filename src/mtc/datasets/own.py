@@ -11,6 +11,7 @@ from mtc.datasets.info import DatasetInfo, SourceReport
 from mtc.datasets.processes import Progress
 from mtc.datasets.rules import FILTER_COLUMNS, PacketFilter, Rule
 from mtc.datasets.splits import FOLDS
+from mtc.datasets.stage_all import Where
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError
 from mtc.tasks import check_task_names
@@ -19,6 +20,8 @@ CAPTURE_COLUMN = "capture"
 VPN_COLUMN = "vpn"
 FOLDER_TASK = "label"
 """The task of a folder for each class."""
+Classes = dict[str, tuple[str, ...]]
+"""Task -> its classes."""
 _FLAGS = {"": None, "0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
 
 
@@ -33,6 +36,22 @@ class _Found:
     missing: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
 
+    def in_order(self) -> list[LabelledCapture]:
+        """The captures by name."""
+        return [
+            LabelledCapture(file, file, source, tuple(rules))
+            for file, (source, rules) in sorted(self.captures.items())
+        ]
+
+    def report(self) -> SourceReport:
+        """What is not used, or not there."""
+        return SourceReport(
+            unknown=dict(sorted(self.unknown.items())),
+            unlabelled=tuple(self.unlabelled),
+            unreadable=dict(sorted(self.unreadable.items())),
+            missing=tuple(self.missing),
+        )
+
 
 def build_captures(
     labels: str | Path,
@@ -44,6 +63,7 @@ def build_captures(
     decapsulate: bool = True,
     force: bool = False,
     jobs: int | None = 1,
+    on: Where = "local",
     progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset from captures that a CSV file labels, or the folders that they lie in.
@@ -62,6 +82,7 @@ def build_captures(
         decapsulate: Whether tunnels are peeled.
         force: Whether a dataset that is there already is replaced.
         jobs: Processes that read captures; None for one a core, where there is enough to read.
+        on: ``ray`` reads captures on a Ray cluster.
         progress: Told the capture being read, the bytes read since the last call, and the bytes of all.
 
     Raises:
@@ -72,33 +93,13 @@ def build_captures(
     check_target(Path(out), force=force)
     path = Path(labels)
     found = _Found()
-    if path.is_dir() or path.suffix.lower() == ".zip":
-        tasks, folders = _read_folders(path, found)
-        found.captures = {file: (source, [rule]) for file, source, rule in folders}
-        found.files = {
-            path.name if s.path == path else _shown(str(s.path), path): s.path
-            for _, s, _ in folders
-            if s.path is not None
-        }
-    else:
-        tasks, rows = _read_labels(path)
-        for place, pattern, rule in rows:
-            _collect(found, path.parent, place, pattern, rule)
-        found.files[path.name] = path
+    tasks = _look_through(path, found)
     plan = BuildPlan(
         name=path.stem,
         tasks=tasks,
-        captures=[
-            LabelledCapture(file, file, source, tuple(rules))
-            for file, (source, rules) in sorted(found.captures.items())
-        ],
+        captures=found.in_order(),
         files=dict(sorted(found.files.items())),
-        report=SourceReport(
-            unknown=dict(sorted(found.unknown.items())),
-            unlabelled=tuple(found.unlabelled),
-            unreadable=dict(sorted(found.unreadable.items())),
-            missing=tuple(found.missing),
-        ),
+        report=found.report(),
         balance_by=next(iter(tasks)),
         stratify=tuple(tasks),
         seed=seed,
@@ -106,10 +107,21 @@ def build_captures(
         cap=cap,
         decapsulate=decapsulate,
     )
-    return build_dataset(plan, out, force=force, jobs=jobs, progress=progress)
+    return build_dataset(plan, out, force=force, jobs=jobs, on=on, progress=progress)
 
 
-def _read_labels(path: Path) -> tuple[dict[str, tuple[str, ...]], list[tuple[str, str, Rule]]]:
+def _look_through(path: Path, found: _Found) -> Classes:
+    """Collect what a labels file, or a folder of folders, leads to; returns the tasks."""
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return _read_folders(path, found)
+    tasks, rows = _read_labels(path)
+    for place, pattern, rule in rows:
+        _collect(found, path.parent, place, pattern, rule)
+    found.files[path.name] = path
+    return tasks
+
+
+def _read_labels(path: Path) -> tuple[Classes, list[tuple[str, str, Rule]]]:
     """Tasks with their classes; and for each row its place, its pattern, and what it says."""
     try:
         lines = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
@@ -158,11 +170,9 @@ def _rule(place: str, cells: dict[str, str], names: list[str]) -> Rule:
     return Rule({name: cells[name] or None for name in names}, _FLAGS[flag], packets, text)
 
 
-def _read_folders(
-    path: Path, found: _Found
-) -> tuple[dict[str, tuple[str, ...]], list[tuple[str, Source, Rule]]]:
+def _read_folders(path: Path, found: _Found) -> Classes:
     """One task, whose classes are the folders in ``path``, a folder or an archive."""
-    rows: list[tuple[str, Source, Rule]] = []
+    labels = set()
 
     def skip(name: str, reason: str) -> None:
         found.unknown[_shown(name, path)] = reason
@@ -172,14 +182,17 @@ def _read_folders(
         label, slash, _ = file.partition("/")
         if source.problem is not None:
             raise DatasetError(f"{path}: {source.problem}")
-        if slash:
-            rows.append((file, source, Rule({FOLDER_TASK: label})))
-        else:
+        if not slash:
             found.unknown[file] = "a capture in no folder of a class"
-    if not rows:
+            continue
+        labels.add(label)
+        found.captures[file] = (source, [Rule({FOLDER_TASK: label})])
+        if source.path is not None:
+            name = path.name if source.path == path else _shown(str(source.path), path)
+            found.files[name] = source.path
+    if not labels:
         raise DatasetError(f"{path}: no capture in a folder of a class")
-    labels = {str(rule.labels[FOLDER_TASK]) for *_, rule in rows}
-    return {FOLDER_TASK: tuple(sorted(labels))}, rows
+    return {FOLDER_TASK: tuple(sorted(labels))}
 
 
 def _collect(found: _Found, root: Path, place: str, pattern: str, rule: Rule) -> None:

@@ -7,7 +7,7 @@ there, which is written last; files appear whole, by renaming.
 import dataclasses
 import hashlib
 import json
-import os
+import secrets
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +78,8 @@ def stage(task: StageTask, folder: Path, tell: Callable[[int], None]) -> None:
         folder: Where.
         tell: Told the bytes read since the last call.
     """
-    unfinished = folder / f"{task.key}.{os.getpid()}"
+    # The same capture may be staged twice at a time, by a worker that was given up on another machine.
+    unfinished = folder / f"{task.key}.{secrets.token_hex(8)}"
     values: dict[str, Any]
     try:
         read = stage_capture(
