@@ -28,6 +28,7 @@ COMMANDS = {
     "inspect": "Show what is in a capture: packets, samples, what is left out and why, flows.",
     "dataset": "Build a dataset, or look at one.",
     "train": "Train a model by a recipe.",
+    "sweep": "Train a recipe over values of settings and over seeds.",
     "evaluate": "Score a trained model on labelled samples.",
     "classify": "Give a verdict for every flow, or every packet, of captures.",
     "models": "List the bundled models: tasks, classes, data and honest scores.",
