@@ -8,6 +8,7 @@ With the environment variable MTC_WAIT_FILE no run begins while that file exists
 """
 
 import argparse
+import csv
 import json
 import os
 import signal
@@ -160,11 +161,19 @@ def keep(run: Run, folder: Path, options: argparse.Namespace, spent_s: float, co
         "rows": {part: card["dataset"][f"{part}_rows"] for part in ("train", "validation", "test")},
         "training": card["training"],
         "config": card["config"],
+        "log": _log(folder / "epochs.csv"),
     }
     target = options.results / f"{run.name}.json"
     partial = target.with_suffix(".partial")
     partial.write_text(json.dumps(_rounded(metrics), indent=1) + "\n", encoding="utf-8")
     partial.replace(target)
+
+
+def _log(path: Path) -> dict[str, list[float | None]]:
+    """Column of the log -> its values, an epoch each: the learning curves."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) if row[name] else None for row in rows] for name in (rows or [{}])[0]}
 
 
 def _rounded(value: Any) -> Any:
