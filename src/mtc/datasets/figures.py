@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mtc.datasets.describe import NO_LABEL
 from mtc.datasets.info import DatasetInfo
 from mtc.errors import UsageError
+from mtc.palette import BLUE, FRAME, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".svg")
 
-# Blue and orange of Okabe and Ito's palette, told apart by every kind of colour vision.
-_PLAIN, _VPN, _FRAME = "#0072B2", "#E69F00", "#555555"
 _COLUMNS = 2
 _BAR_INCHES, _PANEL_INCHES = 0.3, 1.2
 
@@ -89,7 +88,7 @@ def draw_classes(info: DatasetInfo, path: Path, *, suffix: str) -> None:
                 axes = figure.add_subplot(grid[i, j])
                 axes.set_title(task, loc="left")
                 axes.set_xlabel(unit)
-                _draw_bars(axes, bars[task], before)
+                draw_class_bars(axes, bars[task], before)
                 axes.set_ylim(slots[i] - 0.4, -0.6)  # bars are as thick in every panel of a row
                 legend |= {
                     name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
@@ -103,19 +102,28 @@ def draw_classes(info: DatasetInfo, path: Path, *, suffix: str) -> None:
         figure.savefig(path, format=suffix.removeprefix("."), dpi=150, metadata=metadata)
 
 
-def _draw_bars(axes: "Axes", bars: Sequence[ClassBar], before: str) -> None:
+def draw_class_bars(axes: "Axes", bars: Sequence[ClassBar], before: str) -> None:
+    """Draw the classes of a task as horizontal bars.
+
+    Args:
+        axes: What to draw on.
+        bars: A bar a class, from above.
+        before: What the outline of a bar is called: that from which the balance chose.
+    """
     from matplotlib.ticker import MaxNLocator
 
     places = range(len(bars))
     plain = [bar.kept - bar.vpn for bar in bars]
     vpn = [bar.vpn for bar in bars]
     longest = max((max(bar.samples, bar.kept) for bar in bars), default=0) or 1
-    axes.barh(places, plain, color=_PLAIN, label="without VPN" if any(vpn) else "kept")
+    axes.barh(places, plain, color=BLUE.light, label="without VPN" if any(vpn) else "kept")
     if any(vpn):
-        axes.barh(places, vpn, left=plain, color=_VPN, hatch="///", edgecolor="white", label="over VPN")
+        axes.barh(
+            places, vpn, left=plain, color=ORANGE.light, hatch="///", edgecolor="white", label="over VPN"
+        )
     if any(bar.samples > bar.kept for bar in bars):
         samples = [bar.samples for bar in bars]
-        axes.barh(places, samples, facecolor="none", edgecolor=_FRAME, label=before)
+        axes.barh(places, samples, facecolor="none", edgecolor=FRAME.light, label=before)
     for place, bar in enumerate(bars):
         text = f"{bar.kept:,}" + (f" of {bar.samples:,}" if bar.samples > bar.kept else "")
         axes.text(max(bar.samples, bar.kept) + longest * 0.01, place, text, va="center", fontsize=8)

@@ -200,6 +200,15 @@ class DatasetInfo:
             values = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, OSError) as error:
             raise DatasetError(f"{path}: damaged ({error})") from error
+        return cls.from_dict(values, path)
+
+    @classmethod
+    def from_dict(cls, values: Any, path: Path) -> "DatasetInfo":
+        """Rebuild from what ``to_dict`` gave; ``path`` names it in messages.
+
+        Raises:
+            DatasetError: It is damaged, or of a version that is not read here.
+        """
         version = values.get("format_version") if isinstance(values, dict) else None
         if version != FORMAT_VERSION:
             raise DatasetError(
