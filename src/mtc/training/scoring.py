@@ -1,20 +1,20 @@
 """Scores of a part of a dataset, by packet and by flow, from a network's logits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.metrics import Scores, score
+from mtc.metrics import COMMON_FLOWS, Scores, score
 from mtc.models import predict_logits
 from mtc.models.networks import Network
 from mtc.tasks import Tasks
 from mtc.training.calibration import Calibration, Logits, flow_scores, log_probabilities
 
 if TYPE_CHECKING:
-    from mtc.datasets import LabelledSamples
+    from mtc.datasets import Dataset, LabelledSamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,28 @@ def flows_by_capture(samples: "LabelledSamples") -> NDArray[np.int64]:
     return flow
 
 
+def rare_classes(dataset: "Dataset") -> dict[str, tuple[str, ...]]:
+    """Task -> classes with at least one flow and fewer than 30; a row of features is a flow."""
+    if dataset.info.features is not None:
+        columns = dataset.columns(*dataset.tasks)
+        flow = np.arange(len(dataset))
+    else:
+        columns = dataset.columns("flow", *dataset.tasks)
+        flow = columns["flow"]
+    rare = {}
+    for task, classes in dataset.tasks.items():
+        pairs = np.unique(np.column_stack([columns[task], flow]), axis=0)
+        flows = np.bincount(pairs[pairs[:, 0] >= 0, 0], minlength=len(classes))
+        rare[task] = tuple(c for c, n in zip(classes, flows, strict=True) if 0 < n < COMMON_FLOWS)
+    return rare
+
+
 def score_part(
     part: Part,
     tasks: Tasks,
     calibration: Mapping[str, Calibration],
     absent: Mapping[str, NDArray[np.int64]],
+    rare: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[dict[str, Scores], dict[str, Scores]]:
     """Score packets and flows.
 
@@ -75,6 +92,7 @@ def score_part(
             probability is then 0.
         calibration: Task -> temperatures.
         absent: Task -> classes without training samples.
+        rare: Task -> classes with few flows, see ``rare_classes``; with it, there are scores without them.
 
     Returns:
         Task -> scores of packets, and task -> scores of flows, see ``mtc.metrics.score``.
@@ -82,11 +100,14 @@ def score_part(
     packets, flows = {}, {}
     for task, logits in part.logits.items():
         classes, labels, temperature = tasks[task], part.labels[task], calibration[task]
+        few = None if rare is None else rare.get(task, ())
         certain = log_probabilities(logits, absent[task], temperature.packet)
-        packets[task] = score(labels, _probabilities(certain, len(classes)), classes)
+        known = _probabilities(certain, len(classes))
+        packets[task] = score(labels, known, classes, flow=part.flow, rare=few)
         chosen, scores = flow_scores(logits, part.flow, absent[task])
         certain = log_probabilities(scores, absent[task], temperature.flow)
-        flows[task] = score(labels[chosen], _probabilities(certain, len(classes)), classes)
+        known = _probabilities(certain, len(classes))
+        flows[task] = score(labels[chosen], known, classes, flow=part.flow[chosen], rare=few)
     return packets, flows
 
 
