@@ -3,7 +3,7 @@
     python benchmarks/scale.py [--gigabytes 10] [--files 10000]
 
 The large capture is made by repetition and never lies on a disk. Resident memory is read while the
-samples of the whole stream are taken, in a process of its own.
+samples of the whole stream are taken, in a process of its own; then `mtc inspect -` reads it again.
 """
 
 import argparse
@@ -37,18 +37,30 @@ print(f"{stream.packets:,} packets, {samples:,} samples in {seconds:.1f} s; at m
 """
 
 
+INSPECT = """
+import contextlib, io, resource, sys, time
+from mtc.cli import main
+sys.argv[1:] = ["inspect", "-", "--json"]
+started = time.perf_counter()
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+print(f"mtc inspect: {time.perf_counter() - started:.1f} s; at most {peak:.0f} MB resident")
+"""
+
+
 def large(folder: Path, gigabytes: float) -> None:
     pcap = folder / "traffic.pcap"
     write_traffic(pcap, folder / "traffic.pcapng", 200_000)
     data = pcap.read_bytes()
-    script = READER.replace("STEP", str(gigabytes * 1e8))
-    reader = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
-    assert reader.stdin is not None
-    reader.stdin.write(data[:24])
-    for _ in range(max(1, int(gigabytes * 1e9 / (len(data) - 24)))):
-        reader.stdin.write(memoryview(data)[24:])
-    reader.stdin.close()
-    reader.wait()
+    for script in (READER.replace("STEP", str(gigabytes * 1e8)), INSPECT):
+        reader = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
+        assert reader.stdin is not None
+        reader.stdin.write(data[:24])
+        for _ in range(max(1, int(gigabytes * 1e9 / (len(data) - 24)))):
+            reader.stdin.write(memoryview(data)[24:])
+        reader.stdin.close()
+        reader.wait()
 
 
 def many(folder: Path, files: int) -> None:

@@ -51,6 +51,20 @@ class Samples:
         return len(self.samples)
 
 
+class SampleRoom:
+    """Memory that samples are built in, piece after piece; it grows up to ``PIECE`` rows."""
+
+    def __init__(self) -> None:
+        """Begin with no memory."""
+        self._buffer = np.empty((0, SAMPLE_LENGTH), np.uint8)
+
+    def of(self, rows: int) -> NDArray[np.uint8]:
+        """At least ``rows`` rows, uint8 (M, 1500), overwriting what was there."""
+        if len(self._buffer) < rows:
+            self._buffer = np.empty((min(PIECE, max(rows, 2 * len(self._buffer))), SAMPLE_LENGTH), np.uint8)
+        return self._buffer
+
+
 class SampleStream:
     """Samples of one capture, piece by piece; a context manager and an iterator of ``Samples``.
 
@@ -74,6 +88,7 @@ class SampleStream:
         flows: FlowTable | None = None,
         capture_index: int = 0,
         build: bool = True,
+        room: SampleRoom | None = None,
     ) -> None:
         """Open a capture.
 
@@ -85,6 +100,7 @@ class SampleStream:
             flows: Table to add the packets to; without it, a new one.
             capture_index: Kept with each flow that begins in this capture.
             build: Whether samples are built at all; without it they are empty (0, 1500).
+            room: Memory to build them in, which several captures may share one after the other.
 
         Raises:
             CaptureError: Nothing can be read from the source.
@@ -102,7 +118,7 @@ class SampleStream:
         self._decapsulate = decapsulate
         self._capture_index = capture_index
         self._build = build
-        self._buffer = np.empty((0, SAMPLE_LENGTH), np.uint8)
+        self._room = SampleRoom() if room is None else room
 
     @property
     def damage(self) -> "Damage | None":
@@ -165,10 +181,7 @@ class SampleStream:
         )
 
     def _cut(self, batch: PacketBatch, headers: Headers, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        if len(self._buffer) < len(rows):
-            size = min(PIECE, max(len(rows), 2 * len(self._buffer)))
-            self._buffer = np.empty((size, SAMPLE_LENGTH), np.uint8)
-        samples = build_samples(batch, headers, rows, self._buffer)
+        samples = build_samples(batch, headers, rows, self._room.of(len(rows)))
         if self._mask != "paper":
             mask_samples(samples, self._mask, out=samples)
         return samples
@@ -223,10 +236,10 @@ def iter_samples(*captures: str | Path, mask: Mask = "paper", decapsulate: bool 
     from mtc.capture import expand_inputs
 
     check_mask(mask)
-    flows = FlowTable()
+    flows, room = FlowTable(), SampleRoom()
     for index, source in enumerate(expand_inputs(captures)):
         with SampleStream(
-            source, mask=mask, decapsulate=decapsulate, flows=flows, capture_index=index
+            source, mask=mask, decapsulate=decapsulate, flows=flows, capture_index=index, room=room
         ) as stream:
             yield from stream
 
