@@ -145,6 +145,8 @@ class TrainConfig:
     """Epochs without improvement before the learning rate falls."""
     stopping_patience: int = 20
     """Epochs without improvement before training ends; 0 turns early stopping off."""
+    freeze: tuple[str, ...] = ()
+    """Layers that stay as they are, such as ``block1``: for runs that start from given weights."""
     max_minutes: float = 0.0
     """Wall time after which the run ends at its best checkpoint; 0 is no limit."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

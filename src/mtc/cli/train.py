@@ -14,6 +14,12 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. train.max_minutes=45."),
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init", metavar="MODEL", help="Start from the weights of a bundled model or a run folder."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's last checkpoint, if it has one.")
     ] = False,
@@ -31,8 +37,12 @@ def train(
     dataset = Dataset.open(data)
 
     from mtc.cli.score_tables import print_run
+    from mtc.inference import find_model
     from mtc.training import train as run
     from mtc.training.display import progress_display
 
-    metrics = run(config, dataset, out, resume=resume, force=force, callbacks=[progress_display()])
+    start = find_model(init) if init is not None else None
+    metrics = run(
+        config, dataset, out, init=start, resume=resume, force=force, callbacks=[progress_display()]
+    )
     print_run(out, metrics, as_json=as_json)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mtc.training.calibration import FLOW_PACKETS, Calibration, calibrate, flow_scores
+    from mtc.training.fitting import Interrupted
     from mtc.training.loss import multi_task_loss
     from mtc.training.precision import resolve_precision
-    from mtc.training.run import Interrupted, train
+    from mtc.training.run import train
     from mtc.training.scoring import Part, score_part
 
 __all__ = [
@@ -29,7 +30,7 @@ __all__ = [
 _HOMES = {
     "FLOW_PACKETS": "calibration",
     "Calibration": "calibration",
-    "Interrupted": "run",
+    "Interrupted": "fitting",
     "Part": "scoring",
     "calibrate": "calibration",
     "flow_scores": "calibration",

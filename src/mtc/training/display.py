@@ -6,7 +6,8 @@ from typing import Any, TextIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
-from mtc.training.callbacks import RunClock, seconds_text
+from mtc.training.callbacks import seconds_text
+from mtc.training.clock import RunClock
 from mtc.training.module import TrainingModule
 
 

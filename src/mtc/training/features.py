@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def prepare_parts(
-    config: RunConfig, dataset: "Dataset", train: "LabelledSamples", validation: "LabelledSamples"
+    config: RunConfig,
+    dataset: "Dataset",
+    train: "LabelledSamples",
+    validation: "LabelledSamples",
+    scaler: QuantileScaler | None = None,
 ) -> "tuple[LabelledSamples, LabelledSamples, QuantileScaler | None]":
     """Bring flow features into [0, 1] and balance the training part; packets stay as they are.
 
@@ -24,6 +28,7 @@ def prepare_parts(
         dataset: Where the parts are from.
         train: The training part, as stored.
         validation: The validation part, as stored.
+        scaler: The transform of the weights that the run starts from, in place of one fitted here.
 
     Returns:
         Both parts as the network is to see them, and the transform.
@@ -41,7 +46,7 @@ def prepare_parts(
             f"the network reads {config.model.length} values (model.tokens x model.width), and the dataset "
             f"has {values.shape[1]} features: take a recipe for them, such as cicids2017-mtc"
         )
-    scaler = QuantileScaler.fit(values)
+    scaler = QuantileScaler.fit(values) if scaler is None else scaler
     train, validation = (scale_samples(part, scaler) for part in (train, validation))
     features = dataset.info.features
     balanced = features is not None and config.data.split in features.balanced_splits

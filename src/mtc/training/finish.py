@@ -1,23 +1,19 @@
 """The end of a run: calibrate, score, write the model, its card and its metrics."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mtc.config import RunConfig
-from mtc.datasets.features import QuantileScaler
 from mtc.datasets.features_samples import scale_samples
 from mtc.metrics import Scores
 from mtc.models import ModelCard, round_to_stored, save_model
 from mtc.models.networks import Network
-from mtc.tasks import Tasks
 from mtc.training.calibration import calibrate
+from mtc.training.plan import Plan
 from mtc.training.run_folder import write_json
-from mtc.training.samples import absent_classes, chosen_tasks
+from mtc.training.samples import absent_classes
 from mtc.training.scoring import run_network, score_part
-
-if TYPE_CHECKING:
-    from mtc.datasets import Dataset, LabelledSamples
 
 SCORED = ("validation", "test")
 """Parts that a run scores."""
@@ -46,23 +42,25 @@ class Outcome:
 
 
 def write_model(
-    out: Path,
-    config: RunConfig,
-    network: Network,
-    tasks: Tasks,
-    dataset: "Dataset",
-    train_part: "LabelledSamples",
-    outcome: Outcome,
-    scaler: QuantileScaler | None = None,
+    out: Path, plan: Plan, network: Network, outcome: Outcome, fresh: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
     """Calibrate and score a trained network; write the model and ``metrics.json``.
 
     Weights are rounded to what the file stores before anything is measured, so that the scores are
-    those of the file. ``scaler`` is the transform of flow features, which the model file carries.
+    those of the file.
+
+    Args:
+        out: The run folder.
+        plan: What was trained, and on what.
+        network: With the weights of the best epoch.
+        outcome: How training went.
+        fresh: Task -> classes that were new to the model that the run started from.
 
     Returns:
         The content of ``metrics.json``.
     """
+    config, dataset, tasks, scaler = plan.config, plan.dataset, plan.tasks, plan.scaler
+    train_part = plan.train_part
     round_to_stored(network)
     absent = {task: absent_classes(train_part.labels[task], len(tasks[task])) for task in tasks}
     parts = {
@@ -94,9 +92,14 @@ def write_model(
         | {"split": config.data.split, "train_rows": len(train_part)}
         | {f"{name}_rows": len(part.flow) for name, part in parts.items()}
         | ({} if scaler is None else {"synthesised_rows": int((train_part.row < 0).sum())}),
-        training=asdict(outcome) | {"seed": config.seed},
+        training=asdict(outcome)
+        | {"seed": config.seed}
+        | ({"init": plan.start.to_dict()} if plan.start else {}),
         metrics={"parts": metrics["parts"], "flow_parts": metrics["flow_parts"]},
-        notes=_notes(chosen_tasks(config.data.tasks, dataset.tasks), tasks, names, metrics["parts"]["test"]),
+        notes=[
+            *_started(plan, fresh),
+            *_notes(plan, names, metrics["parts"]["test"]),
+        ],
         features=() if scaler is None or dataset.info.features is None else dataset.info.features.selected,
     )
     save_model(out, network, card, scaler)
@@ -104,14 +107,24 @@ def write_model(
     return metrics
 
 
-def _notes(chosen: Tasks, tasks: Tasks, absent: dict[str, list[str]], scores: dict[str, Scores]) -> list[str]:
+def _started(plan: Plan, fresh: Mapping[str, Sequence[str]]) -> list[str]:
+    if plan.start is None:
+        return []
+    notes = [f"Started from the weights of {Path(plan.start.path).name} (sha256 {plan.start.hash[:16]})."]
+    notes += [f"{task}: {', '.join(labels)} were new to them." for task, labels in fresh.items() if labels]
+    frozen = plan.config.train.freeze
+    return notes + ([f"Not trained: {', '.join(frozen)}."] if frozen else [])
+
+
+def _notes(plan: Plan, absent: Mapping[str, Sequence[str]], scores: Mapping[str, Scores]) -> list[str]:
     notes = [
         f"{task}: no training sample of {', '.join(labels)}; never predicted."
         for task, labels in absent.items()
         if labels
     ]
-    notes += [f"{task}: no label in the training part, not learned." for task in chosen.keys() - tasks]
+    notes += [f"{task}: no label in the training part, not learned." for task in plan.untrained]
     for task, row in scores.items():
-        if row["classes"] < len(tasks[task]):
-            notes.append(f"{task}: {row['classes']} of {len(tasks[task])} classes have test samples.")
+        classes = len(plan.tasks[task])
+        if row["classes"] < classes:
+            notes.append(f"{task}: {row['classes']} of {classes} classes have test samples.")
     return notes

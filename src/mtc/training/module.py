@@ -3,12 +3,12 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from mtc.config import RunConfig
@@ -36,26 +36,36 @@ class TrainingModule(LightningModule):
     run draws the same as an undisturbed one.
     """
 
-    def __init__(self, network: Network, tasks: Tasks, config: RunConfig) -> None:
-        """Args: the network, its tasks and classes, the settings of the run."""
+    def __init__(
+        self, network: Network, tasks: Tasks, config: RunConfig, frozen: Sequence[nn.Module] = ()
+    ) -> None:
+        """Args: the network, its tasks and classes, the settings, and modules that stay as they are."""
         super().__init__()
         self.network, self.tasks, self.config = network, tasks, config
+        self._frozen = tuple(frozen)
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] = {}
         self._loss_sum, self._loss_batches = 0.0, 0
         self._outputs: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
+        self.train()
 
     @property
     def train_loss(self) -> float:
         """Mean loss of the batches of this epoch so far."""
         return self._loss_sum / max(self._loss_batches, 1)
 
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, but for frozen modules."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with an L2 penalty, and the plateau schedule. Source: Sec. 4.1.3."""
         train = self.config.train
-        optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay
-        )
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=train.learning_rate, weight_decay=train.weight_decay)
         if train.schedule == "plateau":
             self._plateau = ReduceLROnPlateau(
                 optimizer, factor=train.plateau_factor, patience=train.plateau_patience

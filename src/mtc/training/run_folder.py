@@ -1,7 +1,7 @@
 """The folder of a run: what lies in it, when it may be written, and how its files are written.
 
 config.json          the resolved settings
-run.json             the dataset (path, hash) and how far the run came
+run.json             the dataset and the model it started from (path, hash), and how far the run came
 epochs.csv           a row for every epoch
 checkpoints/         training state, best and last; no model, and of no use elsewhere
 model.safetensors    the weights of the best epoch
@@ -11,6 +11,7 @@ metrics.json         its scores; written last, so a run that has it is finished
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ MAY_CHANGE = frozenset({"train.epochs", "train.max_minutes", "train.stopping_pat
 """Settings that a resumed run may change: they say when to end, not what is computed."""
 
 
-def prepare(folder: Path, config: RunConfig, dataset_hash: str, *, resume: bool, force: bool) -> Path | None:
+def prepare(
+    folder: Path, config: RunConfig, origin: Mapping[str, Any], *, resume: bool, force: bool
+) -> Path | None:
     """Make a run folder ready for writing.
 
     Args:
         folder: The run folder.
         config: The settings that it is to have.
-        dataset_hash: Hash of the dataset that it is to be trained on.
+        origin: What run.json says about where it comes from: ``dataset`` and, where it starts from given
+            weights, ``init``, each with a ``hash``.
         resume: Go on with the run that is there, if there is one.
         force: Remove the run that is there.
 
@@ -38,14 +42,14 @@ def prepare(folder: Path, config: RunConfig, dataset_hash: str, *, resume: bool,
 
     Raises:
         OutputError: Something is there already, or the place is not writable.
-        UsageError: The run that is there has other settings or another dataset.
+        UsageError: The run that is there has other settings, another dataset, or started elsewhere.
     """
     if resume and force:
         raise UsageError("--resume and --force exclude each other")
     try:
         occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
         if occupied and resume:
-            _check_same_run(folder, config, dataset_hash)
+            _check_same_run(folder, config, origin)
         elif occupied and force:
             _remove(folder)
         elif occupied:
@@ -96,7 +100,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_same_run(folder: Path, config: RunConfig, dataset_hash: str) -> None:
+def _check_same_run(folder: Path, config: RunConfig, origin: Mapping[str, Any]) -> None:
     if not (folder / "config.json").is_file():
         raise UsageError(f"{folder} is not a run: nothing to resume")
     # A setting that is newer than the run had its default value there.
@@ -106,9 +110,10 @@ def _check_same_run(folder: Path, config: RunConfig, dataset_hash: str) -> None:
     if changed:
         raise UsageError(f"{folder} was begun with other settings ({', '.join(sorted(changed))})")
     if (folder / "run.json").is_file():
-        known = read_json(folder / "run.json").get("dataset", {}).get("hash")
-        if known != dataset_hash:
-            raise UsageError(f"{folder} was begun with another dataset")
+        before = read_json(folder / "run.json")
+        for key, name in (("dataset", "another dataset"), ("init", "other weights (--init)")):
+            if before.get(key, {}).get("hash") != origin.get(key, {}).get("hash"):
+                raise UsageError(f"{folder} was begun with {name}")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
