@@ -48,9 +48,18 @@ class DataConfig:
 class ModelConfig:
     """The network. Source: Sec. 3.3, Table 3; Sec. 4.3 for the comparison models."""
 
-    name: Literal["mtc", "transformer", "cnn"] = "mtc"
-    """Which network of ``mtc.models``: ``mtc``, or the multi-task ``transformer`` or ``cnn`` (1D-CNN) that
-    it is compared with. A network does not read the settings of the others."""
+    name: Literal[
+        "mtc",
+        "transformer",
+        "cnn",
+        "gradient-boosting",
+        "extra-trees",
+        "nearest-neighbour",
+        "majority",
+    ] = "mtc"
+    """Which model of ``mtc.models``: ``mtc``, the multi-task ``transformer`` or ``cnn`` (1D-CNN) that it is
+    compared with, or a shallow one, which all of them must beat. A model does not read the settings of the
+    others."""
     tokens: int = 30
     """n, tokens of the Transformer; n x d is the length of a sample, for the 1D-CNN too."""
     width: int = 50
@@ -80,6 +89,16 @@ class ModelConfig:
     transformer_tasks: tuple[str, ...] = ("application", "attack")
     """Tasks that MTC reads from its Transformer branch; all others are read from its 1D-CNN branch. If
     none of the dataset's tasks is named here, its first task is."""
+    shallow_inputs: Literal["bytes", "fields"] = "bytes"
+    """What a shallow model reads of packets: their leading bytes, or their header fields as numbers."""
+    leading_bytes: int = 400
+    """Leading bytes that a shallow model reads."""
+    shallow_rows: int = 100_000
+    """Most training samples of a shallow model, drawn at random; 0 is all."""
+    boosting_rounds: int = 300
+    """Most rounds of gradient boosting; it ends when the validation part no longer improves."""
+    forest_trees: int = 100
+    """Extra trees of a task."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -103,6 +122,12 @@ class ModelConfig:
         for name in ("ffn_dropout", "cnn_dropout", "dense_dropout"):
             _require(0 <= getattr(self, name) < 1, f"model.{name} must lie in [0, 1)")
         _require(self.cnn_pooling in ("global", "tokens"), "model.cnn_pooling must be global or tokens")
+        _require(self.shallow_inputs in ("bytes", "fields"), "model.shallow_inputs must be bytes or fields")
+        _require(
+            1 <= self.leading_bytes <= 1500 and min(self.boosting_rounds, self.forest_trees) >= 1,
+            "model.leading_bytes (at most 1500), boosting_rounds and forest_trees must be positive",
+        )
+        _require(self.shallow_rows >= 0, "model.shallow_rows must not be negative")
 
     @property
     def length(self) -> int:
@@ -151,13 +176,24 @@ class TrainConfig:
     """Wall time after which the run ends at its best checkpoint; 0 is no limit."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of matrix products; ``auto`` takes bf16 where the hardware multiplies it natively."""
+    devices: int = 1
+    """GPUs, or where there is none processes on the CPU, that a machine trains on. They share a batch."""
+    nodes: int = 1
+    """Machines that train together."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How devices work together: ``auto`` is ``ddp`` where there are several."""
     layout: Literal["packed", "dense"] = "packed"
     """``packed`` leaves out the work on padding (see docs/engine.md), ``dense`` does all of it."""
 
     def __post_init__(self) -> None:
         """Check the values."""
         _require(self.epochs >= 1, "train.epochs must be at least 1")
-        _require(self.batch_size >= 2, "train.batch_size must be at least 2 (batch normalization)")
+        _require(min(self.devices, self.nodes) >= 1, "train.devices and train.nodes must be at least 1")
+        _require(
+            self.batch_size >= 2 * self.devices * self.nodes,
+            "train.batch_size must be at least 2 a device (batch normalization)",
+        )
+        _require(self.strategy in ("auto", "ddp"), "train.strategy must be auto or ddp")
         _require(self.learning_rate > 0, "train.learning_rate must be positive")
         _require(self.weight_decay >= 0, "train.weight_decay must not be negative")
         _require(self.schedule in ("plateau", "budget"), "train.schedule must be plateau or budget")

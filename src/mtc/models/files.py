@@ -32,6 +32,8 @@ FORMAT_VERSION = 1
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 PREPROCESSING = "preprocessing."
+TEXTS = "lightgbm-*.txt"
+"""Further files of the model: boosted trees, one text a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +142,10 @@ def save_model(
         partial = folder / f".{WEIGHTS}.partial"
         save_file(weights, partial)
         _move(partial, folder / WEIGHTS)
-        partial = folder / f".{CARD}.partial"
-        partial.write_text(card.to_json(), encoding="utf-8")
-        _move(partial, folder / CARD)
+        for name, text in {**network.texts(), CARD: card.to_json()}.items():
+            partial = folder / f".{name}.partial"
+            partial.write_text(text, encoding="utf-8")
+            _move(partial, folder / name)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{folder}: the model cannot be written ({error})") from error
 
@@ -171,7 +174,8 @@ def load_model(folder: Path) -> LoadedModel:
         arrays = {name: weights.pop(name) for name in list(weights) if name.startswith(PREPROCESSING)}
         scaler = _scaler(card, {name.removeprefix(PREPROCESSING): a.numpy() for name, a in arrays.items()})
         network = build_network(card.config.model, {task: tuple(c) for task, c in card.tasks.items()})
-        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in weights.items()})
+        network.take_texts({path.name: path.read_text("utf-8") for path in folder.glob(TEXTS)})
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
     except (OSError, UnicodeDecodeError, SafetensorError) as error:

@@ -41,6 +41,17 @@ class Network(nn.Module, ABC):
     def forward_heads(self, features: Any, batch: Any) -> dict[str, Tensor]:
         """The classification layer: task -> logits, float32 (B, classes)."""
 
+    def texts(self) -> dict[str, str]:
+        """File name -> text of what is stored beside the weights; most networks have none."""
+        return {}
+
+    def take_texts(self, texts: Mapping[str, str]) -> None:
+        """Take what ``texts`` gave.
+
+        Raises:
+            ModelError: It is damaged.
+        """
+
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """Task -> logits, float32 (B, classes)."""
         return self.forward_heads(self.forward_features(batch), batch)

@@ -1,5 +1,7 @@
 """From settings to a network, and from samples to its batches."""
 
+from importlib import import_module
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,16 +11,25 @@ from mtc.models.cnn import CNN
 from mtc.models.mtc import MTC
 from mtc.models.network import Network
 from mtc.models.packing import Layout, PackedBatch, Values
+from mtc.models.shallow_batch import ShallowBatch
 from mtc.models.transformer import Transformer
 from mtc.models.windows import WindowBatch
 from mtc.tasks import Tasks
 
-__all__ = ["NETWORKS", "Network", "NetworkBatch", "build_network", "pack"]
+__all__ = ["NETWORKS", "SHALLOW", "Network", "NetworkBatch", "build_network", "pack"]
 
 NETWORKS: dict[str, type[Network]] = {"mtc": MTC, "transformer": Transformer, "cnn": CNN}
 """Networks by the name that a recipe gives them in ``model.name``."""
 
-NetworkBatch = PackedBatch | WindowBatch
+SHALLOW = {
+    "gradient-boosting": ("mtc.models.shallow_boosting", "GradientBoosting"),
+    "extra-trees": ("mtc.models.shallow_forest", "ExtraTrees"),
+    "nearest-neighbour": ("mtc.models.shallow_simple", "NearestNeighbour"),
+    "majority": ("mtc.models.shallow_simple", "Majority"),
+}
+"""Shallow models by the same name: module and class, imported when they are asked for."""
+
+NetworkBatch = PackedBatch | WindowBatch | ShallowBatch
 """Samples as one of the networks takes them."""
 
 
@@ -30,7 +41,12 @@ def build_network(config: ModelConfig, tasks: Tasks) -> Network:
     """
     if not tasks or not all(tasks.values()):
         raise UsageError("a network needs at least one task, and every task at least one class")
-    return NETWORKS[config.name](config, {task: len(classes) for task, classes in tasks.items()})
+    sizes = {task: len(classes) for task, classes in tasks.items()}
+    if config.name in SHALLOW:
+        module, name = SHALLOW[config.name]
+        shallow: Network = getattr(import_module(module), name)(config, sizes)
+        return shallow
+    return NETWORKS[config.name](config, sizes)
 
 
 def pack(
