@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtc.datasets import LabelledSamples
@@ -19,6 +19,7 @@ def dense_samples(payloads: list[bytes]) -> np.ndarray:
 
 
 @given(st.lists(st.binary(max_size=60), max_size=12), st.data())
+@settings(deadline=None)  # the first call compiles
 def test_trim_gather_and_dense_are_inverse(payloads: list[bytes], data: st.DataObject) -> None:
     samples = dense_samples(payloads)
     flat, offsets, digests = trim(samples)

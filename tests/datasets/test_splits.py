@@ -1,6 +1,7 @@
 """Splits: their shares, what they never share, and what they depend on."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from mtc.datasets import FRACTIONS, PARTS, SPLITS, measure_leakage
 from mtc.datasets.draws import keyed_draws
-from mtc.datasets.splits import SplitRows, assign_folds, assign_parts, parts_of_fold
+from mtc.datasets.split_rows import AllRows, SplitRows
+from mtc.datasets.splits import cut_of_folds, cut_of_parts, parts_of_fold
 
 TRAIN, VALIDATION, TEST = range(3)
 
@@ -19,13 +21,28 @@ def rows_of(flows: list[tuple[int, int]], captures: int = 6) -> SplitRows:
     """Rows of flows given as (stratum, packets), dealt to captures in turn, one second a row."""
     flow = np.repeat(np.arange(len(flows), dtype=np.int32), [size for _, size in flows])
     labels = np.array([stratum for stratum, _ in flows], np.int64)[flow]
-    return SplitRows(
+    return SplitRows.of_columns(
         flow=flow,
         capture=flow % np.int32(captures),
         time=np.arange(len(flow)) * 10**9,
         draws=keyed_draws(0, "rows", np.arange(len(flow))),
         labels={"task": labels},
     )
+
+
+def assign_parts(name: str, rows: SplitRows, seed: int) -> NDArray[np.uint8]:
+    """Index into ``PARTS`` of each row."""
+    return SPLITS[name].assign(AllRows(rows.kinds, lambda: [rows]), cut_of_parts(name, seed))(rows)
+
+
+def assign_folds(name: str, rows: SplitRows, seed: int, folds: int) -> NDArray[np.uint8]:
+    """Fold of each row from 1, or 0."""
+    return SPLITS[name].assign(AllRows(rows.kinds, lambda: [rows]), cut_of_folds(name, seed, folds))(rows)
+
+
+def label_of(rows: SplitRows) -> NDArray[np.int64]:
+    """Label of each row."""
+    return rows.kinds.labels["task"][rows.kind]
 
 
 flow_lists = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 40)), min_size=1, max_size=60)
@@ -46,7 +63,7 @@ def test_no_flow_straddles_and_strata_reach_parts(flows: list[tuple[int, int]], 
     for flow, (stratum, _) in enumerate(flows):
         by_stratum[stratum].append(flow)
     for stratum, members in by_stratum.items():
-        reached = {PARTS[part] for part in parts[rows.labels["task"] == stratum]}
+        reached = {PARTS[part] for part in parts[label_of(rows) == stratum]}
         wanted = {1: {"train"}, 2: {"train", "test"}}.get(len(members), set(PARTS))
         assert reached == wanted
 
@@ -83,7 +100,7 @@ def test_capture_split_keeps_captures_whole(flows: list[tuple[int, int]], captur
     parts = assign_parts("capture", rows, seed)
     assert spread(rows.capture, parts) == spread(rows.flow, parts) == 0
     for stratum in {stratum for stratum, _ in flows}:
-        mine = rows.labels["task"] == stratum
+        mine = label_of(rows) == stratum
         assert (parts[mine] == TRAIN).any()
         if len(np.unique(rows.capture[mine])) < 3:
             assert (parts[mine] == TRAIN).all()
@@ -93,7 +110,7 @@ def test_captures_that_share_a_flow_go_together() -> None:
     capture = np.repeat(np.arange(9, dtype=np.int32), 10)
     flow = np.arange(90, dtype=np.int32)
     flow[15], flow[25] = flow[5], flow[16]  # joins captures 0, 1 and 2
-    rows = SplitRows(
+    rows = SplitRows.of_columns(
         flow, capture, np.arange(90), keyed_draws(0, "r", flow), {"task": np.zeros(90, np.int64)}
     )
     for seed in range(5):
@@ -110,7 +127,7 @@ def test_time_split_cuts_by_start_of_flow(
 ) -> None:
     rows = rows_of(flows, captures)
     random.shuffle(order := list(range(len(rows))))  # type: ignore[attr-defined]
-    rows = SplitRows(rows.flow, rows.capture, np.array(order), rows.draws, rows.labels)
+    rows = replace(rows, time=np.array(order))
     parts = assign_parts("time", rows, 1)
     assert spread(rows.flow, parts) == 0
     for capture in range(captures):
@@ -128,7 +145,9 @@ def test_time_split_meets_the_shares_and_knows_one_start_a_flow() -> None:
     # A flow that goes on in another capture stays where it began.
     capture = np.array([0, 0, 1, 1], np.int32)
     flow = np.array([0, 1, 1, 2], np.int32)
-    late = SplitRows(flow, capture, np.arange(4), keyed_draws(0, "r", flow), {"task": np.zeros(4, np.int64)})
+    late = SplitRows.of_columns(
+        flow, capture, np.arange(4), keyed_draws(0, "r", flow), {"task": np.zeros(4, np.int64)}
+    )
     assert assign_parts("time", late, 1).tolist()[1:3] == [assign_parts("time", late, 1)[1]] * 2
 
 
@@ -138,7 +157,7 @@ def test_packet_split_gives_every_stratum_its_shares(strata: list[int], seed: in
     rows = rows_of([(stratum, 1) for stratum in strata])
     parts = assign_parts("packet", rows, seed)
     for stratum in set(strata):
-        inside = parts[rows.labels["task"] == stratum]
+        inside = parts[label_of(rows) == stratum]
         for part, share in enumerate(FRACTIONS):
             assert abs(np.count_nonzero(inside == part) - share * len(inside)) <= 1
 
@@ -147,7 +166,7 @@ def test_flow_split_meets_the_shares_where_flows_are_many() -> None:
     sizes = np.random.default_rng(3).geometric(0.1, size=3_000)
     rows = rows_of([(i % 3, int(size)) for i, size in enumerate(sizes)])
     parts = assign_parts("flow", rows, 1)
-    strata = rows.labels["task"]
+    strata = label_of(rows)
     for stratum in range(3):
         shares = np.bincount(parts[strata == stratum], minlength=3) / np.sum(strata == stratum)
         assert shares == pytest.approx(FRACTIONS, abs=0.005)
@@ -158,7 +177,7 @@ def test_flow_split_meets_the_shares_where_flows_are_many() -> None:
 def test_flow_of_several_strata_stays_whole() -> None:
     rows = rows_of([(0, 5)] * 10 + [(1, 5)] * 10)
     flow = np.where(rows.flow >= 10, rows.flow - 10, rows.flow)
-    joined = SplitRows(flow, rows.capture, rows.time, rows.draws, rows.labels)
+    joined = replace(rows, flow=flow)
     parts = assign_parts("flow", joined, 1)
     assert spread(flow, parts) == 0
     assert {PARTS[part] for part in parts} == set(PARTS)

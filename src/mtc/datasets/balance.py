@@ -37,7 +37,8 @@ class SmallestDraws:
         self.count = 0
         """Draws offered so far."""
         self._limit = limit
-        self._held = np.empty(0, np.uint64)
+        self._held = [np.empty(0, np.uint64)]
+        self._holds = 0
         self._bar = EVERY
 
     def offer(self, draws: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -51,10 +52,12 @@ class SmallestDraws:
         """
         self.count += len(draws)
         promising: NDArray[np.bool_] = draws <= self._bar
-        self._held = np.concatenate([self._held, draws[promising]])
-        if len(self._held) > 2 * self._limit:
-            self._held = np.partition(self._held, self._limit - 1)[: self._limit]
-            self._bar = self._held[self._limit - 1]
+        self._held.append(draws[promising])
+        self._holds += len(self._held[-1])
+        if self._holds > 2 * self._limit:
+            smallest = np.partition(np.concatenate(self._held), self._limit - 1)[: self._limit]
+            self._held, self._holds = [smallest], self._limit
+            self._bar = smallest[self._limit - 1]
         return promising
 
     def threshold(self, keep: int) -> np.uint64:
@@ -71,4 +74,4 @@ class SmallestDraws:
             # Draws are compared with <=, so the smallest possible one stands for "none": a packet
             # that draws exactly 0 (one in 2**64) would be kept.
             return np.uint64(0)
-        return np.uint64(np.partition(self._held, keep - 1)[keep - 1])
+        return np.uint64(np.partition(np.concatenate(self._held), keep - 1)[keep - 1])

@@ -11,15 +11,15 @@ import pyarrow as pa
 
 import mtc
 from mtc.datasets import describe
-from mtc.datasets.assemble import KeptRows, Staged, choose_rows, split_all, write_dataset
+from mtc.datasets.assemble import Written, write_dataset
+from mtc.datasets.chosen import ChosenRows, Staged, choose_rows
 from mtc.datasets.draws import ALGORITHM
-from mtc.datasets.identity import ContentHash
 from mtc.datasets.info import FORMAT_VERSION, INFO_FILE, DatasetInfo, FileInfo, SourceReport
 from mtc.datasets.layout import PACKETS_FILE, ROW_GROUP_ROWS
 from mtc.datasets.processes import Progress, WorkerLost
-from mtc.datasets.splits import FOLDS, MAX_FOLDS, MIN_FOLDS
+from mtc.datasets.splits import FOLDS, MAX_FOLDS, MIN_FOLDS, plan_splits
 from mtc.datasets.stage_all import Reading, Where, stage_all
-from mtc.datasets.stage_store import StageTask, staged_rows
+from mtc.datasets.stage_store import StageTask, staged_flows, staged_rows
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError, MtcError, OutputError, UsageError
 from mtc.tasks import Tasks, check_task_names
@@ -140,16 +140,17 @@ def _build(plan: BuildPlan, work: Path, folder: Path, reading: Reading) -> Datas
         more = [f"and {len(failures) - 1:,} more"] if len(failures) > 1 else []
         reason = f" ({', '.join(told + more)})" if told else ""
         raise DatasetError(f"{plan.name}: no labelled capture could be read{reason}")
-    rows = choose_rows(captures, plan.tasks, balance_by=plan.balance_by, cap=plan.cap)
-    if not len(rows):
+    chosen = choose_rows(
+        captures, plan.tasks, balance_by=plan.balance_by, stratify=plan.stratify, cap=plan.cap
+    )
+    if not chosen.all_rows.survey.rows.any():
         raise DatasetError(f"{plan.name}: no packet of the captures is a sample")
-    seen = rows.split_rows(plan.stratify)
-    splits = split_all(seen, plan.seed, plan.folds)
-    content = write_dataset(folder / PACKETS_FILE, captures, rows, plan.tasks, splits)
-    files = (describe.describe_file(folder / PACKETS_FILE, PACKETS_FILE),)
+    splits = plan_splits(chosen.all_rows, plan.seed, plan.folds)
+    written = write_dataset(folder / PACKETS_FILE, chosen, plan.tasks, splits)
     report = replace(plan.report, unreadable={**plan.report.unreadable, **unreadable})
-    described = describe.describe_splits(splits, rows, plan.tasks, plan.seed)
-    info = _describe(plan, captures, rows, files, content, report, described)
+    info = _describe(
+        plan, chosen, written, report, describe.describe_file(folder / PACKETS_FILE, PACKETS_FILE)
+    )
     info.write(folder)
     return info
 
@@ -173,20 +174,20 @@ def _stage(plan: BuildPlan, folder: Path, reading: Reading) -> tuple[list[Staged
         if isinstance(read, str):
             unreadable[task.capture.file] = read
         else:
-            staged.append(Staged(task.capture, read, staged_rows(folder, task.key)))
+            staged.append(
+                Staged(task.capture, read, staged_rows(folder, task.key), staged_flows(folder, task.key))
+            )
     return staged, unreadable
 
 
 def _describe(
     plan: BuildPlan,
-    captures: Sequence[Staged],
-    rows: KeptRows,
-    files: tuple[FileInfo, ...],
-    content: ContentHash,
+    chosen: ChosenRows,
+    written: Written,
     report: SourceReport,
-    splits: dict[str, Any],
+    file: FileInfo,
 ) -> DatasetInfo:
-    read = describe.describe_captures(captures, rows)
+    read = describe.describe_captures(chosen)
     counts = describe.count_classes(read, plan.tasks)
     settings = describe.plain_settings(
         seed=plan.seed,
@@ -206,19 +207,19 @@ def _describe(
         kind="packets",
         name=plan.name,
         mtc_version=mtc.__version__,
-        hash=content.hexdigest(
+        hash=written.content.hexdigest(
             {
                 "tasks": {task: list(classes) for task, classes in plan.tasks.items()},
-                "captures": [staged.capture.name for staged in captures],
+                "captures": [staged.capture.name for staged in chosen.captures],
                 # The seed decides which rows are test rows: a model may be tested on those it was not
                 # trained on only where the seeds agree.
                 "seed": plan.seed,
             }
         ),
-        rows=len(rows),
+        rows=int(chosen.all_rows.survey.rows.sum()),
         tasks={task: tuple(classes) for task, classes in plan.tasks.items()},
         settings=settings,
-        files=files,
+        files=(file,),
         sources=tuple(describe.describe_file(path, name) for name, path in plan.files.items()),
         captures=read,
         report=report,
@@ -227,8 +228,8 @@ def _describe(
         link_types=describe.total_link_types(read),
         counts=counts,
         absent=describe.absent_classes(counts),
-        flows=describe.count_flows(rows, plan.balance_by),
-        splits=splits,
+        flows=describe.count_flows(chosen, plan.balance_by),
+        splits=describe.describe_splits(written.splits, chosen.labels, plan.tasks, plan.seed, plan.folds),
     )
 
 

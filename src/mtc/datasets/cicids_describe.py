@@ -30,7 +30,7 @@ from mtc.datasets.info import (
 from mtc.datasets.layout import ROW_GROUP_ROWS
 from mtc.datasets.leakage import measure_leakage
 from mtc.datasets.splits import FRACTIONS, PARTS
-from mtc.tasks import INFILTRATION, Tasks
+from mtc.tasks import INFILTRATION, UNLABELLED, Tasks
 
 NAME = "cicids2017"
 
@@ -187,6 +187,13 @@ def _split(name: str, rows: DatasetRows, tasks: Tasks, seed: int) -> SplitInfo:
     inside = rows.parts[name] != OUTSIDE
     parts = rows.parts[name][inside]
     own = np.arange(len(parts), dtype=np.int32)
+    task = next(iter(tasks))
+    codes = rows.labels[task][inside]
+    of_class = np.zeros((len(tasks[task]), len(PARTS)), np.int64)
+    np.add.at(of_class, (codes, parts), 1)
+    labels = {name: np.full(len(tasks[task]), UNLABELLED, np.int64) for name in tasks}
+    for other, column in labels.items():  # the attack class decides the classes of the other tasks
+        column[codes] = rows.labels[other][inside]
     # A synthesised row is of no table.
     table = np.where(rows.synthetic[inside], -1 - own, rows.table[inside])
     return SplitInfo(
@@ -195,6 +202,6 @@ def _split(name: str, rows: DatasetRows, tasks: Tasks, seed: int) -> SplitInfo:
         fractions=dict(zip(PARTS, FRACTIONS, strict=True)),
         rows={part: int((parts == i).sum()) for i, part in enumerate(PARTS)},
         flows=dict.fromkeys(PARTS, 0),
-        counts=describe.count_parts(parts, {t: rows.labels[t][inside] for t in tasks}, tasks),
+        counts=describe.count_parts(of_class, labels, tasks),
         leakage=measure_leakage(parts, own, table, rows.inputs[inside]),
     )

@@ -9,15 +9,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mtc.datasets.by_draw import cut_by_draw
 from mtc.datasets.cicids_labels import LABELS, classes_of
 from mtc.datasets.cicids_staging import StagedRows, hash_inputs
 from mtc.datasets.draws import keyed_draws
 from mtc.datasets.features import FEATURES, SELECTED
 from mtc.datasets.features_balance import balanced_counts, synthesise, undersample
-from mtc.datasets.features_layout import feature_schema, named
+from mtc.datasets.features_layout import feature_schema
 from mtc.datasets.features_selection import FeatureStatistics
-from mtc.datasets.groups import assign_groups, assign_rows
-from mtc.datasets.layout import write_rows
+from mtc.datasets.groups import assign_groups
+from mtc.datasets.layout import named, write_rows
+from mtc.datasets.split_rows import AllRows, SplitRows
 from mtc.datasets.splits import PARTS, cut_of_parts
 from mtc.tasks import UNLABELLED, Tasks
 
@@ -149,7 +151,12 @@ def _split(
     parts = {name: np.full(rows, OUTSIDE, np.uint8) for name in ALGORITHMS}
     # Rows that are the same to a model are kept together as packets of a flow are.
     parts["honest"][read] = assign_groups(groups[read], [codes[read]], cut_of_parts("flow", seed))
-    parts["paper"][balanced] = assign_rows(draws[balanced], codes[balanced], cut_of_parts("packet", seed))
+    nothing = np.zeros(len(balanced), np.int32)
+    one_by_one = SplitRows.of_columns(
+        nothing, nothing, nothing.astype(np.int64), draws[balanced], {"attack": codes[balanced]}
+    )
+    cut = cut_by_draw(AllRows(one_by_one.kinds, lambda: [one_by_one]), cut_of_parts("packet", seed))
+    parts["paper"][balanced] = cut(one_by_one)
     return parts
 
 

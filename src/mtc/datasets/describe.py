@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.datasets.assemble import KeptRows, SplitColumns, Staged
+from mtc.datasets.chosen import ChosenRows, Staged
 from mtc.datasets.flows import count_spread
 from mtc.datasets.info import CaptureInfo, ClassCounts, FileInfo, FlowCounts, RuleInfo, SplitInfo
-from mtc.datasets.leakage import measure_leakage
 from mtc.datasets.splits import FRACTIONS, PARTS, SPLITS
+from mtc.datasets.tally import SplitTally
 from mtc.tasks import Tasks
 
 NO_LABEL = ""
@@ -34,8 +34,9 @@ def content_hash(files: Sequence[FileInfo], tasks: Tasks) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def describe_captures(captures: Sequence[Staged], rows: KeptRows) -> tuple[CaptureInfo, ...]:
+def describe_captures(chosen: ChosenRows) -> tuple[CaptureInfo, ...]:
     """One entry a capture, in the order of the dataset."""
+    kept = np.split(chosen.all_rows.survey.kind_rows, chosen.first_kinds[1:-1])
     return tuple(
         CaptureInfo(
             capture=staged.capture.name,
@@ -46,23 +47,20 @@ def describe_captures(captures: Sequence[Staged], rows: KeptRows) -> tuple[Captu
             vpn=staged.capture.rules[0].vpn if staged.capture.whole else None,
             packets=staged.read.packets,
             samples=staged.read.samples,
-            kept=int(mask.sum()),
+            kept=sum(rows),
             left_out=staged.read.left_out,
-            flows=len(staged.read.flow_keys),
+            flows=staged.read.flows,
             damage=staged.read.damage,
-            rules=() if staged.capture.whole else _describe_rules(i, staged, rows),
+            rules=() if staged.capture.whole else _describe_rules(staged, rows),
         )
-        for i, (staged, mask) in enumerate(zip(captures, rows.masks, strict=True))
+        for staged, rows in zip(chosen.captures, (rows.tolist() for rows in kept), strict=True)
     )
 
 
-def _describe_rules(i: int, staged: Staged, rows: KeptRows) -> tuple[RuleInfo, ...]:
-    kept = np.bincount(rows.rule[rows.capture == i], minlength=len(staged.capture.rules)).tolist()
+def _describe_rules(staged: Staged, kept: Sequence[int]) -> tuple[RuleInfo, ...]:
     return tuple(
-        RuleInfo(dict(rule.text), dict(rule.labels), rule.vpn, packets, samples, kept[r])
-        for r, (rule, (packets, samples)) in enumerate(
-            zip(staged.capture.rules, staged.read.rules, strict=True)
-        )
+        RuleInfo(dict(rule.text), dict(rule.labels), rule.vpn, packets, samples, rows)
+        for rule, (packets, samples), rows in zip(staged.capture.rules, staged.read.rules, kept, strict=True)
     )
 
 
@@ -82,13 +80,14 @@ def count_classes(captures: Sequence[CaptureInfo], tasks: Tasks) -> dict[str, di
     return counts
 
 
-def count_flows(rows: KeptRows, balance_by: str) -> FlowCounts:
+def count_flows(chosen: ChosenRows, balance_by: str) -> FlowCounts:
     """Biflows over the dataset, and how many of them several captures share."""
+    survey = chosen.all_rows.survey
     return FlowCounts(
-        total=rows.flows,
-        with_rows=len(np.unique(rows.flow)),
-        in_several_captures=count_spread(rows.flow, rows.capture),
-        under_different_labels=count_spread(rows.flow, rows.labels[balance_by]),
+        total=chosen.flows,
+        with_rows=len(np.unique(survey.flow)),
+        in_several_captures=count_spread(survey.flow, survey.kinds.capture[survey.kind]),
+        under_different_labels=count_spread(survey.flow, chosen.labels[balance_by][survey.kind]),
     )
 
 
@@ -106,40 +105,56 @@ def total_link_types(captures: Sequence[CaptureInfo]) -> dict[str, int]:
     return {str(link_type): n for link_type, n in sorted(total.items())}
 
 
-def describe_splits(splits: SplitColumns, rows: KeptRows, tasks: Tasks, seed: int) -> dict[str, SplitInfo]:
-    """Split -> how it was made, what it came to, and what its parts share; folds behind the splits."""
-    return {split: _describe_split(split, parts, splits.count, rows, tasks, seed) for split, parts in splits}
+def describe_splits(
+    splits: Mapping[str, SplitTally],
+    labels: Mapping[str, NDArray[np.int64]],
+    tasks: Tasks,
+    seed: int,
+    folds: int,
+) -> dict[str, SplitInfo]:
+    """Split -> how it was made, what it came to, and what its parts share; folds behind the splits.
 
-
-def _describe_split(
-    split: str, parts: NDArray[np.uint8], folds: int, rows: KeptRows, tasks: Tasks, seed: int
-) -> SplitInfo:
-    name, _, fold = split.partition("/")
-    shares = ((folds - 2) / folds, 1 / folds, 1 / folds) if fold else FRACTIONS
-    algorithm = SPLITS[name].algorithm
-    inside = {part: parts == i for i, part in enumerate(PARTS)}
-    counts = count_parts(parts, rows.labels, tasks)
-    return SplitInfo(
-        algorithm=f"{algorithm}, fold {fold} of {folds}" if fold else algorithm,
-        seed=seed,
-        fractions=dict(zip(PARTS, shares, strict=True)),
-        rows={part: int(mask.sum()) for part, mask in inside.items()},
-        flows={part: len(np.unique(rows.flow[mask])) for part, mask in inside.items()},
-        counts=counts,
-        only_trained=only_trained(counts),
-        leakage=measure_leakage(parts, rows.flow, rows.capture, rows.digests),
-    )
+    Args:
+        splits: What was counted.
+        labels: Task -> int64 (kinds,).
+        tasks: Task -> classes.
+        seed: Seed of the splits.
+        folds: Folds of each, or 0.
+    """
+    described = {}
+    for split, tally in splits.items():
+        name, _, fold = split.partition("/")
+        shares = ((folds - 2) / folds, 1 / folds, 1 / folds) if fold else FRACTIONS
+        algorithm = SPLITS[name].algorithm
+        counts = count_parts(tally.rows, labels, tasks)
+        described[split] = SplitInfo(
+            algorithm=f"{algorithm}, fold {fold} of {folds}" if fold else algorithm,
+            seed=seed,
+            fractions=dict(zip(PARTS, shares, strict=True)),
+            rows=dict(zip(PARTS, tally.rows.sum(axis=0).tolist(), strict=True)),
+            flows=dict(zip(PARTS, tally.flows.tolist(), strict=True)),
+            counts=counts,
+            only_trained=only_trained(counts),
+            leakage=tally.leakage,
+        )
+    return described
 
 
 def count_parts(
-    parts: NDArray[np.uint8], labels: Mapping[str, NDArray[np.int64]], tasks: Tasks
+    rows: NDArray[np.int64], labels: Mapping[str, NDArray[np.int64]], tasks: Tasks
 ) -> dict[str, dict[str, dict[str, int]]]:
-    """Task -> label -> part -> rows; the label ``""`` counts rows without one."""
+    """Task -> label -> part -> rows; the label ``""`` counts rows without one.
+
+    Args:
+        rows: int64 (kinds, parts), rows of each kind in each part.
+        labels: Task -> int64 (kinds,), index of the class.
+        tasks: Task -> classes.
+    """
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for task, classes in tasks.items():
         # Row 0 counts what has no label.
         table = np.zeros((len(classes) + 1, len(PARTS)), np.int64)
-        np.add.at(table, (labels[task] + 1, parts), 1)
+        np.add.at(table, labels[task] + 1, rows)
         names = [NO_LABEL, *classes]
         by_label = {names[i]: dict(zip(PARTS, table[i].tolist(), strict=True)) for i in range(len(names))}
         counts[task] = {label: by_label[label] for label in (*classes, NO_LABEL)}

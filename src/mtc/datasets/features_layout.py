@@ -35,13 +35,6 @@ def feature_schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
     )
 
 
-def named(codes: NDArray[Any], names: Sequence[str]) -> Any:
-    """A dictionary column of codes; null where a code names nothing."""
-    known = (codes >= 0) & (codes < len(names))
-    indices = pa.array(np.where(known, codes, 0).astype(np.int32), mask=~known)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string())).cast(LABEL)
-
-
 def read_inputs(batches: Iterator[Any], names: Sequence[str]) -> NDArray[np.float32]:
     """float32 (N, F): the named features of batches of rows, as a model reads them."""
     blocks = [np.empty((0, len(names)), np.float32)]

@@ -1,28 +1,39 @@
 """Biflows over the whole dataset: five-tuples without timeouts, across captures."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 
-def number_flows(keys: list[NDArray[np.uint64]]) -> tuple[list[NDArray[np.int32]], int]:
+def number_flows(files: Sequence[Path]) -> tuple[list[NDArray[np.int32]], int]:
     """Give every five-tuple one id over all captures.
 
     Args:
-        keys: For each capture in the order of the dataset, uint64 (flows, K): its five-tuples, each
-            once, by first packet.
+        files: For each capture in the order of the dataset, a file of uint64 (flows, K): its
+            five-tuples, each once, by first packet.
 
     Returns:
         For each capture int32 (its flows,), the id of each of its flows, from 0 by first packet over
         the dataset; and how many ids there are.
     """
-    if not sum(len(capture) for capture in keys):
-        return [np.empty(0, np.int32) for _ in keys], 0
-    joined = np.concatenate(keys)
-    _, first, inverse = np.unique(joined, axis=0, return_index=True, return_inverse=True)
+    flows = [np.load(file, allow_pickle=False) for file in files]
+    ends = np.cumsum([len(keys) for keys in flows])
+    keys = np.concatenate(flows)
+    del flows
+    order = np.lexsort(keys.T)
+    new = np.zeros(len(order), np.bool_)
+    new[:1] = True
+    for column in keys.T:
+        values = column[order]
+        new[1:] |= values[1:] != values[:-1]
+    first = order[new]  # the sort is stable: the first in the dataset
     rank = np.empty(len(first), np.int32)
     rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
-    ends = np.cumsum([len(capture) for capture in keys])
-    return np.split(rank[inverse.ravel()], ends[:-1]), len(first)
+    ids = np.empty(len(order), np.int32)
+    ids[order] = rank[np.cumsum(new) - 1]
+    return np.split(ids, ends[:-1]), len(first)
 
 
 def count_spread(flow: NDArray[np.int32], over: NDArray[np.integer]) -> int:

@@ -1,4 +1,4 @@
-"""Assigning rows, or whole groups of them (flows, captures), to parts in given shares."""
+"""Assigning whole groups of rows (flows, captures) to parts in given shares."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +21,83 @@ class Cut:
     """What the random numbers are for; other purposes give independent ones."""
     order: tuple[int, ...]
     """Parts by how much a stratum needs them: one of two groups reaches the first two."""
+    first: int = 0
+    """Number of the first part; 0 stands for rows that can only be trained on."""
 
 
-def assign_groups(
-    groups: NDArray[np.int32], strata: Sequence[NDArray[np.int64]], cut: Cut
-) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Groups of rows, and how many rows each has in each stratum.
+
+    Attributes:
+        names: int32 (G,), the groups, ascending.
+        group: int64 (M,), place in ``names`` of each pair of group and stratum that occurs; ascending.
+        stratum: int64 (M,), numbered without gaps.
+        counts: int64 (M,), rows of each pair.
+        rows: int64 (G,), rows of each group.
+    """
+
+    names: NDArray[np.int32]
+    group: NDArray[np.int64]
+    stratum: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+def count_cells(
+    groups: NDArray[np.int32], strata: Sequence[NDArray[np.int64]], rows: NDArray[np.int64]
+) -> Cells:
+    """Count rows by group and stratum.
+
+    Args:
+        groups: int32 (N,), group of each entry.
+        strata: Each int64 (N,), a way to divide the rows whose shares are minded; negative: none.
+        rows: int64 (N,), rows of each entry.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    entries: list[NDArray[np.int64]] = []
+    codes: list[NDArray[np.int64]] = []
+    width = 0
+    for column in strata:
+        inside = np.flatnonzero(column >= 0)
+        found, code = np.unique(column[inside], return_inverse=True)
+        entries.append(inside)
+        codes.append(code + width)
+        width += len(found)
+    entry = np.concatenate(entries)
+    cells, place = np.unique(group[entry] * width + np.concatenate(codes), return_inverse=True)
+    return Cells(
+        names=names,
+        group=cells // max(width, 1),
+        stratum=cells % max(width, 1),
+        counts=np.bincount(place, weights=rows[entry], minlength=len(cells)).astype(np.int64),
+        rows=np.bincount(group, weights=rows, minlength=len(names)).astype(np.int64),
+    )
+
+
+def assign_cells(cells: Cells, cut: Cut) -> NDArray[np.uint8]:
     """Assign groups of rows to parts.
 
     Groups go to the part that they fill least, seen from the strata of their rows; large ones first (by
     powers of two), at random among equals, so that the many small ones even out the shares. A stratum of
     as many groups as parts, or more, is then made to reach every part; one of fewer the most needed.
+
+    Returns:
+        uint8 (G,), part of each group.
+    """
+    starts = np.searchsorted(cells.group, np.arange(len(cells.names) + 1))
+    bucket = np.floor(np.log2(cells.rows)).astype(np.int64)
+    order = np.lexsort((keyed_draws(cut.seed, cut.purpose, cells.names), -bucket))
+    targets = np.outer(cut.shares, np.bincount(cells.stratum, weights=cells.counts))
+    parts = _fill(order, starts, cells.stratum, cells.counts, targets)
+    _reach_parts(parts, cells, targets, cut.order)
+    return parts + np.uint8(cut.first)
+
+
+def assign_groups(
+    groups: NDArray[np.int32], strata: Sequence[NDArray[np.int64]], cut: Cut
+) -> NDArray[np.uint8]:
+    """Assign groups of rows to parts, as ``assign_cells`` does.
 
     Args:
         groups: int32 (N,), group of each row.
@@ -40,36 +107,14 @@ def assign_groups(
     Returns:
         uint8 (N,), part of each row.
     """
-    names, group_of_row = np.unique(groups, return_inverse=True)
-    cells, counts, width = _cells(group_of_row, strata)
-    group, stratum = np.divmod(cells, width)
-    starts = np.searchsorted(group, np.arange(len(names) + 1))
-    bucket = np.floor(np.log2(np.bincount(group_of_row, minlength=len(names)))).astype(np.int64)
-    order = np.lexsort((keyed_draws(cut.seed, cut.purpose, names), -bucket))
-    rows_of_stratum = np.bincount(stratum, weights=counts, minlength=width)
-    targets = np.outer(cut.shares, rows_of_stratum)
-    parts = _fill(order, starts, stratum, counts, targets)
-    _reach_parts(parts, group, stratum, counts, targets, cut.order)
-    assigned: NDArray[np.uint8] = parts[group_of_row]
-    return assigned
+    cells = count_cells(groups, strata, np.ones(len(groups), np.int64))
+    return assign_cells(cells, cut)[np.searchsorted(cells.names, groups)]
 
 
-def assign_rows(draws: NDArray[np.uint64], strata: NDArray[np.int64], cut: Cut) -> NDArray[np.uint8]:
-    """Assign rows to parts one by one: each stratum is shuffled and cut.
-
-    Args:
-        draws: uint64 (N,), a number that belongs to each row wherever it stands.
-        strata: int64 (N,).
-        cut: The parts.
-
-    Returns:
-        uint8 (N,), part of each row.
-    """
-    order = np.lexsort((keyed_draws(cut.seed, cut.purpose, draws), strata))
-    parts = np.empty(len(order), np.uint8)
-    sizes = np.unique(strata, return_counts=True)[1]
-    parts[order] = cut_runs(np.ones(len(order), np.int64), sizes, cut.shares)
-    return parts
+def edges_of(sizes: NDArray[np.int64], shares: tuple[float, ...]) -> NDArray[np.int64]:
+    """int64 (R, parts - 1): how many of ``sizes`` (R,) rows lie before each part but the first."""
+    edges: NDArray[np.int64] = np.floor(np.outer(sizes, np.cumsum(shares)[:-1]) + 0.5).astype(np.int64)
+    return edges
 
 
 def cut_runs(
@@ -88,26 +133,8 @@ def cut_runs(
     run = np.repeat(np.arange(len(members)), members)
     total = np.bincount(run, weights=sizes, minlength=len(members)).astype(np.int64)
     before = np.cumsum(sizes) - sizes - (np.cumsum(total) - total)[run]
-    edges = np.floor(np.cumsum(shares)[:-1, None] * total + 0.5).astype(np.int64)
-    parts: NDArray[np.uint8] = (before >= edges[:, run]).sum(axis=0, dtype=np.uint8)
+    parts: NDArray[np.uint8] = (before[:, None] >= edges_of(total, shares)[run]).sum(axis=1, dtype=np.uint8)
     return parts
-
-
-def _cells(
-    group_of_row: NDArray[np.int64], strata: Sequence[NDArray[np.int64]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Pairs of group and stratum as one number each, their rows, and how many strata there are."""
-    rows: list[NDArray[np.int64]] = []
-    codes: list[NDArray[np.int64]] = []
-    width = 0
-    for column in strata:
-        inside = np.flatnonzero(column >= 0)
-        names, code = np.unique(column[inside], return_inverse=True)
-        rows.append(group_of_row[inside])
-        codes.append(code + width)
-        width += len(names)
-    cells, counts = np.unique(np.concatenate(rows) * width + np.concatenate(codes), return_counts=True)
-    return cells, counts, width
 
 
 @njit(cache=True)
@@ -138,17 +165,10 @@ def _fill(
 
 
 def _reach_parts(
-    parts: NDArray[np.uint8],
-    group: NDArray[np.int64],
-    stratum: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    targets: NDArray[np.float64],
-    order: tuple[int, ...],
+    parts: NDArray[np.uint8], cells: Cells, targets: NDArray[np.float64], order: tuple[int, ...]
 ) -> None:
-    """Move groups, in place, into parts that a stratum misses though it has groups to spare.
-
-    ``group``, ``stratum`` and ``counts`` list the cells (group, stratum, rows), sorted by group.
-    """
+    """Move groups, in place, into parts that a stratum misses though it has groups to spare."""
+    group, stratum, counts = cells.group, cells.stratum, cells.counts
     present = np.zeros(targets.shape, np.int64)
     np.add.at(present, (parts[group], stratum), 1)
     for s in np.flatnonzero((present == 0).any(axis=0)):
@@ -159,10 +179,10 @@ def _reach_parts(
             spare = present[parts[group], stratum] > 1
             may_move = np.ones(len(parts), np.bool_)
             np.logical_and.at(may_move, group, spare)
-            cells = np.flatnonzero((stratum == s) & may_move[group])
-            if not len(cells):
+            fit = np.flatnonzero((stratum == s) & may_move[group])
+            if not len(fit):
                 continue
-            chosen = group[cells[np.argmin(np.abs(counts[cells] - targets[part, s]))]]
+            chosen = group[fit[np.argmin(np.abs(counts[fit] - targets[part, s]))]]
             touched = stratum[group == chosen]
             present[parts[chosen], touched] -= 1
             present[part, touched] += 1

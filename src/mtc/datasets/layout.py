@@ -1,6 +1,7 @@
 """The Parquet file of a dataset: its columns, and how they are written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 PACKETS_FILE = "packets.parquet"
 ROW_GROUP_ROWS = 16_384
-_COMPRESSION_LEVEL = 3
+_LEVEL, _LEVEL_OF_SAMPLES = 3, 1  # samples hardly get smaller above that, but three times as slow
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
 """Type of every column that names a class, a capture or a part."""
@@ -58,14 +59,14 @@ def write_rows(path: Path, tables: Iterable[Any], columns: Any) -> int:
         path,
         columns,
         compression="zstd",
-        compression_level=_COMPRESSION_LEVEL,
+        compression_level={n: _LEVEL_OF_SAMPLES if n == "sample" else _LEVEL for n in columns.names},
         # Samples hardly repeat; a dictionary of them would only cost.
         use_dictionary=[field.name for field in columns if pa.types.is_dictionary(field.type)],
         write_page_checksum=True,
         write_statistics=[name for name in columns.names if name != "sample"],
     ) as writer:
         waiting: list[Any] = []
-        for table in tables:
+        for table in _ahead(iter(tables)):
             rows += table.num_rows
             waiting.append(table)
             if sum(t.num_rows for t in waiting) < ROW_GROUP_ROWS:
@@ -80,6 +81,15 @@ def write_rows(path: Path, tables: Iterable[Any], columns: Any) -> int:
     return rows
 
 
+def _ahead(tables: Iterator[Any]) -> Iterator[Any]:
+    """The tables, the next of which is made while one is written."""
+    with ThreadPoolExecutor(1, thread_name_prefix="rows") as pool:
+        coming = pool.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = pool.submit(next, tables, None)
+            yield table
+
+
 def _unified(table: Any) -> Any:
     return table.combine_chunks().unify_dictionaries()
 
@@ -91,3 +101,10 @@ def binary_buffers(column: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     buffer = column.buffers()[2]
     data = np.frombuffer(buffer, np.uint8) if buffer is not None else np.empty(0, np.uint8)
     return data, offsets
+
+
+def named(codes: NDArray[Any], names: Sequence[str]) -> Any:
+    """A dictionary column of codes; null where a code names nothing."""
+    known = (codes >= 0) & (codes < len(names))
+    indices = pa.array(np.where(known, codes, 0).astype(np.int32), mask=None if known.all() else ~known)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string()))

@@ -6,8 +6,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mtc.datasets.draws import keyed_draws
+from mtc.packets.blocks import copy_block
+
 WIDTH = 1500
 """Bytes of a sample."""
+
+_RUN = 25
+"""Words that are looked at together; they divide those of a sample."""
+_FACTORS = keyed_draws(0, "digest", np.arange(WIDTH // 4)) | np.uint64(1)
 
 
 def trim(
@@ -27,7 +34,7 @@ def trim(
     np.cumsum(_lengths(samples, words), out=offsets[1:])
     data = np.empty(int(offsets[-1]), np.uint8)
     digests = np.empty(len(samples), np.uint64)
-    _trim(samples, words, data, offsets, digests)
+    _trim(samples, words, _FACTORS, data, offsets, digests)
     return data, offsets, digests
 
 
@@ -47,7 +54,7 @@ def gather(
     taken = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(offsets[rows + 1] - offsets[rows], out=taken[1:])
     out = np.empty(int(taken[-1]), data.dtype)
-    _gather(data, offsets, rows, out, taken)
+    _gather(data.view(np.uint8), offsets, rows, out.view(np.uint8), taken, data.itemsize)
     return out, taken
 
 
@@ -66,15 +73,23 @@ def dense(
         The type of ``data`` (M, width), C-contiguous.
     """
     out = np.zeros((len(rows), width), data.dtype)
-    _dense(data, offsets, rows, out)
+    flat = out.reshape(-1).view(np.uint8)
+    _dense(data.view(np.uint8), offsets, rows, flat, width * data.itemsize, data.itemsize)
     return out
 
 
 @njit(cache=True, nogil=True)
 def _lengths(samples: NDArray[np.uint8], words: NDArray[np.uint32]) -> NDArray[np.int64]:
-    lengths = np.zeros(samples.shape[0], np.int64)
+    lengths = np.empty(samples.shape[0], np.int64)
     for i in range(samples.shape[0]):
         word = words.shape[1]
+        while word > 0:
+            some = np.uint32(0)
+            for j in range(word - _RUN, word):
+                some |= words[i, j]
+            if some:
+                break
+            word -= _RUN
         while word > 0 and words[i, word - 1] == 0:
             word -= 1
         end = 4 * word
@@ -88,43 +103,47 @@ def _lengths(samples: NDArray[np.uint8], words: NDArray[np.uint32]) -> NDArray[n
 def _trim(
     samples: NDArray[np.uint8],
     words: NDArray[np.uint32],
+    factors: NDArray[np.uint64],
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
     digests: NDArray[np.uint64],
 ) -> None:
-    factor = np.uint64(0x9E3779B97F4A7C15)
+    flat = samples.reshape(-1)
     for i in range(samples.shape[0]):
         size = offsets[i + 1] - offsets[i]
-        data[offsets[i] : offsets[i + 1]] = samples[i, :size]
-        digest = np.uint64(0xCBF29CE484222325)
+        copy_block(data, offsets[i], flat, i * samples.shape[1], size)
+        # A sum of terms that do not wait for each other, each mixed so that no two words cancel out.
+        digest = np.uint64(size)
         for j in range((size + 3) // 4):
-            digest = (digest ^ np.uint64(words[i, j])) * factor
-            digest ^= digest >> np.uint64(32)
+            term = (np.uint64(words[i, j]) + factors[j]) * factors[j]
+            digest += term ^ (term >> np.uint64(32))
         digests[i] = digest
 
 
 @njit(cache=True, nogil=True)
 def _gather(
-    data: NDArray[Any],
+    data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
     rows: NDArray[np.int64],
-    out: NDArray[Any],
+    out: NDArray[np.uint8],
     taken: NDArray[np.int64],
+    width: int,
 ) -> None:
+    """Copy samples of values of ``width`` bytes, given as bytes."""
     for i in range(rows.shape[0]):
-        start = offsets[rows[i]]
-        size = taken[i + 1] - taken[i]
-        out[taken[i] : taken[i] + size] = data[start : start + size]
+        size = width * (taken[i + 1] - taken[i])
+        copy_block(out, width * taken[i], data, width * offsets[rows[i]], size)
 
 
 @njit(cache=True, nogil=True)
 def _dense(
-    data: NDArray[Any],
+    data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
     rows: NDArray[np.int64],
-    out: NDArray[Any],
+    out: NDArray[np.uint8],
+    row_bytes: int,
+    width: int,
 ) -> None:
     for i in range(rows.shape[0]):
-        start = offsets[rows[i]]
-        size = min(offsets[rows[i] + 1] - start, out.shape[1])
-        out[i, :size] = data[start : start + size]
+        start, end = width * offsets[rows[i]], width * offsets[rows[i] + 1]
+        copy_block(out, i * row_bytes, data, start, min(end - start, row_bytes))

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.datasets.assemble import split_all
 from mtc.datasets.draws import ALGORITHM, keyed_draws
 from mtc.datasets.loader import Dataset
-from mtc.datasets.splits import SPLITS, SplitRows
+from mtc.datasets.split_rows import AllRows, SplitRows
+from mtc.datasets.splits import SPLITS, plan_splits
 from mtc.datasets.staging import draw_purpose
 from mtc.errors import DatasetError
 
@@ -34,14 +34,15 @@ def remake_splits(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
     columns = dataset.columns("flow", "capture", "time", "packet", *settings["stratify"])
     draws = np.empty(len(dataset), np.uint64)
     for i, capture in enumerate(info.captures):
-        rows = np.flatnonzero(columns["capture"] == i)
+        mine = np.flatnonzero(columns["capture"] == i)
         purpose = draw_purpose(capture.capture)
-        draws[rows] = keyed_draws(settings["seed"], purpose, columns["packet"][rows])
-    seen = SplitRows(
+        draws[mine] = keyed_draws(settings["seed"], purpose, columns["packet"][mine])
+    rows = SplitRows.of_columns(
         flow=columns["flow"].astype(np.int32),
         capture=columns["capture"].astype(np.int32),
         time=columns["time"],
         draws=draws,
         labels={task: columns[task] for task in settings["stratify"]},
     )
-    return dict(split_all(seen, settings["seed"], settings["folds"]))
+    plan = plan_splits(AllRows(rows.kinds, lambda: [rows]), settings["seed"], settings["folds"])
+    return dict(plan.columns(rows))

@@ -6,16 +6,17 @@ random; ``flow`` is the default here, since packets of one flow on both sides ar
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mtc.datasets.groups import Cut, assign_groups, assign_rows, cut_runs
+from mtc.datasets.by_draw import cut_by_draw
+from mtc.datasets.groups import Cut, assign_cells, count_cells, cut_runs
+from mtc.datasets.split_rows import AllRows, RowSurvey, SplitRows
 from mtc.tasks import UNLABELLED
 
 PARTS = ("train", "validation", "test")
@@ -33,41 +34,8 @@ RARE_CAPTURES = 3
 
 _TRAIN, _VALIDATION, _TEST = range(3)
 
-
-@dataclass(frozen=True, slots=True)
-class SplitRows:
-    """What splits may look at.
-
-    Attributes:
-        flow: int32 (N,), biflow over the whole dataset.
-        capture: int32 (N,).
-        time: int64 (N,), nanoseconds since the Unix epoch.
-        draws: uint64 (N,), the draw of each row, independent of its place.
-        labels: Task -> int64 (N,), of the tasks whose classes are spread over the parts.
-    """
-
-    flow: NDArray[np.int32]
-    capture: NDArray[np.int32]
-    time: NDArray[np.int64]
-    draws: NDArray[np.uint64]
-    labels: Mapping[str, NDArray[np.int64]]
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.flow)
-
-    @property
-    def strata(self) -> NDArray[np.int64]:
-        """int64 (N,), combination of labels."""
-        strata = np.zeros(len(self), np.int64)
-        for labels in self.labels.values():
-            strata = strata * (int(labels.max(initial=0)) + 2) + labels + 1
-        return strata
-
-    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Self:
-        """Some of the rows."""
-        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "labels"}
-        return type(self)(**columns, labels={task: labels[rows] for task, labels in self.labels.items()})
+Assignment = Callable[[SplitRows], NDArray[np.uint8]]
+"""Tells the part (or fold) of rows, uint8 (N,), whatever rows they come with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,93 +43,194 @@ class SplitMethod:
     """A way to split, with the version that ``dataset.json`` records."""
 
     algorithm: str
-    assign: Callable[[SplitRows, Cut], NDArray[np.uint8]]
-    only_trained: Callable[[SplitRows], NDArray[np.bool_]] | None = None
-    """Finds rows that can only be trained on, before the others are assigned."""
+    assign: Callable[[AllRows, Cut], Assignment]
 
 
-def split_by_packet(rows: SplitRows, cut: Cut) -> NDArray[np.uint8]:
-    """Split row by row, each combination of labels in the shares: the paper's split, which leaks flows.
+@dataclass(frozen=True, slots=True)
+class ByFlow:
+    """The part of each flow, uint8 (flows,)."""
 
-    Returns:
-        uint8 (N,), part of each row.
-    """
-    return assign_rows(rows.draws, rows.strata, cut)
+    parts: NDArray[np.uint8]
+
+    def __call__(self, rows: SplitRows) -> NDArray[np.uint8]:
+        """uint8 (N,), part of each row."""
+        return self.parts[rows.flow]
 
 
-def split_by_flow(rows: SplitRows, cut: Cut) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class ByCapture:
+    """The part of each capture, uint8 (captures,)."""
+
+    parts: NDArray[np.uint8]
+
+    def __call__(self, rows: SplitRows) -> NDArray[np.uint8]:
+        """uint8 (N,), part of each row."""
+        return self.parts[rows.capture]
+
+
+def split_by_packet(rows: AllRows, cut: Cut) -> Assignment:
+    """Split row by row, each combination of labels in the shares: the paper's split, which leaks flows."""
+    return cut_by_draw(rows, cut)
+
+
+def split_by_flow(rows: AllRows, cut: Cut) -> Assignment:
     """Split flow by flow, combinations of labels in the shares as far as flows allow."""
-    return assign_groups(rows.flow, [rows.strata], cut)
+    survey = rows.survey
+    cells = count_cells(survey.flow, [survey.kinds.strata[survey.kind]], survey.rows)
+    parts = np.zeros(len(survey.home), np.uint8)
+    parts[cells.names] = assign_cells(cells, cut)
+    return ByFlow(parts)
 
 
-def split_by_capture(rows: SplitRows, cut: Cut) -> NDArray[np.uint8]:
+def split_by_capture(rows: AllRows, cut: Cut) -> Assignment:
     """Split capture by capture, the rows of every class in the shares as far as captures allow.
 
-    Captures that share a flow go to one part together, so that no flow straddles.
+    Captures that share a flow go to one part together, so that no flow straddles. Those of rare classes
+    are only trained on.
     """
-    everything = np.zeros(len(rows), np.int64)
-    return assign_groups(joined_captures(rows), [everything, *rows.labels.values()], cut)
+    survey, kinds = rows.survey, rows.survey.kinds
+    joined = joined_captures(survey)
+    parts = np.zeros(len(joined), np.uint8)
+    free = np.flatnonzero((survey.kind_rows > 0) & ~of_rare_classes(survey, joined)[kinds.capture])
+    if len(free):
+        everything = np.zeros(len(free), np.int64)
+        strata = [everything, *(labels[free] for labels in kinds.labels.values())]
+        groups = joined[kinds.capture]
+        cells = count_cells(groups[free], strata, survey.kind_rows[free])
+        of_group = np.zeros(len(joined), np.uint8)
+        of_group[cells.names] = assign_cells(cells, cut)
+        parts = of_group[joined]
+    return ByCapture(parts)
 
 
-def split_by_time(rows: SplitRows, cut: Cut) -> NDArray[np.uint8]:
+def split_by_time(rows: AllRows, cut: Cut) -> Assignment:
     """Cut each capture in time, at the start of a flow: what begins first is trained on, no flow straddles.
 
     A flow belongs to the capture in which it begins; its start is that of its first row. The seed
     changes nothing.
     """
-    order = np.lexsort((rows.capture, rows.time))
-    names, first, flow_of_row = np.unique(rows.flow[order], return_index=True, return_inverse=True)
-    begin = order[first]
-    by_time = np.lexsort((names, rows.time[begin], rows.capture[begin]))
-    sizes = np.bincount(flow_of_row, minlength=len(names))[by_time]
-    homes = np.unique(rows.capture[begin][by_time], return_counts=True)[1]
-    part_of_flow = np.empty(len(names), np.uint8)
-    part_of_flow[by_time] = cut_runs(sizes, homes, cut.shares)
-    parts = np.empty(len(rows), np.uint8)
-    parts[order] = part_of_flow[flow_of_row]
-    return parts
+    survey = rows.survey
+    sizes = survey.flow_rows
+    flows = np.flatnonzero(sizes)
+    by_time = flows[np.lexsort((flows, survey.start[flows], survey.home[flows]))]
+    members = np.unique(survey.home[by_time], return_counts=True)[1]
+    parts = np.zeros(len(sizes), np.uint8)
+    parts[by_time] = cut_runs(sizes[by_time], members, cut.shares) + np.uint8(cut.first)
+    return ByFlow(parts)
 
 
-def joined_captures(rows: SplitRows) -> NDArray[np.int32]:
-    """int32 (N,), the first of the captures that flows join to each row's, in any number of steps."""
-    captures = int(rows.capture.max(initial=-1)) + 1
-    pairs = np.unique(np.column_stack([rows.flow, rows.capture]), axis=0)
-    same_flow = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
+def joined_captures(survey: RowSurvey) -> NDArray[np.int32]:
+    """int32 (captures,), the first of the captures that flows join to each, in any number of steps."""
+    captures = int(survey.kinds.capture.max(initial=-1)) + 1
+    capture = survey.kinds.capture[survey.kind]
+    same_flow = np.flatnonzero(survey.flow[1:] == survey.flow[:-1])
     links = coo_array(
-        (np.ones(len(same_flow), np.bool_), (pairs[same_flow, 1], pairs[same_flow + 1, 1])),
+        (np.ones(len(same_flow), np.bool_), (capture[same_flow], capture[same_flow + 1])),
         shape=(captures, captures),
     )
     component = connected_components(links, directed=False)[1] if captures else np.empty(0, np.int32)
     first = np.unique(component, return_index=True)[1].astype(np.int32)
-    joined: NDArray[np.int32] = first[component][rows.capture]
+    joined: NDArray[np.int32] = first[component]
     return joined
 
 
-def of_rare_classes(rows: SplitRows) -> NDArray[np.bool_]:
-    """bool (N,), rows of captures with a class that occurs in fewer than ``RARE_CAPTURES``.
+def of_rare_classes(survey: RowSurvey, joined: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """bool (captures,), those with a class that occurs in fewer than ``RARE_CAPTURES``.
 
     So are those of a class whose captures are all joined by flows: they could only go to one part.
+
+    Args:
+        survey: What is counted over all rows.
+        joined: int32 (captures,), as ``joined_captures`` gives it.
     """
-    group = joined_captures(rows)
-    rare = np.zeros(int(group.max(initial=-1)) + 1, np.bool_)
-    for labels in rows.labels.values():
-        for label in np.unique(labels[labels != UNLABELLED]):
-            mine = labels == label
-            groups = np.unique(group[mine])
-            if len(groups) < 2 or len(np.unique(rows.capture[mine])) < RARE_CAPTURES:
+    rare = np.zeros(len(joined), np.bool_)
+    with_rows = survey.kind_rows > 0
+    for labels in survey.kinds.labels.values():
+        for label in np.unique(labels[with_rows & (labels != UNLABELLED)]):
+            captures = np.unique(survey.kinds.capture[with_rows & (labels == label)])
+            groups = np.unique(joined[captures])
+            if len(groups) < 2 or len(captures) < RARE_CAPTURES:
                 rare[groups] = True
-    return rare[group]
+    return rare[joined]
 
 
 SPLITS: Mapping[str, SplitMethod] = MappingProxyType(
     {
         "flow": SplitMethod("flow v1", split_by_flow),
         "packet": SplitMethod("packet v1", split_by_packet),
-        "capture": SplitMethod("capture v1", split_by_capture, of_rare_classes),
+        "capture": SplitMethod("capture v1", split_by_capture),
         "time": SplitMethod("time v1", split_by_time),
     }
 )
 """Split name -> method. The first is the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitColumns:
+    """Every split of some rows.
+
+    Attributes:
+        parts: Split -> uint8 (N,), index into ``PARTS``.
+        folds: Split -> uint8 (N,), fold from 1; 0 is trained on in every fold.
+        count: How many folds there are, or 0.
+    """
+
+    parts: dict[str, NDArray[np.uint8]]
+    folds: dict[str, NDArray[np.uint8]]
+    count: int
+
+    @property
+    def matrix(self) -> NDArray[np.uint8]:
+        """uint8 (N, columns): the parts of every split, then the folds of every one."""
+        return np.column_stack([*self.parts.values(), *self.folds.values()])
+
+    def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        """Name and parts (N,) of every split, and of the splits that the folds stand for."""
+        yield from self.parts.items()
+        for name, fold_of_row in self.folds.items():
+            for fold, split in enumerate(fold_names(name, self.count), start=1):
+                yield split, parts_of_fold(fold_of_row, fold, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """Every split that there is, ready to tell the part of any row."""
+
+    parts: Mapping[str, Assignment]
+    folds: Mapping[str, Assignment]
+    count: int
+    """How many folds there are, or 0."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every split, and those that the folds stand for."""
+        folds = (fold for name in self.folds for fold in fold_names(name, self.count))
+        return (*self.parts, *folds)
+
+    def columns(self, rows: SplitRows) -> SplitColumns:
+        """Parts and folds of some rows."""
+        return SplitColumns(
+            parts={name: assignment(rows) for name, assignment in self.parts.items()},
+            folds={name: assignment(rows) for name, assignment in self.folds.items()},
+            count=self.count,
+        )
+
+
+def plan_splits(rows: AllRows, seed: int, folds: int) -> SplitPlan:
+    """Make every split.
+
+    Args:
+        rows: All rows.
+        seed: Seed of the splits.
+        folds: Folds of each, or 0 for none.
+    """
+    return SplitPlan(
+        parts={name: method.assign(rows, cut_of_parts(name, seed)) for name, method in SPLITS.items()},
+        folds={name: method.assign(rows, cut_of_folds(name, seed, folds)) for name, method in SPLITS.items()}
+        if folds
+        else {},
+        count=folds,
+    )
 
 
 def cut_of_parts(name: str, seed: int) -> Cut:
@@ -169,15 +238,9 @@ def cut_of_parts(name: str, seed: int) -> Cut:
     return Cut(FRACTIONS, seed, f"split {name}", (_TRAIN, _TEST, _VALIDATION))
 
 
-def assign_parts(name: str, rows: SplitRows, seed: int) -> NDArray[np.uint8]:
-    """uint8 (N,), index into ``PARTS`` of each row in the split ``name``."""
-    return _assign(SPLITS[name], rows, cut_of_parts(name, seed), first=0)
-
-
-def assign_folds(name: str, rows: SplitRows, seed: int, folds: int) -> NDArray[np.uint8]:
-    """uint8 (N,), fold of each row from 1 in the split ``name``; 0 is trained on in every fold."""
-    cut = Cut((1 / folds,) * folds, seed, f"folds {name}", tuple(range(folds)))
-    return _assign(SPLITS[name], rows, cut, first=1)
+def cut_of_folds(name: str, seed: int, folds: int) -> Cut:
+    """How the split ``name`` is cut into folds, numbered from 1."""
+    return Cut((1 / folds,) * folds, seed, f"folds {name}", tuple(range(folds)), first=1)
 
 
 def fold_names(name: str, folds: int) -> Iterator[str]:
@@ -189,7 +252,7 @@ def parts_of_fold(fold_of_row: NDArray[np.integer], fold: int, folds: int) -> ND
     """Parts where one fold tests, the next one validates (the first after the last), and the rest train.
 
     Args:
-        fold_of_row: (N,), as ``assign_folds`` gives it.
+        fold_of_row: (N,), fold from 1; 0 is trained on in every fold.
         fold: The fold that tests, from 1.
         folds: How many there are.
 
@@ -199,12 +262,4 @@ def parts_of_fold(fold_of_row: NDArray[np.integer], fold: int, folds: int) -> ND
     parts = np.full(len(fold_of_row), _TRAIN, np.uint8)
     parts[fold_of_row == fold] = _TEST
     parts[fold_of_row == fold % folds + 1] = _VALIDATION
-    return parts
-
-
-def _assign(method: SplitMethod, rows: SplitRows, cut: Cut, *, first: int) -> NDArray[np.uint8]:
-    parts = np.zeros(len(rows), np.uint8)
-    free = np.ones(len(rows), np.bool_) if method.only_trained is None else ~method.only_trained(rows)
-    if free.any():
-        parts[free] = method.assign(rows.take(free), cut) + np.uint8(first)
     return parts

@@ -16,12 +16,13 @@ from mtc.errors import OutputError
 class Spool:
     """One column; its file has no name and is gone with the last array that maps it."""
 
-    def __init__(self, dtype: Any, folder: Path) -> None:
+    def __init__(self, dtype: Any, folder: Path | None) -> None:
         """Start an empty column.
 
         Args:
             dtype: Type of its values.
-            folder: Where its file is preferred: beside the data, which has the room that they take.
+            folder: Where its file is preferred: beside the data, which has the room that they take. None
+                for the temporary folder.
         """
         self._dtype = np.dtype(dtype)
         self._file = _unnamed_file(folder)
@@ -34,7 +35,8 @@ class Spool:
             OutputError: The disk is full.
         """
         try:
-            self._bytes += self._file.write(np.ascontiguousarray(values, self._dtype).data)
+            raw = np.ascontiguousarray(values, self._dtype).reshape(-1).view(np.uint8)
+            self._bytes += self._file.write(raw.data)
         except OSError as error:
             raise OutputError(f"samples cannot be put on disk ({error.strerror or error})") from error
 
@@ -94,7 +96,7 @@ class SampleSpool:
         )
 
 
-def _unnamed_file(folder: Path) -> BinaryIO:
+def _unnamed_file(folder: Path | None) -> BinaryIO:
     for place in (folder, None):
         try:
             return tempfile.TemporaryFile(dir=place, prefix=".rows-")

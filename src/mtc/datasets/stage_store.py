@@ -22,7 +22,7 @@ from mtc.capture import Source
 from mtc.datasets.staging import LabelledCapture, StagedCapture, stage_capture
 from mtc.errors import CaptureError
 
-_LAYOUT = 1
+_LAYOUT = 2
 """Version of the staged files."""
 
 
@@ -70,6 +70,11 @@ def staged_rows(folder: Path, key: str) -> Path:
     return folder / f"{key}.arrow"
 
 
+def staged_flows(folder: Path, key: str) -> Path:
+    """The NumPy file with the five-tuples of a staged capture, uint64 (flows, 6)."""
+    return folder / f"{key}.npy"
+
+
 def stage(task: StageTask, folder: Path, tell: Callable[[int], None]) -> None:
     """Stage a capture in ``folder``; what cannot be read is staged as that.
 
@@ -82,7 +87,7 @@ def stage(task: StageTask, folder: Path, tell: Callable[[int], None]) -> None:
     unfinished = folder / f"{task.key}.{secrets.token_hex(8)}"
     values: dict[str, Any]
     try:
-        read = stage_capture(
+        read, flow_keys = stage_capture(
             task.capture,
             unfinished,
             seed=task.seed,
@@ -96,9 +101,9 @@ def stage(task: StageTask, folder: Path, tell: Callable[[int], None]) -> None:
     else:
         unfinished.replace(staged_rows(folder, task.key))
         with unfinished.open("wb") as file:
-            np.save(file, read.flow_keys)
-        unfinished.replace(folder / f"{task.key}.npy")
-        values = {f.name: getattr(read, f.name) for f in dataclasses.fields(read) if f.name != "flow_keys"}
+            np.save(file, flow_keys)
+        unfinished.replace(staged_flows(folder, task.key))
+        values = dataclasses.asdict(read)
     unfinished.write_text(json.dumps(values), encoding="utf-8")
     unfinished.replace(folder / f"{task.key}.json")
 
@@ -113,4 +118,4 @@ def load_staged(folder: Path, key: str) -> StagedCapture | str | None:
         return str(values["unreadable"])
     values["link_types"] = tuple(values["link_types"])
     values["rules"] = tuple((packets, samples) for packets, samples in values["rules"])
-    return StagedCapture(**values, flow_keys=np.load(folder / f"{key}.npy", allow_pickle=False))
+    return StagedCapture(**values)

@@ -4,10 +4,11 @@ Each capture is staged by itself, whatever came before it, so captures may be re
 Memory is bounded by a batch of packets, the draws of one capture's cap, and its flow table.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from mtc.datasets import ragged
 from mtc.datasets.balance import SmallestDraws
 from mtc.datasets.draws import keyed_draws
 from mtc.datasets.rules import NO_LABEL, Rule, first_match
-from mtc.packets import FlowRecords, Samples, SampleStream
+from mtc.packets import FlowRecords, SampleStream, build_samples
 
 Progress = Callable[[str, int], None]
 """Told the capture being read, and the bytes of it that were read since the last call."""
@@ -36,7 +37,7 @@ STAGED = pa.schema(
 )
 """Columns of a staged capture; ``flow`` counts within the capture, ``rule`` is one of its rules."""
 
-_BATCH_BYTES = 8 << 20
+_ROWS_AT_ONCE = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class StagedCapture:
         left_out: Reason -> packets.
         damage: Why reading ended early, or None.
         rules: Packets and samples of each rule.
-        flow_keys: uint64 (flows, 6), the same for both directions and for every capture.
+        flows: Biflows of all packets.
     """
 
     format: str
@@ -79,7 +80,7 @@ class StagedCapture:
     left_out: dict[str, int]
     damage: str | None
     rules: tuple[tuple[int, int], ...]
-    flow_keys: NDArray[np.uint64]
+    flows: int
 
 
 def draw_purpose(capture: str) -> str:
@@ -95,7 +96,7 @@ def stage_capture(
     limits: Sequence[int | None],
     decapsulate: bool,
     progress: Progress | None = None,
-) -> StagedCapture:
+) -> tuple[StagedCapture, NDArray[np.uint64]]:
     """Read a capture and put aside every sample that the balance may keep.
 
     Args:
@@ -106,64 +107,121 @@ def stage_capture(
         decapsulate: Whether tunnels are peeled.
         progress: Told about the bytes read.
 
+    Returns:
+        What was read; and its five-tuples, uint64 (flows, 6), by first packet, the same for both
+        directions and in every capture.
+
     Raises:
         CaptureError: Nothing can be read of the capture.
     """
-    smallest = [None if limit is None else SmallestDraws(limit) for limit in limits]
-    counts = np.zeros((len(capture.rules), 2), np.int64)
-    unlabelled = seen = 0
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    choice = _Choice(capture.rules, limits)
+    purpose = draw_purpose(capture.name)
+    seen = 0
     with (
-        SampleStream(capture.source, decapsulate=decapsulate) as stream,
-        pa.OSFile(str(file), "wb") as sink,
-        pa.ipc.new_file(sink, STAGED, options=options) as writer,
+        SampleStream(capture.source, decapsulate=decapsulate, build=False) as stream,
+        _RowWriter(file) as writer,
     ):
         for piece in stream:
-            draws = keyed_draws(seed, draw_purpose(capture.name), piece.headers["packet"])
-            assert stream.batch is not None
-            assert stream.batch_headers is not None
-            of_packet = first_match(capture.rules, stream.batch_headers, stream.batch.timestamps)
-            rule = of_packet[stream.batch_headers.sample_rows()][: len(piece)]
-            kept = np.zeros(len(rule), np.bool_)
-            for i, draws_of_rule in enumerate(smallest):
-                mine = rule == i
-                kept[mine] = True if draws_of_rule is None else draws_of_rule.offer(draws[mine])
-                counts[i] += np.count_nonzero(of_packet == i), np.count_nonzero(mine)
-            unlabelled += int(np.count_nonzero(rule < 0))
-            rows = np.flatnonzero(kept)
-            if len(rows):
-                writer.write_batch(_staged_rows(piece, rows, draws, rule))
+            batch, headers = stream.batch, stream.batch_headers
+            assert batch is not None
+            assert headers is not None
+            draws = keyed_draws(seed, purpose, piece.headers["packet"])
+            of_packet = first_match(capture.rules, headers, batch.timestamps)
+            rows = headers.sample_rows()
+            rule = of_packet[rows]
+            kept = choice.take(of_packet, rule, draws)
+            if len(kept):
+                columns = {name: piece.headers[name][kept] for name in ("timestamp", "packet", "flow")}
+                samples = build_samples(batch, headers, rows[kept], writer.buffer(len(kept)))
+                writer.write(samples, columns, rule[kept], draws[kept])
             if progress is not None and stream.reader.bytes_read > seen:
                 progress(capture.name, stream.reader.bytes_read - seen)
                 seen = stream.reader.bytes_read
-        left_out = dict(stream.left_out) | ({NO_LABEL: unlabelled} if unlabelled else {})
-        return StagedCapture(
-            format=stream.reader.format,
-            link_types=tuple(int(link_type) for link_type in stream.reader.link_types),
-            packets=stream.packets,
-            samples=int(counts[:, 1].sum()),
-            left_out=dict(sorted(left_out.items())),
-            damage=None if stream.damage is None else str(stream.damage),
-            rules=tuple((packets, samples) for packets, samples in counts.tolist()),
-            flow_keys=_flow_keys(stream.flows.records()),
+    left_out = dict(stream.left_out) | ({NO_LABEL: choice.unlabelled} if choice.unlabelled else {})
+    read = StagedCapture(
+        format=stream.reader.format,
+        link_types=tuple(int(link_type) for link_type in stream.reader.link_types),
+        packets=stream.packets,
+        samples=int(choice.counts[:, 1].sum()),
+        left_out=dict(sorted(left_out.items())),
+        damage=None if stream.damage is None else str(stream.damage),
+        rules=tuple((packets, samples) for packets, samples in choice.counts.tolist()),
+        flows=len(stream.flows),
+    )
+    return read, _flow_keys(stream.flows.records())
+
+
+class _Choice:
+    """Chooses the samples that the balance may keep, and counts packets by rule."""
+
+    def __init__(self, rules: Sequence[Rule], limits: Sequence[int | None]) -> None:
+        self.counts = np.zeros((len(rules), 2), np.int64)
+        """Packets and samples of each rule."""
+        self.unlabelled = 0
+        """Samples that no rule labels."""
+        self._smallest = [None if limit is None else SmallestDraws(limit) for limit in limits]
+
+    def take(
+        self, of_packet: NDArray[np.int16], rule: NDArray[np.int16], draws: NDArray[np.uint64]
+    ) -> NDArray[np.int64]:
+        """The samples to put aside, by the rules of all packets, and rule and draw of each sample."""
+        kept = np.zeros(len(rule), np.bool_)
+        for i, smallest in enumerate(self._smallest):
+            mine = rule == i
+            kept[mine] = True if smallest is None else smallest.offer(draws[mine])
+            self.counts[i] += np.count_nonzero(of_packet == i), np.count_nonzero(mine)
+        self.unlabelled += int(np.count_nonzero(rule < 0))
+        return np.flatnonzero(kept)
+
+
+class _RowWriter:
+    """Writes staged rows, many at a time; a context manager."""
+
+    def __init__(self, file: Path) -> None:
+        self._resources = ExitStack()
+        sink = self._resources.enter_context(pa.OSFile(str(file), "wb"))
+        self._writer = self._resources.enter_context(pa.ipc.new_file(sink, STAGED))
+        self._buffer = np.empty((0, ragged.WIDTH), np.uint8)
+        self._waiting: list[Any] = []
+        self._rows = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            self._flush()
+        self._resources.close()
+
+    def buffer(self, rows: int) -> NDArray[np.uint8]:
+        """uint8 (at least ``rows``, 1500), to build samples in."""
+        if len(self._buffer) < rows:
+            self._buffer = np.empty((max(rows, 2 * len(self._buffer)), ragged.WIDTH), np.uint8)
+        return self._buffer
+
+    def write(
+        self,
+        samples: NDArray[np.uint8],
+        columns: Mapping[str, NDArray[Any]],
+        rule: NDArray[np.int16],
+        draws: NDArray[np.uint64],
+    ) -> None:
+        """Take in samples, whose array may be used again, and columns of as many rows."""
+        data, offsets, digests = ragged.trim(samples)
+        flow = columns["flow"].astype(np.int32)
+        arrays = [columns["timestamp"], columns["packet"], flow, rule, draws, digests]
+        self._waiting.append(
+            pa.record_batch([binary_array(data, offsets), *map(pa.array, arrays)], schema=STAGED)
         )
+        self._rows += len(rule)
+        if self._rows >= _ROWS_AT_ONCE:
+            self._flush()
 
-
-def _staged_rows(
-    piece: Samples, rows: NDArray[np.int64], draws: NDArray[np.uint64], rule: NDArray[np.int16]
-) -> Any:
-    samples = piece.samples if len(rows) == len(piece) else piece.samples[rows]
-    data, offsets, digests = ragged.trim(samples)
-    columns = [
-        binary_array(data, offsets),
-        piece.headers["timestamp"][rows],
-        piece.headers["packet"][rows],
-        piece.headers["flow"][rows].astype(np.int32),
-        rule[rows],
-        draws[rows],
-        digests,
-    ]
-    return pa.record_batch([pa.array(column) for column in columns], schema=STAGED)
+    def _flush(self) -> None:
+        if self._waiting:
+            for batch in pa.Table.from_batches(self._waiting).combine_chunks().to_batches():
+                self._writer.write_batch(batch)
+        self._waiting, self._rows = [], 0
 
 
 def binary_array(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Any:

@@ -1,0 +1,170 @@
+"""The second step of a build: which staged rows the balance keeps, and in what flows they are."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mtc.datasets.balance import EVERY, SmallestDraws, quotas
+from mtc.datasets.flows import number_flows
+from mtc.datasets.split_rows import AllRows, Kinds, SplitRows
+from mtc.datasets.staging import LabelledCapture, StagedCapture
+from mtc.tasks import UNLABELLED, Tasks
+
+_SPLIT_COLUMNS = ("flow", "time", "rule", "draw")
+_ROWS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A capture with what was read of it, and where its possible rows and its flows lie."""
+
+    capture: LabelledCapture
+    read: StagedCapture
+    rows: Path
+    flow_keys: Path
+
+    def batches(self, names: Sequence[str] = ()) -> Iterator[Any]:
+        """The columns ``names`` (or all), a bounded number of rows at a time."""
+        with pa.memory_map(str(self.rows)) as mapped:
+            schema = pa.ipc.open_file(mapped).schema
+            fields = [schema.get_field_index(name) for name in names]
+            options = pa.ipc.IpcReadOptions(included_fields=fields or None)
+            reader = pa.ipc.open_file(mapped, options=options)
+            for i in range(reader.num_record_batches):
+                yield reader.get_batch(i)
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """The rows of the dataset, in its order: captures by name, packets by number; read when asked for.
+
+    Rows of one kind are labelled by one rule of one capture.
+
+    Attributes:
+        captures: What was staged.
+        bars: uint64 (kinds,), the draw up to which staged rows are kept.
+        flow_ids: For each capture, int32 (its flows,): id over the dataset.
+        flows: Biflows of all packets read.
+        labels: Task -> int64 (kinds,).
+        stratify: Tasks whose classes are spread over the parts of splits.
+    """
+
+    captures: Sequence[Staged]
+    bars: NDArray[np.uint64]
+    flow_ids: Sequence[NDArray[np.int32]]
+    flows: int
+    labels: dict[str, NDArray[np.int64]]
+    stratify: Sequence[str]
+
+    @cached_property
+    def first_kinds(self) -> NDArray[np.int64]:
+        """int64 (captures + 1,), the kind of each capture's first rule."""
+        return first_kinds(self.captures)
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        """Capture and labels of each kind."""
+        rules = np.diff(self.first_kinds)
+        capture = np.repeat(np.arange(len(self.captures), dtype=np.int32), rules)
+        return Kinds(capture, {task: self.labels[task] for task in self.stratify})
+
+    @cached_property
+    def all_rows(self) -> AllRows:
+        """The rows, as splits look at them."""
+        return AllRows(self.kinds, self._pieces)
+
+    def _pieces(self) -> Iterator[SplitRows]:
+        for i, staged in enumerate(self.captures):
+            waiting: list[Any] = []
+            for batch in staged.batches(_SPLIT_COLUMNS):
+                waiting.append(batch)
+                if sum(b.num_rows for b in waiting) >= _ROWS_AT_ONCE:
+                    yield self.keep(i, pa.Table.from_batches(waiting))[1]
+                    waiting = []
+            if waiting:
+                yield self.keep(i, pa.Table.from_batches(waiting))[1]
+
+    def keep(self, i: int, staged: Any) -> tuple[NDArray[np.int64], SplitRows]:
+        """The rows that are kept of some staged ones (a batch or table) of capture ``i``.
+
+        Returns:
+            int64 (N,), their places; and what splits see of them.
+        """
+        kind = staged["rule"].to_numpy().astype(np.int32) + np.int32(self.first_kinds[i])
+        draws = staged["draw"].to_numpy()
+        kept = np.flatnonzero(draws <= self.bars[kind])
+        rows = SplitRows(
+            flow=self.flow_ids[i][staged["flow"].to_numpy()[kept]],
+            kind=kind[kept],
+            time=staged["time"].to_numpy()[kept],
+            draws=draws[kept],
+            kinds=self.kinds,
+        )
+        return kept, rows
+
+
+def first_kinds(captures: Sequence[Staged]) -> NDArray[np.int64]:
+    """int64 (captures + 1,), the kind of each capture's first rule, and how many kinds there are."""
+    return np.cumsum([0, *(len(staged.capture.rules) for staged in captures)])
+
+
+def choose_rows(
+    captures: Sequence[Staged], tasks: Tasks, *, balance_by: str, stratify: Sequence[str], cap: int | None
+) -> ChosenRows:
+    """Choose the rows that the balance keeps, and number their flows.
+
+    Args:
+        captures: What was staged, in the order of the dataset.
+        tasks: Task -> classes.
+        balance_by: The task whose classes are capped; rows without a label of it are all kept.
+        stratify: Tasks whose classes are spread over the parts of splits.
+        cap: Most rows of a class, or None.
+    """
+    labels = {task: _label_codes(captures, task, classes) for task, classes in tasks.items()}
+    ids, flows = number_flows([staged.flow_keys for staged in captures])
+    return ChosenRows(
+        captures=captures,
+        bars=_bars(captures, labels[balance_by], cap),
+        flow_ids=ids,
+        flows=flows,
+        labels=labels,
+        stratify=stratify,
+    )
+
+
+def _label_codes(captures: Sequence[Staged], task: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """int64 (kinds,), index of the class of each kind for a task, or UNLABELLED."""
+    places: dict[str | None, int] = {None: UNLABELLED, **{label: i for i, label in enumerate(classes)}}
+    rules = (rule for staged in captures for rule in staged.capture.rules)
+    return np.array([places[rule.labels.get(task)] for rule in rules], np.int64)
+
+
+def _bars(captures: Sequence[Staged], codes: NDArray[np.int64], cap: int | None) -> NDArray[np.uint64]:
+    """uint64 (kinds,), the draw up to which samples of each kind are kept."""
+    bars = np.full(len(codes), EVERY)
+    if cap is None:
+        return bars
+    vpn = np.array([bool(rule.vpn) for staged in captures for rule in staged.capture.rules], np.bool_)
+    samples = np.array([samples for staged in captures for _, samples in staged.read.rules], np.int64)
+    groups, group_of_kind = np.unique(np.stack([codes, vpn]), axis=1, return_inverse=True)
+    group_of_kind = group_of_kind.reshape(-1)
+    smallest = [SmallestDraws(cap) for _ in groups.T]
+    for first, staged in zip(first_kinds(captures), captures, strict=False):
+        for batch in staged.batches(("rule", "draw")):
+            group = group_of_kind[first + batch["rule"].to_numpy()]
+            for g in np.unique(group):
+                smallest[g].offer(batch["draw"].to_numpy()[group == g])
+    sizes = np.bincount(group_of_kind, weights=samples, minlength=len(smallest)).astype(np.int64)
+    by_group = {(code, bool(over)): int(n) for (code, over), n in zip(groups.T.tolist(), sizes, strict=True)}
+    for g, (code, over) in enumerate(groups.T.tolist()):
+        kept = quotas(by_group.get((code, False), 0), by_group.get((code, True), 0), cap)[over]
+        # A threshold of the group's own count keeps all: staging kept at least the cap's smallest.
+        if code != UNLABELLED and kept < sizes[g]:
+            bars[group_of_kind == g] = smallest[g].threshold(kept)
+    return bars
