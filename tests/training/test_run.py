@@ -1,6 +1,7 @@
 """A run comes to the same end however often it was interrupted."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from mtc.models import load_model
 from mtc.training import Interrupted, train
 from mtc.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from mtc.training.display import EpochLines
-from mtc.training.run_folder import FILES
+from mtc.training.run_folder import CHECKPOINTS, FILES, TENSORBOARD
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -72,7 +73,7 @@ def undisturbed(config: RunConfig, dataset: Any, tmp_path_factory: pytest.TempPa
 
 def test_writes_what_a_run_holds_and_nothing_else(undisturbed: Path, config: RunConfig) -> None:
     names = {path.name for path in undisturbed.iterdir()}
-    assert names == {*FILES, "checkpoints"}
+    assert names == {*FILES, CHECKPOINTS, TENSORBOARD}
     assert RunConfig.from_dict(json.loads((undisturbed / "config.json").read_text())) == config
     assert {path.name for path in (undisturbed / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
@@ -259,13 +260,56 @@ def test_resume_refuses_other_settings_and_other_data(
         train(config, foreign, undisturbed, resume=True)
 
 
-def test_a_loss_that_is_no_number_stops_with_advice(config: RunConfig, dataset: Any, tmp_path: Path) -> None:
-    def spoil(trainer: Any) -> None:
-        with torch.no_grad():
-            next(trainer.lightning_module.parameters()).fill_(float("nan"))
+def spoil(trainer: Any) -> None:
+    """Make every later output of the network a NaN."""
+    with torch.no_grad():
+        next(trainer.lightning_module.parameters()).fill_(float("nan"))
 
-    with pytest.raises(UsageError, match=r"epoch 1, batch 4: lower train\.learning_rate"):
-        train(config, dataset, tmp_path / "run", callbacks=[AtStep(3, spoil)])
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [(8, r"^the loss became nan in epoch 2, batch 4: lower train\.learning_rate"),
+     (10, r"^the validation loss became nan in epoch 2, after its last batch: lower train\.learning_rate")],
+)  # fmt: skip
+def test_a_loss_that_is_no_number_stops_with_advice(
+    step: int, message: str, undisturbed: Path, config: RunConfig, dataset: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        train(config, dataset, tmp_path / "run", callbacks=[AtStep(step, spoil)])
+    assert "\n" not in str(raised.value)
+    train(config, dataset, tmp_path / "run", resume=True)  # what the first epoch came to was kept
+    assert outcome(tmp_path / "run") == outcome(undisturbed)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has ..."),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+        ),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_stops_with_advice(
+    error: Exception, undisturbed: Path, config: RunConfig, dataset: Any, tmp_path: Path
+) -> None:
+    def run_out(_: Any) -> None:
+        raise error
+
+    with pytest.raises(UsageError) as raised:
+        train(config, dataset, tmp_path / "run", callbacks=[AtStep(7, run_out)])
+    assert str(raised.value) == "memory ran out at train.batch_size=32: take a smaller one"
+    train(config, dataset, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == outcome(undisturbed)
+
+
+def test_other_errors_are_defects(config: RunConfig, dataset: Any, tmp_path: Path) -> None:
+    def fail(_: Any) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        train(config, dataset, tmp_path / "run", callbacks=[AtStep(1, fail)])
 
 
 def test_a_dataset_without_labels_is_refused(config: RunConfig, dataset: Any, tmp_path: Path) -> None:
@@ -331,6 +375,54 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert read_checkpoint(place) == {"epoch": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_disk_that_fills_up_ends_the_run_at_its_last_whole_checkpoint(
+    undisturbed: Path, config: RunConfig, dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    def write(checkpoint: Any, file: Any) -> None:
+        if len(written) == 2:  # best and last of the first epoch
+            file.write(b"half of it")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        torch_save(checkpoint, file)
+        written.append(checkpoint["epoch"])
+
+    torch_save = torch.save
+    with monkeypatch.context() as full:
+        full.setattr(torch, "save", write)
+        with pytest.raises(OutputError, match=r"ckpt: the checkpoint cannot be written \(.*No space left"):
+            train(config, dataset, tmp_path / "run")
+    kept = tmp_path / "run" / CHECKPOINTS
+    assert {path.name for path in kept.iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert read_checkpoint(kept / "last.ckpt")["global_step"] == 5
+    train(config, dataset, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == outcome(undisturbed)
+
+
+def test_tensorboard_shows_the_history(undisturbed: Path) -> None:
+    from tensorboardX.proto.event_pb2 import Event
+
+    shown: dict[str, dict[int, float]] = {}
+    for path in (undisturbed / TENSORBOARD).iterdir():
+        for record in records(path.read_bytes()):
+            event = Event.FromString(record)
+            for value in event.summary.value:
+                shown.setdefault(value.tag, {})[event.step] = value.simple_value
+    rows = list(csv.DictReader(io.StringIO((undisturbed / "epochs.csv").read_text())))
+    for tag, column in (("loss/validation", "validation_loss"), ("f1/traffic", "validation_f1_traffic")):
+        assert shown[tag] == pytest.approx({int(row["step"]): float(row[column]) for row in rows}, rel=1e-6)
+    assert shown["loss/step"].keys() == {10}
+    assert {"loss/train", "f1/mean", "f1/application", "run/learning_rate"} <= shown.keys()
+
+
+def records(log: bytes) -> Any:
+    """Of a file of events: length (8 bytes) and its checksum (4), the record and its checksum (4)."""
+    while log:
+        length = int.from_bytes(log[:8], "little")
+        yield log[12 : 12 + length]
+        log = log[16 + length :]
 
 
 def test_a_checkpoint_is_data_never_code(tmp_path: Path) -> None:

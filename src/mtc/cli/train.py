@@ -45,4 +45,5 @@ def train(
     metrics = run(
         config, dataset, out, init=start, resume=resume, force=force, callbacks=[progress_display()]
     )
-    print_run(out, metrics, as_json=as_json)
+    if metrics:  # of several processes, the first speaks
+        print_run(out, metrics, as_json=as_json)

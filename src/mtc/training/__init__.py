@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mtc.training.calibration import FLOW_PACKETS, Calibration, calibrate, flow_scores
-    from mtc.training.fitting import Interrupted
     from mtc.training.loss import multi_task_loss
     from mtc.training.precision import resolve_precision
     from mtc.training.run import train
     from mtc.training.scoring import Part, score_part
+    from mtc.training.troubles import Interrupted
 
 __all__ = [
     "FLOW_PACKETS",
@@ -30,7 +30,7 @@ __all__ = [
 _HOMES = {
     "FLOW_PACKETS": "calibration",
     "Calibration": "calibration",
-    "Interrupted": "fitting",
+    "Interrupted": "troubles",
     "Part": "scoring",
     "calibrate": "calibration",
     "flow_scores": "calibration",

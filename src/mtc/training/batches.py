@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from mtc.config import RunConfig
 from mtc.models import NetworkBatch, pack
 from mtc.models.networks import Network
+from mtc.training.ranks import share
 
 if TYPE_CHECKING:
     from mtc.datasets import LabelledSamples
@@ -29,10 +30,14 @@ class Batch:
     Attributes:
         packed: The samples, B of them.
         labels: Task -> int64 (B,), -1 where there is no label.
+        whole: Samples of the step, those of other processes included.
+        labelled: Task -> labelled samples of the step, divided by the number of processes.
     """
 
     packed: NetworkBatch
     labels: dict[str, Tensor]
+    whole: int
+    labelled: dict[str, float]
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -41,7 +46,7 @@ class Batch:
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
         labels = {task: values.to(device, non_blocking=True) for task, values in self.labels.items()}
-        return type(self)(self.packed.to(device), labels)
+        return replace(self, packed=self.packed.to(device), labels=labels)
 
 
 class EpochOrder:
@@ -103,7 +108,15 @@ class PackedLoader:
         self._skip = state["taken"] % len(self)
 
     def _pack(self, rows: NDArray[np.int64]) -> Batch:
-        taken = self._samples.take(rows)
+        """The share of this process in a batch."""
+        rank, world = share()
+        whole = max(len(rows), world)
+        rows = np.resize(rows, whole)  # a last batch that is too short for all begins again
+        labelled = {
+            task: float((self._samples.labels[task][rows] >= 0).sum()) / world
+            for task in self._network.classes
+        }
+        taken = self._samples.take(rows[rank::world])
         packed = pack(taken.data, taken.offsets, self._network, layout=self._config.train.layout)
         labels = {task: torch.from_numpy(taken.labels[task]) for task in self._network.classes}
-        return Batch(packed, labels)
+        return Batch(packed, labels, whole, labelled)

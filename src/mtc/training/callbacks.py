@@ -2,6 +2,7 @@
 
 import csv
 import io
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mtc.training.clock import RunClock
 from mtc.training.module import MONITORED, TrainingModule
+from mtc.training.ranks import any_of, share
 from mtc.training.run_folder import write_text
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -23,6 +25,33 @@ class ResumableEarlyStopping(EarlyStopping):
         """End at once if the run had been stopped before."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
+
+
+class AgreedSigterm(Callback):
+    """Lets all processes of a run end at the same step when one of them gets SIGTERM.
+
+    The training library would tell the others from inside the signal handler, between whatever they are
+    exchanging at that moment.
+    """
+
+    def __init__(self) -> None:
+        """Nothing was received yet."""
+        self._received = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the signal; the library gives it back to its owner at the end."""
+        if share()[1] > 1:
+            signal.signal(signal.SIGTERM, self._note)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Agree, and leave the rest to the library, which looks at its own flag after each step."""
+        if share()[1] > 1 and any_of(self._received):
+            trainer._signal_connector.received_sigterm = True
+
+    def _note(self, *_: Any) -> None:
+        self._received = True
 
 
 class KeepCheckpoints(Checkpoint):
@@ -100,6 +129,8 @@ class History(Callback):
         self._write()
 
     def _write(self) -> None:
+        if share()[0]:
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self.rows[0]) if self.rows else [], lineterminator="\n")
         writer.writeheader()

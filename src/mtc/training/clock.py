@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from mtc.training.batches import Batch
+from mtc.training.ranks import any_of, largest
 
 
 class RunClock(Callback):
@@ -20,7 +21,7 @@ class RunClock(Callback):
         self._validation_samples = validation_samples
         self.limit_s = 60 * max_minutes or float("inf")
         self.total_s = self.train_s = self.validation_s = 0.0
-        self.stopped_s = 0.0
+        self.stopped_s = self.now_s = 0.0
         self.samples = self.epochs = 0
         self.out_of_time = False
         self._since = self._step_since = self._validation_since = 0.0
@@ -47,9 +48,10 @@ class RunClock(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Time from the end of the batch before, so that waiting for data counts."""
+        """Time from the end of the batch before, so that waiting for data counts; agree on the time."""
         if batch_idx == 0 or not self._step_since:
             self._step_since = time.monotonic()
+        self.now_s = largest(self.elapsed_s) if self.limit_s < float("inf") else self.elapsed_s
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -59,7 +61,7 @@ class RunClock(Callback):
         step_s = now - self._step_since
         self.train_s += step_s
         self._step_since = now
-        self.samples += len(batch)
+        self.samples += batch.whole
         if not self.validation_s and self.limit_s < float("inf"):
             # Not measured yet; a forward pass is about a third of a training step.
             step_s += self._validation_samples / self.samples_per_s / 3
@@ -98,7 +100,9 @@ class RunClock(Callback):
         self.epochs = state_dict["epochs"]
 
     def _stop_if_due(self, trainer: Trainer, keep_back_s: float = 0.0) -> None:
-        if self.elapsed_s + 1.25 * self.validation_s + keep_back_s >= self.limit_s:
+        if self.limit_s == float("inf"):
+            return
+        if any_of(self.elapsed_s + 1.25 * self.validation_s + keep_back_s >= self.limit_s):
             self.out_of_time = trainer.should_stop = True
 
 
@@ -117,7 +121,7 @@ class BudgetSchedule(Callback):
     ) -> None:
         """Set the learning rate of the step by what is left of steps or time, whichever is less."""
         steps_done = trainer.global_step / trainer.estimated_stepping_batches
-        left = 1 - max(steps_done, self._clock.elapsed_s / self._clock.limit_s)
+        left = 1 - max(steps_done, self._clock.now_s / self._clock.limit_s)
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self._learning_rate * max(left, 0.0)

@@ -20,13 +20,15 @@ class EpochLines(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where a resumed run goes on."""
-        if trainer.global_step:
+        if trainer.global_step and trainer.is_global_zero:
             self._stream.write(f"resumed at step {trainer.global_step}\n")
             self._stream.flush()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the line of the epoch that ended."""
         assert isinstance(pl_module, TrainingModule)
+        if not trainer.is_global_zero:
+            return
         clock = next(c for c in trainer.callbacks if isinstance(c, RunClock))  # type: ignore[attr-defined]
         metrics = trainer.callback_metrics
         self._stream.write(

@@ -1,36 +1,31 @@
 """The fit of a run: steps, validations and checkpoints, by the training library."""
 
-import contextlib
 import platform
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import nn
 
-from mtc.config import RunConfig
-from mtc.errors import MtcError, UsageError
+from mtc.config import RunConfig, TrainConfig
+from mtc.errors import UsageError
 from mtc.models.networks import Network
 from mtc.training.batches import PackedLoader
-from mtc.training.callbacks import History, KeepCheckpoints, early_stopping
+from mtc.training.callbacks import AgreedSigterm, History, KeepCheckpoints, early_stopping
 from mtc.training.checkpoint_io import AtomicCheckpointIO
 from mtc.training.clock import BudgetSchedule, RunClock
+from mtc.training.event_log import EventLog
 from mtc.training.finish import Outcome
 from mtc.training.module import TrainingModule
 from mtc.training.plan import Plan
 from mtc.training.precision import resolve_precision
-from mtc.training.run_folder import CHECKPOINTS
+from mtc.training.ranks import disconnect
+from mtc.training.run_folder import CHECKPOINTS, TENSORBOARD
 from mtc.training.samples import Chunks
-
-
-class Interrupted(MtcError):  # noqa: N818 - a statement, like those of mtc.errors
-    """The process was asked to end while it trained; the run can be resumed."""
-
-    exit_status = 130
+from mtc.training.troubles import clear_errors, quiet
 
 
 def fit(
@@ -61,14 +56,17 @@ def fit(
     clock = RunClock(config.train.max_minutes, len(plan.validation_part))
     keep = KeepCheckpoints(out / CHECKPOINTS)
     history = History(out / "epochs.csv", clock)
-    by_budget = config.train.schedule == "budget"
-    around = [clock, *([BudgetSchedule(config.train.learning_rate, clock)] if by_budget else []), history]
+    around: list[Callback] = [clock]
+    if config.train.schedule == "budget":
+        around.append(BudgetSchedule(config.train.learning_rate, clock))
+    around += [history, EventLog(out / TENSORBOARD, history), AgreedSigterm()]
     around += [*early_stopping(config.train.stopping_patience), *callbacks, keep]
     module = TrainingModule(network, plan.tasks, config, frozen)
     loaders = (PackedLoader(plan.train_part, network, config), Chunks(plan.validation_part))
-    with _quiet(), _clear_errors(config):
+    with quiet(), clear_errors(config.train):
         trainer = _trainer(config, out, around)
         trainer.fit(module, *loaders, ckpt_path=checkpoint)
+    disconnect()
     network.cpu().eval()
     if not history.rows:
         raise UsageError("no epoch was trained: train.epochs and train.max_minutes leave no time")
@@ -94,7 +92,9 @@ def _trainer(config: RunConfig, out: Path, callbacks: Sequence[Callback]) -> Tra
     precision = resolve_precision(config.train.precision, _device())
     return Trainer(
         accelerator="gpu" if _device() == "cuda" else "cpu",
-        devices=1,
+        devices=config.train.devices,
+        num_nodes=config.train.nodes,
+        strategy=_strategy(config.train),
         precision="bf16-mixed" if precision == "bf16" else "32-true",
         max_epochs=config.train.epochs,
         callbacks=list(callbacks),
@@ -109,35 +109,9 @@ def _trainer(config: RunConfig, out: Path, callbacks: Sequence[Callback]) -> Tra
     )
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the training library's advice (workers, loggers, folders) from the user."""
-    with warnings.catch_warnings():
-        for module in (r"lightning", r"torch\.utils\.data"):
-            warnings.filterwarnings("ignore", module=module)
-        yield
-
-
-@contextlib.contextmanager
-def _clear_errors(config: RunConfig) -> Iterator[None]:
-    """Turn what can go wrong in the training library into errors of this package."""
-    import signal
-
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SIGTERMException as error:
-        raise Interrupted("ended by SIGTERM; the state is saved, --resume continues the run") from error
-    except SystemExit as error:  # what the training library makes of Ctrl-C
-        signal.signal(signal.SIGINT, on_interrupt)
-        raise KeyboardInterrupt from error
-    except torch.OutOfMemoryError as error:
-        raise UsageError(_out_of_memory(config)) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        raise UsageError(_out_of_memory(config)) from error
-
-
-def _out_of_memory(config: RunConfig) -> str:
-    return f"memory ran out at train.batch_size={config.train.batch_size}: take a smaller one"
+def _strategy(train: TrainConfig) -> Strategy | str:
+    if train.strategy == "auto" and train.devices * train.nodes == 1:
+        return "auto"
+    # Layers that no task is read from get no gradient, and which ones does not change: a static graph.
+    # Running statistics are those of each process until a validation, see ``average_buffers``.
+    return DDPStrategy(static_graph=True, broadcast_buffers=False)

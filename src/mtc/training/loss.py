@@ -10,7 +10,10 @@ from mtc.tasks import UNLABELLED
 
 
 def multi_task_loss(
-    logits: Mapping[str, Tensor], labels: Mapping[str, Tensor], weights: Mapping[str, float]
+    logits: Mapping[str, Tensor],
+    labels: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    labelled: Mapping[str, float] | None = None,
 ) -> Tensor:
     """Weighted mean over the tasks of the cross-entropy over the labelled packets.
 
@@ -21,6 +24,8 @@ def multi_task_loss(
         logits: Task -> float (B, classes).
         labels: Task -> int64 (B,), -1 where there is no label.
         weights: Task -> weight; a task that is not named weighs 1.
+        labelled: Task -> what the sum of its cross-entropies is divided by; if left out, the labelled
+            packets here. Where several processes share a batch, the mean of their losses is then its loss.
 
     Returns:
         The loss, a float32 scalar.
@@ -31,6 +36,6 @@ def multi_task_loss(
         losses = functional.cross_entropy(
             task_logits.float(), labels[task], ignore_index=UNLABELLED, reduction="sum"
         )
-        labelled = (labels[task] != UNLABELLED).sum().clamp(min=1)
-        terms.append(weights.get(task, 1.0) / total * losses / labelled)
+        count = (labels[task] != UNLABELLED).sum().clamp(min=1) if labelled is None else labelled[task] or 1.0
+        terms.append(weights.get(task, 1.0) / total * losses / count)
     return torch.stack(terms).sum()

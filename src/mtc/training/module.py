@@ -19,6 +19,7 @@ from mtc.models.networks import Network
 from mtc.tasks import Tasks
 from mtc.training.batches import Batch
 from mtc.training.loss import multi_task_loss
+from mtc.training.ranks import any_of, average_buffers, gathered, share
 
 if TYPE_CHECKING:
     from mtc.datasets import LabelledSamples
@@ -46,13 +47,10 @@ class TrainingModule(LightningModule):
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] = {}
         self._loss_sum, self._loss_batches = 0.0, 0
+        self.train_loss = 0.0
+        """Mean loss of the batches of the epoch, known from its validation on."""
         self._outputs: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
         self.train()
-
-    @property
-    def train_loss(self) -> float:
-        """Mean loss of the batches of this epoch so far."""
-        return self._loss_sum / max(self._loss_batches, 1)
 
     def train(self, mode: bool = True) -> Self:
         """Training mode, but for frozen modules."""
@@ -83,27 +81,28 @@ class TrainingModule(LightningModule):
         self._loss_sum, self._loss_batches = 0.0, 0
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed what the step draws."""
-        numbers = np.random.SeedSequence([self.config.seed, self.current_epoch, batch_idx])
+        """Seed what the step draws; several processes draw for different samples, so differently."""
+        rank = share()[0]
+        seeds = [self.config.seed, self.current_epoch, batch_idx, *([rank] if rank else [])]
+        numbers = np.random.SeedSequence(seeds)
         torch.manual_seed(int(numbers.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Forward pass and loss of one batch."""
-        loss = multi_task_loss(self.network(batch.packed), batch.labels, self.config.loss.weights)
+        logits = self.network(batch.packed)
+        loss = multi_task_loss(logits, batch.labels, self.config.loss.weights, batch.labelled)
         value = float(loss.detach())
-        if not math.isfinite(value):
-            raise UsageError(
-                f"the loss became {value} in epoch {self.current_epoch + 1}, batch {batch_idx + 1}: "
-                "lower train.learning_rate, or set train.precision=fp32"
-            )
+        if any_of(not math.isfinite(value)):
+            raise UsageError(self._no_number(f"loss became {value}", f"batch {batch_idx + 1}"))
         self._loss_sum += value
         self._loss_batches += 1
         self.log("loss", value, prog_bar=True, logger=False, batch_size=len(batch))
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the logits of the validation before."""
+        """Forget the logits of the validation before; look with the statistics of all processes."""
         self._outputs.clear()
+        average_buffers(self.network)
 
     def validation_step(self, samples: "LabelledSamples", batch_idx: int) -> None:
         """Logits of some of the validation part."""
@@ -111,9 +110,11 @@ class TrainingModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Loss and macro F1 of the whole validation part; then the plateau schedule."""
-        logits = _joined([outputs for outputs, _ in self._outputs])
-        labels = _joined([labels for _, labels in self._outputs])
+        turns = list(zip(*gathered(self._outputs), strict=True))  # process by process, see Chunks
+        logits = _joined([outputs for turn in turns for outputs, _ in turn])
+        labels = _joined([labels for turn in turns for _, labels in turn])
         self._outputs.clear()
+        self.train_loss = float(np.mean(gathered(self._loss_sum / max(self._loss_batches, 1))))
         loss = float(
             multi_task_loss(
                 {task: torch.from_numpy(values) for task, values in logits.items()},
@@ -121,6 +122,8 @@ class TrainingModule(LightningModule):
                 self.config.loss.weights,
             )
         )
+        if not math.isfinite(loss):
+            raise UsageError(self._no_number(f"validation loss became {loss}", "after its last batch"))
         f1 = {
             f"validation_f1_{task}": score(labels[task], logits[task].argmax(1), classes)["macro_f1"] or 0.0
             for task, classes in self.tasks.items()
@@ -131,10 +134,16 @@ class TrainingModule(LightningModule):
         if self._plateau is not None:
             self._plateau.step(loss)
 
+    def _no_number(self, what: str, where: str) -> str:
+        return (
+            f"the {what} in epoch {self.current_epoch + 1}, {where}: lower train.learning_rate, or set "
+            "train.precision=fp32; checkpoints of earlier epochs are kept"
+        )
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the schedule and the losses of an epoch that is not over."""
+        """Add the state of the schedule and the losses of an epoch that is not over, of all processes."""
         checkpoint["plateau"] = self._plateau.state_dict() if self._plateau is not None else {}
-        checkpoint["losses"] = [self._loss_sum, self._loss_batches]
+        checkpoint["losses"] = [float(np.mean(gathered(self._loss_sum))), self._loss_batches]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what ``on_save_checkpoint`` added."""

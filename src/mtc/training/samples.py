@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mtc.errors import UsageError
 from mtc.tasks import Tasks
+from mtc.training.ranks import share
 
 if TYPE_CHECKING:
     from mtc.datasets import LabelledSamples
@@ -17,20 +18,30 @@ CHUNK = 4096
 
 
 class Chunks:
-    """A part of a dataset, in consecutive pieces."""
+    """A part of a dataset, in consecutive pieces.
+
+    Several processes take turns: piece i is that of process i modulo their number. All have as many
+    pieces, so that some of the last may be empty.
+    """
 
     def __init__(self, samples: "LabelledSamples", size: int = CHUNK) -> None:
-        """Args: the part, and the samples of a piece."""
+        """Args: the part, and the most samples of a piece."""
         self._samples, self._size = samples, size
 
     def __len__(self) -> int:
-        """Number of pieces."""
-        return -(-len(self._samples) // self._size)
+        """Number of pieces of this process."""
+        size, world = self._piece(), share()[1]
+        return -(-len(self._samples) // (size * world))
 
     def __iter__(self) -> "Iterator[LabelledSamples]":
         """Yield the pieces, in order."""
-        for start in range(0, len(self._samples), self._size):
-            yield self._samples.take(np.arange(start, min(start + self._size, len(self._samples))))
+        size, (rank, world) = self._piece(), share()
+        for turn in range(len(self)):
+            start = min((turn * world + rank) * size, len(self._samples))
+            yield self._samples.take(np.arange(start, min(start + size, len(self._samples))))
+
+    def _piece(self) -> int:
+        return min(self._size, max(1, -(-len(self._samples) // share()[1])))
 
 
 def absent_classes(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
