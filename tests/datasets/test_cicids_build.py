@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from mtc.datasets import FEATURES, SELECTED, Dataset, build_cicids2017
+from mtc.datasets import FEATURES, PARTS, SELECTED, Dataset, build_cicids2017
 from mtc.datasets.cicids_labels import DOWNLOAD, LABELS, classes_of, read_label, readable_label
 from mtc.errors import DatasetError, OutputError, UsageError
 
@@ -99,8 +100,6 @@ def test_columns(tmp_path: Path, write_table: WriteTable) -> None:
     assert dataset.column("row").to_pylist() == list(range(1, 84))
     assert dataset.column("capture").to_pylist() == ["a"] * 83
     assert dataset.column("label").to_pylist() == [label.decode() for label in MIXED[:83]]
-    import pandas as pd
-
     frame = pd.read_csv(path)
     for i, name in enumerate(FEATURES):
         assert np.array_equal(dataset.column(name).to_numpy()[read], frame.iloc[:83, i].to_numpy(float))
@@ -160,10 +159,57 @@ def test_rows_are_split_in_the_papers_shares(tmp_path: Path, write_table: WriteT
     info = build_cicids2017(write_table(tmp_path / "a.csv", labels), tmp_path / "out")
     for split in info.splits.values():
         total = sum(split.rows.values())
-        assert split.rows["train"] == pytest.approx(0.64 * total, abs=3)
-        assert split.rows["test"] == pytest.approx(0.20 * total, abs=3)
+        assert split.rows["train"] == pytest.approx(split.fractions["train"] * total, abs=3)
+        assert split.rows["test"] == pytest.approx(0.20 * total, abs=3)  # as is a fold of five
         for parts in (split.counts["attack"][name] for name in ("PortScan", "Brute force")):
             assert parts["test"] == pytest.approx(0.20 * sum(parts.values()), abs=2)
+
+
+def test_folds_of_both_splits(tmp_path: Path, write_table: WriteTable) -> None:
+    table = repeated_rows(write_table, tmp_path / "a.csv")
+    info = build_cicids2017(table, tmp_path / "out", folds=4)
+    dataset = Dataset.open(tmp_path / "out")
+    assert dataset.splits == (
+        "honest",
+        "paper",
+        *(f"{s}/{i}" for s in ("honest", "paper") for i in (1, 2, 3, 4)),
+    )
+    assert info.features is not None
+    assert info.features.balanced_splits == ("paper", *(f"paper/{i}" for i in (1, 2, 3, 4)))
+    for split in ("honest", "paper"):
+        everything = dataset.part(split, "all").row
+        tested = [dataset.part(f"{split}/{i}", "test").row for i in (1, 2, 3, 4)]
+        assert np.array_equal(np.sort(np.concatenate(tested)), everything)
+        for i in (1, 2, 3, 4):
+            parts = {part: dataset.part(f"{split}/{i}", part) for part in PARTS}
+            assert {part: len(samples) for part, samples in parts.items()} == info.splits[f"{split}/{i}"].rows
+            assert np.array_equal(parts["validation"].row, tested[i % 4])
+            assert np.array_equal(dataset.part(f"{split}/{i}", "all").row, everything)
+            trained = {row.tobytes() for row in parts["train"].dense()}
+            leaked = sum(row.tobytes() in trained for row in parts["test"].dense())
+            assert info.splits[f"{split}/{i}"].leakage.test_rows_equal_to_trained == leaked
+            assert (leaked > 0) == (split == "paper")
+    without = build_cicids2017(table, tmp_path / "none", folds=0)
+    assert without.hash == info.hash
+    assert list(without.splits) == ["honest", "paper"]
+    with pytest.raises(UsageError, match="folds"):
+        build_cicids2017(table, tmp_path / "two", folds=2)
+
+
+def test_the_hash_is_of_rows_not_of_files(tmp_path: Path, write_table: WriteTable) -> None:
+    table = write_table(tmp_path / "a.csv", MIXED)
+    first = build_cicids2017(table, tmp_path / "one")
+    parquet = tmp_path / "a.parquet"
+    frame = pd.read_csv(table)
+    frame.to_parquet(parquet)
+    assert build_cicids2017(parquet, tmp_path / "two").hash == first.hash
+    changed = frame.copy()
+    changed.iloc[5, 30] += 1  # a feature that no model reads
+    changed.to_parquet(parquet)
+    assert build_cicids2017(parquet, tmp_path / "three").hash != first.hash
+    write_table(tmp_path / "b.csv", MIXED)
+    assert build_cicids2017(tmp_path / "b.csv", tmp_path / "four").hash != first.hash
+    assert build_cicids2017(table, tmp_path / "five", seed=2).hash != first.hash
 
 
 def test_same_bytes_however_the_tables_come(tmp_path: Path, write_table: WriteTable) -> None:
@@ -182,10 +228,17 @@ def test_same_bytes_however_the_tables_come(tmp_path: Path, write_table: WriteTa
         "again": [tmp_path / "csv"],
         "twice": [tmp_path / "csv", tmp_path / "MachineLearningCSV.zip"],
     }
+    told: list[tuple[str, int, int]] = []
+    build_cicids2017(
+        sources["folder"], tmp_path / "out-processes", jobs=2, progress=lambda *step: told.append(step)
+    )
     infos = {name: build_cicids2017(given, tmp_path / f"out-{name}") for name, given in sources.items()}
     assert len({info.files for info in infos.values()}) == 1
     assert len({info.hash for info in infos.values()}) == 1
     assert folder_bytes(tmp_path / "out-folder") == folder_bytes(tmp_path / "out-again")
+    assert folder_bytes(tmp_path / "out-folder") == folder_bytes(tmp_path / "out-processes")
+    total = sum(path.stat().st_size for path in (tmp_path / "csv").iterdir())
+    assert sum(read for _, read, _ in told) == total == told[0][2]
     assert infos["zip"].sources[0].file == "MachineLearningCSV.zip"
     assert infos["zip"].captures[0].file == (
         "MachineLearningCSV.zip/MachineLearningCVE/Friday-WorkingHours-Morning.pcap_ISCX.csv"

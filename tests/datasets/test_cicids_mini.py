@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from mtc.datasets import FEATURES, SELECTED, Dataset, DatasetInfo, build_cicids2017
+from mtc.datasets import FEATURES, SELECTED, Dataset, DatasetInfo, QuantileScaler, build_cicids2017
 from mtc.datasets.features_balance import balanced_counts
+from mtc.datasets.features_samples import balance_samples, scale_samples
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +114,30 @@ def test_the_split_honest_holds_no_made_row_and_no_copy(mini: Dataset) -> None:
         counts = np.bincount(parts[name].labels["attack"], minlength=6)
         total = np.bincount(mini.part("honest", "all").labels["attack"], minlength=6)
         assert np.allclose(counts / total, share, atol=0.01)
+
+
+def test_counts_of_the_split_honest_before_and_after_its_balance(mini: Dataset) -> None:
+    train = mini.part("honest", "train")
+    names = mini.tasks["attack"]
+
+    def by_class(labels: NDArray[np.int64]) -> dict[str, int]:
+        return dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True))
+
+    before = by_class(train.labels["attack"])
+    # 64 % of each class.
+    assert before == {
+        "Benign": 30_050,
+        "DoS/DDoS": 1_723,
+        "PortScan": 764,
+        "Brute force": 7_228,
+        "Web attack": 1_116,
+        "Botnet ARES": 1_000,
+    }
+    balanced = balance_samples(scale_samples(train, QuantileScaler.fit(train.dense())), mini.tasks, 1)
+    # Table 2's balanced counts times 30,050 / 2,035,505, where they are more than there is.
+    after = by_class(balanced.labels["attack"])
+    assert after == before | {"Benign": 19_635, "DoS/DDoS": 5_167, "PortScan": 1_115}
+    made = balanced.row < 0
+    assert made.sum() == (5_167 - 1_723) + (1_115 - 764)
+    assert not made[np.isin(balanced.labels["attack"], [0, 3, 4, 5])].any()
+    assert len(np.unique(balanced.row[~made])) == (~made).sum()

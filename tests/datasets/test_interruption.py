@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mtc.datasets import build_iscx, stage_store
+from mtc.datasets import build_cicids2017, build_iscx, cicids_staging, stage_tasks
 from mtc.datasets.processes import WorkerLost, choose_jobs
 
 Write = Callable[..., Path]
@@ -49,31 +49,73 @@ def test_same_bytes_in_several_processes(source: Path, whole: dict[str, bytes], 
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def start(source: Path, out: Path) -> "subprocess.Popen[bytes]":
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory, write_table: Write) -> Path:
+    folder = tmp_path_factory.mktemp("interruption") / "in"
+    for i, day in enumerate(("Monday", "Tuesday", "Wednesday", "Thursday")):
+        labels = [b"BENIGN"] * 700 + [b"PortScan"] * 25 + [b"DoS Hulk"] * 100
+        write_table(folder / f"{day}-WorkingHours.csv", labels, seed=i)
+        rows = (folder / f"{day}-WorkingHours.csv").read_bytes().splitlines()
+        (folder / f"{day}-WorkingHours.csv").write_bytes(b"\n".join([rows[0], *(4 * rows[1:])]))
+    (folder / "broken.csv").write_text("no table")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole_table(tables: Path) -> dict[str, bytes]:
+    build_cicids2017(tables, tables.parent / "whole")
+    return contents(tables.parent / "whole")
+
+
+KINDS = {"iscx": ("source", "whole", "--cap", 1500, "--jobs", 2), "cicids2017": ("tables", "whole_table")}
+"""Kind of dataset -> fixtures of its source and of what a build makes of it, and further options."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_at_three_random_moments(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    source, expected = map(request.getfixturevalue, KINDS[kind][:2])
     code = "import sys; from mtc.cli import main; sys.argv[0] = 'mtc'; main()"
-    command = [sys.executable, "-c", code, "dataset", "iscx", source, out, "--cap", "1500", "--jobs", "2"]
-    return subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def test_killed_at_three_random_moments(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
-    begun = time.monotonic()
-    assert start(source, tmp_path / "first").wait() == 3
-    duration = time.monotonic() - begun
-    moments = [random.uniform(0.3, 1.0) * duration for _ in range(3)]
+    options = [kind, source, tmp_path / "out", "--jobs", 1, *KINDS[kind][2:]]
+    command = [sys.executable, "-c", code, "dataset", *map(str, options)]
+    moments = [random.uniform(0, 1) for _ in range(3)]
     workers: set[int] = set()
     for moment in moments:
-        process = start(source, tmp_path / "out")
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        begun = tmp_path / ".out.building" / f"dataset.{process.pid}"
+        while not begun.exists() and process.poll() is None:
+            time.sleep(0.01)
         time.sleep(moment)
         workers |= set(children(process.pid))
         process.kill()
         process.wait()
-    last = start(source, tmp_path / "out")
-    assert last.wait() in (2, 3)  # 3: an unreadable file; 2: a kill came too late, OUT is whole
-    assert contents(tmp_path / "out") == whole, moments
+    last = subprocess.run(command, capture_output=True)
+    assert last.returncode in (2, 3)  # 3: an unreadable file; 2: a kill came too late, OUT is whole
+    assert contents(tmp_path / "out") == expected, moments
     deadline = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+def test_tables_that_were_read_are_not_read_again(
+    tables: Path, whole_table: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, opened = cicids_staging.open_table, []
+
+    def interrupted(table: object) -> object:
+        opened.append(table.title)  # type: ignore[attr-defined]
+        if len(opened) == 3:
+            raise KeyboardInterrupt
+        return original(table)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cicids_staging, "open_table", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_cicids2017(tables, tmp_path / "out")
+    assert (tmp_path / ".out.building").is_dir()
+    build_cicids2017(tables, tmp_path / "out")
+    assert not set(opened[:2]) & set(opened[3:])
+    assert contents(tmp_path / "out") == whole_table
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def children(pid: int) -> list[int]:
@@ -86,7 +128,7 @@ def children(pid: int) -> list[int]:
 def test_a_build_goes_on_where_it_was(
     source: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, staged = stage_store.stage_capture, []
+    original, staged = stage_tasks.stage_capture, []
 
     def interrupted(capture: object, *arguments: object, **settings: object) -> object:
         staged.append(capture.name)  # type: ignore[attr-defined]
@@ -94,7 +136,7 @@ def test_a_build_goes_on_where_it_was(
             raise KeyboardInterrupt
         return original(capture, *arguments, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(stage_store, "stage_capture", interrupted)
+    monkeypatch.setattr(stage_tasks, "stage_capture", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_iscx(source, tmp_path / "out", cap=1_500)
     assert not (tmp_path / "out").exists()

@@ -1,11 +1,11 @@
 """``mtc dataset``: build a dataset, or look at one."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtc.cli.dataset_building import BytesRead, Folds, Force, Jobs, Json, On, Where, print_json, warn, where
 from mtc.cli.dataset_cicids import cicids2017
 
 if TYPE_CHECKING:
@@ -19,20 +19,6 @@ app = typer.Typer(
 )
 
 app.command()(cicids2017)
-
-Folds = Annotated[int, typer.Option(min=0, help="Folds of every split, at least 3; 0 is none.")]
-Jobs = Annotated[int, typer.Option(min=0, help="Processes that read captures; 0 is one a core.")]
-
-
-class Where(StrEnum):
-    """Where captures are read."""
-
-    local = "local"
-    ray = "ray"
-
-
-On = Annotated[Where, typer.Option(help="Read captures in processes here, or on a Ray cluster.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 @app.command()
@@ -53,7 +39,7 @@ def iscx(
     ] = None,
     jobs: Jobs = 0,
     on: On = Where.local,
-    force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Build the ISCX VPN-nonVPN 2016 dataset from its captures.
@@ -63,7 +49,7 @@ def iscx(
     """
     from mtc.datasets import build_iscx
 
-    with _BytesRead() as progress:
+    with BytesRead() as progress:
         info = build_iscx(
             sources,
             out,
@@ -73,7 +59,7 @@ def iscx(
             variants={name: reading for name, _, reading in (v.partition("=") for v in variant or [])},
             force=force,
             jobs=jobs or None,
-            on="ray" if on is Where.ray else "local",
+            on=where(on),
             progress=progress.update,
         )
     _finish(info, out, as_json=as_json, listed_missing_counts=False)
@@ -92,7 +78,7 @@ def captures(
     ] = 0,
     jobs: Jobs = 0,
     on: On = Where.local,
-    force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Build a dataset of your own captures, with any tasks and classes.
@@ -104,7 +90,7 @@ def captures(
     """
     from mtc.datasets import build_captures
 
-    with _BytesRead() as progress:
+    with BytesRead() as progress:
         info = build_captures(
             labels,
             out,
@@ -113,7 +99,7 @@ def captures(
             cap=cap or None,
             force=force,
             jobs=jobs or None,
-            on="ray" if on is Where.ray else "local",
+            on=where(on),
             progress=progress.update,
         )
     _finish(info, out, as_json=as_json, listed_missing_counts=True)
@@ -138,7 +124,7 @@ def show(
     if figure is not None:
         _draw(info, figure, force=force)
     if as_json:
-        _print_json(info)
+        print_json(info)
     elif info.features is not None:
         show_features(info)
     else:
@@ -158,73 +144,13 @@ def _finish(info: "DatasetInfo", out: Path, *, as_json: bool, listed_missing_cou
     """Tell what a build came to, and end with its exit status."""
     from mtc.cli.dataset_tables import show_build
 
-    _warn(info)
+    warn(info)
     missing = info.report.missing if listed_missing_counts else ()
     for name in missing:
         typer.echo(f"mtc: {name}: no such capture", err=True)
     if as_json:
-        _print_json(info)
+        print_json(info)
     else:
         show_build(info, out)
     if info.damaged or missing:
         raise typer.Exit(3)
-
-
-def _print_json(info: "DatasetInfo") -> None:
-    import json
-
-    typer.echo(json.dumps(info.to_dict(), indent=1, ensure_ascii=False))
-
-
-def _warn(info: "DatasetInfo") -> None:
-    """Say on stderr what of the source was not used as it stands."""
-    report = info.report
-    for file, reason in info.damaged.items():
-        typer.echo(f"mtc: {file}: {reason}", err=True)
-    for file, reason in report.unknown.items():
-        typer.echo(f"mtc: {file}: not used: {reason}", err=True)
-    for file in report.repeated:
-        typer.echo(f"mtc: {file}: not used: this capture was already read from another file", err=True)
-    for file in report.unlabelled:
-        typer.echo(f"mtc: {file}: not used: the table gives it no label", err=True)
-
-
-class _BytesRead:
-    """A progress bar over the bytes of the source, on a terminal only."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task: Any = None
-
-    def __enter__(self) -> "_BytesRead":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def update(self, capture: str, read: int, total: int) -> None:
-        """Count bytes that were read of a capture."""
-        if self._task is None:
-            self._task = self._bar.add_task(capture, total=total)
-        self._bar.update(self._task, advance=read, description=f"{capture:24.24}")

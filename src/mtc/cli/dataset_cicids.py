@@ -10,10 +10,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mtc.cli.dataset_building import BytesRead, Folds, Force, Jobs, Json, On, Where, print_json, warn, where
+from mtc.cli.dataset_splits import Lines, splits_table
+
 if TYPE_CHECKING:
     from mtc.datasets import DatasetInfo
 
 _PARTS = ("train", "validation", "test")
+_LEAKAGE: Lines = (
+    ("tables in several parts", lambda leakage: leakage.shared_captures),
+    ("equal inputs in several parts", lambda leakage: leakage.shared_samples),
+    ("test rows equal to trained", lambda leakage: leakage.test_rows_equal_to_trained),
+)
 
 
 class Duplicates(StrEnum):
@@ -37,8 +45,11 @@ def cicids2017(
         Duplicates,
         typer.Option(help="Rows that occur more than once: keep them, or drop every copy as the paper did."),
     ] = Duplicates.keep,
-    force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    folds: Folds = 5,
+    jobs: Jobs = 0,
+    on: On = Where.local,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Build the CICIDS2017 dataset from CICFlowMeter's tables.
 
@@ -48,24 +59,24 @@ def cicids2017(
 
     [dim]mtc dataset cicids2017 MachineLearningCSV.zip datasets/cicids2017[/dim]
     """
-    import json
-
-    from mtc.cli.dataset import _BytesRead
     from mtc.datasets import build_cicids2017
 
-    with _BytesRead() as progress:
+    with BytesRead() as progress:
         info = build_cicids2017(
             sources,
             out,
             seed=seed,
             infiltration=infiltration,
             duplicates="drop" if duplicates is Duplicates.drop else "keep",
+            folds=folds,
             force=force,
+            jobs=jobs or None,
+            on=where(on),
             progress=progress.update,
         )
-    _warn(info)
+    warn(info)
     if as_json:
-        typer.echo(json.dumps(info.to_dict(), indent=1, ensure_ascii=False))
+        print_json(info)
     else:
         console = _console()
         show_features(info, console)
@@ -97,7 +108,7 @@ def show_features(info: "DatasetInfo", console: Console | None = None) -> None:
     console.print(f"Seed {info.settings.get('seed')}, hash {info.hash[:16]}\n")
     console.print(_steps(info))
     console.print(_by_part(info))
-    console.print(_splits(info))
+    console.print(splits_table(info, _LEAKAGE, "rows"))
     if features.complete:
         console.print("The rows of every label are those of the original download.")
     _print_selection(info, console)
@@ -118,7 +129,8 @@ def _steps(info: "DatasetInfo") -> Table:
 
 def _by_part(info: "DatasetInfo") -> Table:
     table = _table("Rows by split and part; of those in the split paper, synthesised ones", "class")
-    for split in info.splits:
+    splits = {name: split for name, split in info.splits.items() if "/" not in name}
+    for split in splits:
         for part in _PARTS:
             table.add_column(f"{split}\n{part[:5]}", justify="right", no_wrap=True)
     table.add_column("made\nall", justify="right", no_wrap=True)
@@ -126,23 +138,9 @@ def _by_part(info: "DatasetInfo") -> Table:
     assert info.features is not None
     task = next(iter(info.tasks))
     for label in info.tasks[task]:
-        numbers = [split.counts[task][label][part] for split in info.splits.values() for part in _PARTS]
+        numbers = [split.counts[task][label][part] for split in splits.values() for part in _PARTS]
         made = info.features.classes[label]
         table.add_row(label, *map(_number, [*numbers, made.synthesised, made.synthesised_test]))
-    return table
-
-
-def _splits(info: "DatasetInfo") -> Table:
-    table = _table("Splits, and what their parts share", "rows")
-    for name in info.splits:
-        table.add_column(name, justify="right", no_wrap=True)
-    splits = info.splits.values()
-    for part in _PARTS:
-        table.add_row(part, *(_number(split.rows[part]) for split in splits))
-    table.add_section()
-    leaks = [split.leakage for split in splits]
-    table.add_row("equal inputs in several parts", *(_number(leak.shared_samples) for leak in leaks))
-    table.add_row("test rows equal to trained", *(_number(leak.test_rows_equal_to_trained) for leak in leaks))
     return table
 
 
@@ -157,19 +155,6 @@ def _print_selection(info: "DatasetInfo", console: Console) -> None:
         f"Of the others, they would have kept {len(selection.unread_though_kept)}:"
         f" {_names(selection.unread_though_kept)}."
     )
-
-
-def _warn(info: "DatasetInfo") -> None:
-    """Say on stderr what of the source was not used as it stands."""
-    for file, reason in info.damaged.items():
-        typer.echo(f"mtc: {file}: {reason}", err=True)
-    for file, reason in info.report.unknown.items():
-        typer.echo(f"mtc: {file}: not used: {reason}", err=True)
-    for file in info.report.repeated:
-        typer.echo(f"mtc: {file}: not used: this table was already read from another file", err=True)
-    assert info.features is not None
-    for label, rows in info.features.unknown_labels.items():
-        typer.echo(f"mtc: {rows:,} rows not used: no class is known for the label {label!r}", err=True)
 
 
 def _console() -> Console:

@@ -1,16 +1,23 @@
 """Tables of ``mtc dataset``, on standard output."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtc.datasets import DatasetInfo, Leakage
-from mtc.datasets.info import SplitInfo
+from mtc.cli.dataset_splits import Lines, splits_table
+from mtc.datasets import DatasetInfo
 
 _MOST_NAMES = 8
+_LEAKAGE: Lines = (
+    ("flows in several parts", lambda leakage: leakage.shared_flows),
+    ("captures in several parts", lambda leakage: leakage.shared_captures),
+    ("equal samples in several parts", lambda leakage: leakage.shared_samples),
+    ("test packets of trained flows", lambda leakage: leakage.test_rows_of_trained_flows),
+    ("test packets equal to trained", lambda leakage: leakage.test_rows_equal_to_trained),
+)
 
 
 def show_build(info: DatasetInfo, out: Path) -> None:
@@ -43,7 +50,7 @@ def show_dataset(info: DatasetInfo, console: Console | None = None) -> None:
     console.print(f"Seed {info.settings.get('seed')}, hash {info.hash[:16]}\n")
     for task in info.tasks:
         console.print(_classes(info, task))
-    console.print(_splits(info))
+    console.print(splits_table(info, _LEAKAGE, "packets"))
     for name, split in info.splits.items():
         for task, labels in split.only_trained.items():
             if labels and "/" not in name:
@@ -67,48 +74,6 @@ def _classes(info: DatasetInfo, task: str) -> Table:
             numbers = (n.packets, n.samples, n.kept, *parts)
             table.add_row(label or "(no label)", *(f"{number:,}" for number in numbers))
     return table
-
-
-def _splits(info: DatasetInfo) -> Table:
-    table = Table(title="Splits, and what their parts share", title_justify="left")
-    table.add_column("packets", no_wrap=True)
-    names = [name for name in info.splits if "/" not in name]
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
-    splits = [info.splits[name] for name in names]
-    for part in ("train", "validation", "test"):
-        table.add_row(part, *(f"{s.rows[part]:,} ({s.rows[part] / max(info.rows, 1):.0%})" for s in splits))
-    table.add_section()
-    for line, number in _LEAKAGE:
-        table.add_row(line, *(f"{number(split.leakage):,}" for split in splits))
-    folds = {name: [s for fold, s in info.splits.items() if fold.startswith(f"{name}/")] for name in names}
-    if any(folds.values()):
-        table.add_section()
-        table.add_row(f"test, of {max(map(len, folds.values()))} folds", *map(_range_of_test, folds.values()))
-        for line, number in _LEAKAGE[:3]:
-            numbers = [[number(split.leakage) for split in group] for group in folds.values()]
-            table.add_row(line, *(_range(ns) for ns in numbers))
-    return table
-
-
-_LEAKAGE: tuple[tuple[str, Callable[[Leakage], int]], ...] = (
-    ("flows in several parts", lambda leakage: leakage.shared_flows),
-    ("captures in several parts", lambda leakage: leakage.shared_captures),
-    ("equal samples in several parts", lambda leakage: leakage.shared_samples),
-    ("test packets of trained flows", lambda leakage: leakage.test_rows_of_trained_flows),
-    ("test packets equal to trained", lambda leakage: leakage.test_rows_equal_to_trained),
-)
-
-
-def _range_of_test(folds: list[SplitInfo]) -> str:
-    return _range([split.rows["test"] for split in folds])
-
-
-def _range(numbers: list[int]) -> str:
-    if not numbers:
-        return ""
-    low, high = min(numbers), max(numbers)
-    return f"{low:,}" if low == high else f"{low:,}-{high:,}"
 
 
 def _largest(counts: dict[str, int]) -> Iterable[tuple[str, int]]:

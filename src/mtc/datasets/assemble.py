@@ -1,6 +1,6 @@
 """The third step of a build: the Parquet file, and what is counted while it is written."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from mtc.datasets.chosen import ChosenRows
 from mtc.datasets.identity import ContentHash
-from mtc.datasets.layout import binary_buffers, named, schema, write_rows
-from mtc.datasets.splits import PARTS, SplitColumns, SplitPlan
+from mtc.datasets.layout import binary_buffers, named, schema, split_arrays, write_rows
+from mtc.datasets.splits import SplitPlan
+from mtc.datasets.staged_files import read_batches
 from mtc.datasets.tally import SplitTally, Tally
 from mtc.tasks import Tasks
 
@@ -53,7 +54,7 @@ def _tables(
 ) -> Iterator[Any]:
     names = [staged.capture.name for staged in chosen.captures]
     for i, staged in enumerate(chosen.captures):
-        for batch in staged.batches():
+        for batch in read_batches(staged.rows):
             kept, rows = chosen.keep(i, batch)
             if not len(kept):
                 continue
@@ -71,7 +72,7 @@ def _tables(
                     named(rows.capture, names),
                     batch["packet"],
                     *(named(codes[task], classes) for task, classes in tasks.items()),
-                    *_split_arrays(splits),
+                    *split_arrays(splits),
                 ],
                 schema=columns,
             )
@@ -82,10 +83,3 @@ def _hash(content: ContentHash, samples: Any, columns: Mapping[str, NDArray[Any]
     content.update("sample", data[offsets[0] : offsets[-1]])
     for name, values in {"lengths": np.diff(offsets), **columns}.items():
         content.update(name, values)
-
-
-def _split_arrays(splits: SplitColumns) -> Sequence[Any]:
-    return [
-        *(named(parts, PARTS) for parts in splits.parts.values()),
-        *(pa.array(fold.astype(np.int8)) for fold in splits.folds.values()),
-    ]

@@ -1,7 +1,5 @@
 """From labelled captures to a dataset folder that appears only when it is whole."""
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,14 +12,15 @@ from mtc.datasets import describe
 from mtc.datasets.assemble import Written, write_dataset
 from mtc.datasets.chosen import ChosenRows, Staged, choose_rows
 from mtc.datasets.draws import ALGORITHM
-from mtc.datasets.info import FORMAT_VERSION, INFO_FILE, DatasetInfo, FileInfo, SourceReport
+from mtc.datasets.info import FORMAT_VERSION, DatasetInfo, FileInfo, SourceReport
 from mtc.datasets.layout import PACKETS_FILE, ROW_GROUP_ROWS
-from mtc.datasets.processes import Progress, WorkerLost
-from mtc.datasets.splits import FOLDS, MAX_FOLDS, MIN_FOLDS, plan_splits
-from mtc.datasets.stage_all import Reading, Where, stage_all
-from mtc.datasets.stage_store import StageTask, staged_flows, staged_rows
+from mtc.datasets.place import building
+from mtc.datasets.processes import Progress
+from mtc.datasets.run_tasks import Reading, Where, read_sources
+from mtc.datasets.splits import FOLDS, check_folds, plan_splits
+from mtc.datasets.stage_tasks import FLOWS, ROWS, StageTask, staged_capture
 from mtc.datasets.staging import LabelledCapture
-from mtc.errors import DatasetError, MtcError, OutputError, UsageError
+from mtc.errors import DatasetError, UsageError
 from mtc.tasks import Tasks, check_task_names
 
 
@@ -57,10 +56,7 @@ class BuildPlan:
             raise UsageError(f"the cap must be at least 1 packet, not {self.cap}")
         if self.seed < 0:
             raise UsageError(f"the seed must not be negative, not {self.seed}")
-        if self.folds and not MIN_FOLDS <= self.folds <= MAX_FOLDS:
-            raise UsageError(
-                f"folds must be {MIN_FOLDS} to {MAX_FOLDS} (one tests, one validates), or 0, not {self.folds}"
-            )
+        check_folds(self.folds)
 
 
 def build_dataset(
@@ -94,45 +90,12 @@ def build_dataset(
         UsageError: Ray is asked for and cannot be used.
     """
     reading = Reading(jobs, on, progress)
-    target = Path(out)
-    check_target(target, force=force)
-    work = target.parent / f".{target.name}.building"
-    try:
-        finished = work / f"dataset.{os.getpid()}"
-        shutil.rmtree(finished, ignore_errors=True)
-        finished.mkdir(parents=True)
-        info = _build(plan, work, finished, reading)
-        replace_folder(target, finished)
-    except WorkerLost:
-        raise
-    except MtcError:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    except OSError as error:
-        shutil.rmtree(work, ignore_errors=True)
-        raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
-    # Whatever else ends a build leaves what was staged, and the next one goes on from there.
-    shutil.rmtree(work, ignore_errors=True)
-    return info
-
-
-def check_target(target: Path, *, force: bool) -> None:
-    """Refuse a place that a dataset may not take.
-
-    Raises:
-        OutputError: Something is there, and ``force`` is not given or it is no dataset.
-    """
-    if not target.exists() and not target.is_symlink():
-        return
-    ours = target.is_dir() and ((target / INFO_FILE).is_file() or not any(target.iterdir()))
-    if not ours:
-        raise OutputError(f"{target}: exists and is no dataset, so it is not replaced")
-    if not force and (target / INFO_FILE).is_file():
-        raise OutputError(f"{target}: exists already (--force replaces it)")
+    with building(out, force=force) as (work, finished):
+        return _build(plan, work, finished, reading)
 
 
 def _build(plan: BuildPlan, work: Path, folder: Path, reading: Reading) -> DatasetInfo:
-    captures, unreadable = _stage(plan, work, reading)
+    captures, unreadable, sources = _read(plan, work, reading)
     if not captures:
         failures = {**unreadable, **plan.report.unreadable, **plan.report.unknown}
         # A file tells more than the folder in which nothing was found.
@@ -148,15 +111,20 @@ def _build(plan: BuildPlan, work: Path, folder: Path, reading: Reading) -> Datas
     splits = plan_splits(chosen.all_rows, plan.seed, plan.folds)
     written = write_dataset(folder / PACKETS_FILE, chosen, plan.tasks, splits)
     report = replace(plan.report, unreadable={**plan.report.unreadable, **unreadable})
-    info = _describe(
-        plan, chosen, written, report, describe.describe_file(folder / PACKETS_FILE, PACKETS_FILE)
-    )
+    file = describe.describe_file(folder / PACKETS_FILE, PACKETS_FILE)
+    info = _describe(plan, chosen, written, report, (file, *sources))
     info.write(folder)
     return info
 
 
-def _stage(plan: BuildPlan, folder: Path, reading: Reading) -> tuple[list[Staged], dict[str, str]]:
-    """Read every capture; returns what was staged, and file -> reason for what could not be."""
+def _read(
+    plan: BuildPlan, folder: Path, reading: Reading
+) -> tuple[list[Staged], dict[str, str], tuple[FileInfo, ...]]:
+    """Read every capture and hash every file.
+
+    Returns:
+        What was staged; file -> reason for what could not be; and the files.
+    """
     tasks = [
         StageTask(
             capture=capture,
@@ -168,16 +136,16 @@ def _stage(plan: BuildPlan, folder: Path, reading: Reading) -> tuple[list[Staged
         )
         for capture in plan.captures
     ]
+    results, sources = read_sources(tasks, plan.files, folder, reading)
     staged: list[Staged] = []
     unreadable: dict[str, str] = {}
-    for task, read in zip(tasks, stage_all(tasks, folder, reading), strict=True):
+    for task, result in zip(tasks, results, strict=True):
+        read = staged_capture(result)
         if isinstance(read, str):
             unreadable[task.capture.file] = read
         else:
-            staged.append(
-                Staged(task.capture, read, staged_rows(folder, task.key), staged_flows(folder, task.key))
-            )
-    return staged, unreadable
+            staged.append(Staged(task.capture, read, task.made(folder, ROWS), task.made(folder, FLOWS)))
+    return staged, unreadable, sources
 
 
 def _describe(
@@ -185,8 +153,9 @@ def _describe(
     chosen: ChosenRows,
     written: Written,
     report: SourceReport,
-    file: FileInfo,
+    files: tuple[FileInfo, ...],
 ) -> DatasetInfo:
+    """What ``dataset.json`` says; ``files`` are the dataset's own and then those of the source."""
     read = describe.describe_captures(chosen)
     counts = describe.count_classes(read, plan.tasks)
     settings = describe.plain_settings(
@@ -219,8 +188,8 @@ def _describe(
         rows=int(chosen.all_rows.survey.rows.sum()),
         tasks={task: tuple(classes) for task, classes in plan.tasks.items()},
         settings=settings,
-        files=(file,),
-        sources=tuple(describe.describe_file(path, name) for name, path in plan.files.items()),
+        files=files[:1],
+        sources=files[1:],
         captures=read,
         report=report,
         packets=sum(capture.packets for capture in read),
@@ -231,15 +200,3 @@ def _describe(
         flows=describe.count_flows(chosen, plan.balance_by),
         splits=describe.describe_splits(written.splits, chosen.labels, plan.tasks, plan.seed, plan.folds),
     )
-
-
-def replace_folder(target: Path, building: Path) -> None:
-    """Put the finished folder in its place; an old one is moved aside first and removed last."""
-    if not target.exists():
-        building.rename(target)
-        return
-    aside = target.parent / f".{target.name}.replaced"
-    shutil.rmtree(aside, ignore_errors=True)
-    target.rename(aside)
-    building.rename(target)
-    shutil.rmtree(aside)

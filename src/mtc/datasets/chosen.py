@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mtc.datasets.balance import EVERY, SmallestDraws, quotas
 from mtc.datasets.flows import number_flows
 from mtc.datasets.split_rows import AllRows, Kinds, SplitRows
+from mtc.datasets.staged_files import read_batches
 from mtc.datasets.staging import LabelledCapture, StagedCapture
 from mtc.tasks import UNLABELLED, Tasks
 
@@ -28,16 +29,6 @@ class Staged:
     read: StagedCapture
     rows: Path
     flow_keys: Path
-
-    def batches(self, names: Sequence[str] = ()) -> Iterator[Any]:
-        """The columns ``names`` (or all), a bounded number of rows at a time."""
-        with pa.memory_map(str(self.rows)) as mapped:
-            schema = pa.ipc.open_file(mapped).schema
-            fields = [schema.get_field_index(name) for name in names]
-            options = pa.ipc.IpcReadOptions(included_fields=fields or None)
-            reader = pa.ipc.open_file(mapped, options=options)
-            for i in range(reader.num_record_batches):
-                yield reader.get_batch(i)
 
 
 @dataclass(frozen=True)
@@ -82,7 +73,7 @@ class ChosenRows:
     def _pieces(self) -> Iterator[SplitRows]:
         for i, staged in enumerate(self.captures):
             waiting: list[Any] = []
-            for batch in staged.batches(_SPLIT_COLUMNS):
+            for batch in read_batches(staged.rows, _SPLIT_COLUMNS):
                 waiting.append(batch)
                 if sum(b.num_rows for b in waiting) >= _ROWS_AT_ONCE:
                     yield self.keep(i, pa.Table.from_batches(waiting))[1]
@@ -156,7 +147,7 @@ def _bars(captures: Sequence[Staged], codes: NDArray[np.int64], cap: int | None)
     group_of_kind = group_of_kind.reshape(-1)
     smallest = [SmallestDraws(cap) for _ in groups.T]
     for first, staged in zip(first_kinds(captures), captures, strict=False):
-        for batch in staged.batches(("rule", "draw")):
+        for batch in read_batches(staged.rows, ("rule", "draw")):
             group = group_of_kind[first + batch["rule"].to_numpy()]
             for g in np.unique(group):
                 smallest[g].offer(batch["draw"].to_numpy()[group == g])

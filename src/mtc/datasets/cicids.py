@@ -1,27 +1,26 @@
 """The CICIDS2017 dataset, from its tables as they were downloaded. Source: Sec. 3.2."""
 
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from mtc.datasets.build import check_target, replace_folder
 from mtc.datasets.cicids_describe import describe_build
 from mtc.datasets.cicids_labels import cicids_tasks
 from mtc.datasets.cicids_rows import choose_rows, write_features
-from mtc.datasets.cicids_staging import Progress, stage_tables
+from mtc.datasets.cicids_staging import TableTask, collect_tables
 from mtc.datasets.describe import describe_file
 from mtc.datasets.features_layout import FEATURES_FILE
 from mtc.datasets.features_selection import FeatureStatistics
 from mtc.datasets.features_sources import TableSource, find_tables
-from mtc.datasets.info import DatasetInfo, FileInfo, SourceReport
-from mtc.errors import DatasetError, OutputError, UsageError
+from mtc.datasets.info import DatasetInfo, SourceReport
+from mtc.datasets.place import building, check_target
+from mtc.datasets.processes import Progress
+from mtc.datasets.run_tasks import Reading, Where, read_sources
+from mtc.datasets.splits import FOLDS, check_folds
+from mtc.errors import DatasetError, UsageError
 
 Duplicates = Literal["keep", "drop"]
-
-BuildProgress = Callable[[str, int, int], None]
-"""Told the table being read, the bytes read since the last call, and the bytes of the whole source."""
 
 TABLES = (
     "Monday-WorkingHours",
@@ -43,8 +42,11 @@ def build_cicids2017(
     seed: int = 1,
     infiltration: bool = False,
     duplicates: Duplicates = "keep",
+    folds: int = FOLDS,
     force: bool = False,
-    progress: BuildProgress | None = None,
+    jobs: int | None = 1,
+    on: Where = "local",
+    progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset from the tables of CICIDS2017; the same input and seed give the same bytes.
 
@@ -59,7 +61,10 @@ def build_cicids2017(
         infiltration: Whether Infiltration stays as a seventh attack class.
         duplicates: ``keep``, or ``drop`` for leaving out every copy of a row that occurs more than once,
             as the code of the paper's reference [25] does.
+        folds: Folds of every split (at least 3), or 0 for none.
         force: Whether a dataset that is there already is replaced.
+        jobs: Processes that read tables; None for one a core, where there is enough to read.
+        on: ``ray`` reads tables on a Ray cluster.
         progress: Told about the bytes read.
 
     Returns:
@@ -74,22 +79,14 @@ def build_cicids2017(
         raise UsageError(f"duplicates must be keep or drop, not {duplicates!r}")
     if seed < 0:
         raise UsageError(f"the seed must not be negative, not {seed}")
-    target = Path(out)
-    check_target(target, force=force)
+    check_folds(folds)
+    check_target(out, force=force)
     given = [Path(sources)] if isinstance(sources, str | Path) else [Path(source) for source in sources]
     found = _look_through(given)
-    settings = {"seed": seed, "infiltration": infiltration, "duplicates": duplicates}
-    building = target.parent / f".{target.name}.building"
-    try:
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        info = _build(found, building, settings, _over_all(found, progress))
-        replace_folder(target, building)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return info
+    settings = {"seed": seed, "infiltration": infiltration, "duplicates": duplicates, "folds": folds}
+    reading = Reading(jobs, on, progress)
+    with building(out, force=force) as (work, finished):
+        return _build(found, work, finished, settings, reading)
 
 
 @dataclass
@@ -133,38 +130,32 @@ def _look_through(given: Iterable[Path]) -> _Found:
 
 
 def _build(
-    found: _Found, folder: Path, settings: Mapping[str, int | str], progress: Progress | None
+    found: _Found, work: Path, folder: Path, settings: Mapping[str, Any], reading: Reading
 ) -> DatasetInfo:
-    tables = found.in_order()
-    staging = folder / "rows.arrow"
-    staged = stage_tables([source for _, source in tables], [name for name, _ in tables], staging, progress)
+    tables = [TableTask(source, name) for name, source in found.in_order()]
+    results, sources = read_sources(tables, dict(sorted(found.files.items())), work, reading)
+    staged = collect_tables(tables, results, work)
     unreadable = {**found.unreadable, **staged.unreadable}
-    tasks = cicids_tasks(infiltration=bool(settings["infiltration"]))
+    tasks = cicids_tasks(infiltration=settings["infiltration"])
     rows = choose_rows(
-        staged, tasks, drop_repeated=settings["duplicates"] == "drop", seed=int(settings["seed"])
+        staged,
+        tasks,
+        drop_repeated=settings["duplicates"] == "drop",
+        seed=settings["seed"],
+        folds=settings["folds"],
     )
     if not rows.kept.any():
         told = next((f"{file}: {reason}" for file, reason in unreadable.items()), "no row can be used")
         raise DatasetError(f"CICIDS2017: nothing to build from ({told})")
     statistics = FeatureStatistics()
-    write_features(folder / FEATURES_FILE, staged, rows, tasks, statistics)
-    staging.unlink()
+    content = write_features(folder / FEATURES_FILE, staged, rows, tasks, statistics)
     report = SourceReport(
         unknown=found.unknown,
         repeated=tuple(found.repeated),
         unreadable=unreadable,
         missing=tuple(title for title in TABLES if title.lower() not in found.tables),
     )
-    sources = [describe_file(path, name) for name, path in sorted(found.files.items())]
-    files: tuple[FileInfo, ...] = (describe_file(folder / FEATURES_FILE, FEATURES_FILE),)
-    info = describe_build(staged, rows, tasks, settings, report, files, sources, statistics.selection())
+    files = (describe_file(folder / FEATURES_FILE, FEATURES_FILE), *sources)
+    info = describe_build(staged, rows, tasks, settings, report, files, content, statistics.selection())
     info.write(folder)
     return info
-
-
-def _over_all(found: _Found, progress: BuildProgress | None) -> Progress | None:
-    if progress is None:
-        return None
-    told = progress
-    total = sum(source.size() for _, source in found.in_order())
-    return lambda table, read: told(table, read, total)

@@ -1,7 +1,7 @@
 """What ``dataset.json`` says of a build of CICIDS2017."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 import mtc
 from mtc.datasets import describe, features_balance
 from mtc.datasets.cicids_labels import BALANCED, DOWNLOAD, IMBALANCED, LABELS, classes_of
-from mtc.datasets.cicids_rows import ALGORITHMS, OUTSIDE, DatasetRows, singles
+from mtc.datasets.cicids_rows import DatasetRows, singles
+from mtc.datasets.cicids_splits import describe_splits
 from mtc.datasets.cicids_staging import StagedRows
 from mtc.datasets.draws import ALGORITHM
 from mtc.datasets.features import FEATURES, SELECTED
 from mtc.datasets.features_info import ClassRows, FeatureInfo, Repeats
 from mtc.datasets.features_selection import FeatureSelection
+from mtc.datasets.identity import ContentHash
 from mtc.datasets.info import (
     FORMAT_VERSION,
     CaptureInfo,
@@ -25,12 +27,10 @@ from mtc.datasets.info import (
     FileInfo,
     FlowCounts,
     SourceReport,
-    SplitInfo,
 )
 from mtc.datasets.layout import ROW_GROUP_ROWS
-from mtc.datasets.leakage import measure_leakage
-from mtc.datasets.splits import FRACTIONS, PARTS
-from mtc.tasks import INFILTRATION, UNLABELLED, Tasks
+from mtc.datasets.splits import OUTSIDE, PARTS
+from mtc.tasks import INFILTRATION, Tasks
 
 NAME = "cicids2017"
 
@@ -42,10 +42,10 @@ def describe_build(
     settings: Mapping[str, Any],
     report: SourceReport,
     files: tuple[FileInfo, ...],
-    sources: Sequence[FileInfo],
+    content: ContentHash,
     selection: FeatureSelection,
 ) -> DatasetInfo:
-    """Put together what was counted on the way."""
+    """Put together what was counted; ``files`` are the dataset's own and then those of the source."""
     tables = tuple(_table(staged, rows, i) for i in range(len(staged.tables)))
     counts = _counts(staged, rows, tasks)
     made = rows.synthetic
@@ -54,7 +54,14 @@ def describe_build(
         kind="features",
         name=NAME,
         mtc_version=mtc.__version__,
-        hash=describe.content_hash(files, tasks),
+        hash=content.hexdigest(
+            {
+                "tasks": {task: list(classes) for task, classes in tasks.items()},
+                "captures": [table.name for table in staged.tables],
+                "features": list(FEATURES),
+                "seed": settings["seed"],
+            }
+        ),
         rows=len(rows),
         tasks={task: tuple(classes) for task, classes in tasks.items()},
         settings=describe.plain_settings(
@@ -65,8 +72,8 @@ def describe_build(
             row_group_rows=ROW_GROUP_ROWS,
             written_by=f"pyarrow {pa.__version__}",
         ),
-        files=files,
-        sources=tuple(sources),
+        files=files[:1],
+        sources=files[1:],
         captures=tables,
         report=report,
         packets=sum(table.packets for table in tables),
@@ -75,7 +82,7 @@ def describe_build(
         counts=counts,
         absent=describe.absent_classes(counts),
         flows=FlowCounts(0, 0, 0, 0),
-        splits={name: _split(name, rows, tasks, int(settings["seed"])) for name in rows.parts},
+        splits=describe_splits(rows, rows.splits, tasks, int(settings["seed"])),
         features=FeatureInfo(
             names=FEATURES,
             selected=SELECTED,
@@ -85,7 +92,7 @@ def describe_build(
             classes=_classes(staged, rows, tasks),
             repeats=_repeats(staged, rows, next(iter(tasks))),
             synthesised=int(made.sum()),
-            balanced_splits=("paper",),
+            balanced_splits=tuple(name for name, _ in rows.splits if name.partition("/")[0] == "paper"),
             complete=staged.labels == dict(DOWNLOAD),
         ),
     )
@@ -146,7 +153,7 @@ def _classes(staged: StagedRows, rows: DatasetRows, tasks: Tasks) -> dict[str, C
     finite = by_class(np.arange(len(staged)))
     distinct = by_class(np.unique(staged.digest, return_index=True)[1])
     single, kept = by_class(singles(staged.digest)), by_class(rows.kept)
-    paper, labels = rows.parts["paper"], rows.labels[task]
+    paper, labels = rows.splits.parts["paper"], rows.labels[task]
 
     def of_rows(chosen: NDArray[np.bool_]) -> list[int]:
         counted: list[int] = np.bincount(labels[chosen], minlength=len(names)).tolist()
@@ -180,28 +187,4 @@ def _repeats(staged: StagedRows, rows: DatasetRows, task: str) -> Repeats:
         repeated_rows=staged.repeated,
         repeated_inputs=len(inputs) - distinct,
         inputs_under_different_labels=int((np.unique(pairs, return_counts=True)[1] > 1).sum()),
-    )
-
-
-def _split(name: str, rows: DatasetRows, tasks: Tasks, seed: int) -> SplitInfo:
-    inside = rows.parts[name] != OUTSIDE
-    parts = rows.parts[name][inside]
-    own = np.arange(len(parts), dtype=np.int32)
-    task = next(iter(tasks))
-    codes = rows.labels[task][inside]
-    of_class = np.zeros((len(tasks[task]), len(PARTS)), np.int64)
-    np.add.at(of_class, (codes, parts), 1)
-    labels = {name: np.full(len(tasks[task]), UNLABELLED, np.int64) for name in tasks}
-    for other, column in labels.items():  # the attack class decides the classes of the other tasks
-        column[codes] = rows.labels[other][inside]
-    # A synthesised row is of no table.
-    table = np.where(rows.synthetic[inside], -1 - own, rows.table[inside])
-    return SplitInfo(
-        algorithm=ALGORITHMS[name],
-        seed=seed,
-        fractions=dict(zip(PARTS, FRACTIONS, strict=True)),
-        rows={part: int((parts == i).sum()) for i, part in enumerate(PARTS)},
-        flows=dict.fromkeys(PARTS, 0),
-        counts=describe.count_parts(of_class, labels, tasks),
-        leakage=measure_leakage(parts, own, table, rows.inputs[inside]),
     )

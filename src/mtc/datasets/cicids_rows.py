@@ -9,48 +9,35 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mtc.datasets.by_draw import cut_by_draw
 from mtc.datasets.cicids_labels import LABELS, classes_of
-from mtc.datasets.cicids_staging import StagedRows, hash_inputs
-from mtc.datasets.draws import keyed_draws
+from mtc.datasets.cicids_splits import FeatureRows, make_splits
+from mtc.datasets.cicids_staging import StagedRows
 from mtc.datasets.features import FEATURES, SELECTED
 from mtc.datasets.features_balance import balanced_counts, synthesise, undersample
 from mtc.datasets.features_layout import feature_schema
 from mtc.datasets.features_selection import FeatureStatistics
-from mtc.datasets.groups import assign_groups
-from mtc.datasets.layout import named, write_rows
-from mtc.datasets.split_rows import AllRows, SplitRows
-from mtc.datasets.splits import PARTS, cut_of_parts
+from mtc.datasets.identity import ContentHash
+from mtc.datasets.layout import named, split_arrays, write_rows
+from mtc.datasets.row_digests import hash_inputs
+from mtc.datasets.splits import SplitColumns
 from mtc.tasks import UNLABELLED, Tasks
-
-OUTSIDE = 255
-"""Part of a row that a split leaves out."""
-
-ALGORITHMS = {"honest": "honest/1", "paper": "paper/1"}
-"""Split -> name and version of how it is made; the first is the default."""
 
 
 @dataclass(frozen=True)
-class DatasetRows:
+class DatasetRows(FeatureRows):
     """The rows of a dataset: those that were read, in the order of the tables, then the synthesised ones.
 
     Attributes:
         kept: bool (staged rows,), which of the staged rows are in the dataset.
         left_out: Reason -> bool (staged rows,), those that leave here.
-        labels: Task -> int64 (N,).
-        inputs: uint64 (N,), equal for rows equal in what a model reads.
-        table: int32 (N,), index of the table; -1 for a synthesised row.
         made: float64 (M, 49), the selected features of the synthesised rows.
-        parts: Split -> uint8 (N,), index in ``PARTS``, or ``OUTSIDE``.
+        splits: Parts and folds of each row; ``OUTSIDE`` where a split leaves it out.
     """
 
     kept: NDArray[np.bool_]
     left_out: dict[str, NDArray[np.bool_]]
-    labels: dict[str, NDArray[np.int64]]
-    inputs: NDArray[np.uint64]
-    table: NDArray[np.int32]
     made: NDArray[np.float64]
-    parts: dict[str, NDArray[np.uint8]]
+    splits: SplitColumns
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -78,7 +65,9 @@ def singles(digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return once
 
 
-def choose_rows(staged: StagedRows, tasks: Tasks, *, drop_repeated: bool, seed: int) -> DatasetRows:
+def choose_rows(
+    staged: StagedRows, tasks: Tasks, *, drop_repeated: bool, seed: int, folds: int
+) -> DatasetRows:
     """Choose rows, balance them for the split ``paper``, and split them.
 
     Args:
@@ -86,6 +75,7 @@ def choose_rows(staged: StagedRows, tasks: Tasks, *, drop_repeated: bool, seed: 
         tasks: Task -> classes; a row without a class of the first leaves.
         drop_repeated: Whether rows that occur more than once leave, all copies of them.
         seed: Seed of balance and splits.
+        folds: Folds of each split, or 0.
     """
     lookup = label_lookup(tasks)
     first = next(iter(tasks))
@@ -99,14 +89,17 @@ def choose_rows(staged: StagedRows, tasks: Tasks, *, drop_repeated: bool, seed: 
     # The other tasks follow from the attack class.
     label_of = {lookup[first][i]: i for i in range(len(LABELS)) if lookup[first][i] != UNLABELLED}
     example = np.array([label_of.get(code, 0) for code in range(len(tasks[first]))], np.int64)
-    return DatasetRows(
-        kept=kept,
-        left_out={"infiltration": infiltration, "repeated": repeated},
-        labels={task: lookup[task][example[by_attack]] for task in tasks},
+    rows = FeatureRows(
         inputs=inputs,
         table=np.concatenate([staged.table[kept], np.full(len(made), -1, np.int32)]),
+        labels={task: lookup[task][example[by_attack]] for task in tasks},
+    )
+    return DatasetRows(
+        **vars(rows),
+        kept=kept,
+        left_out={"infiltration": infiltration, "repeated": repeated},
         made=made,
-        parts=_split(inputs, by_attack, chosen, len(made), seed),
+        splits=make_splits(rows, chosen, seed, folds),
     )
 
 
@@ -130,7 +123,7 @@ def _balanced(
     mask = np.zeros(len(staged), np.bool_)
     mask[np.flatnonzero(kept)[wanted]] = True
     values = [np.empty((0, len(SELECTED)))]
-    for first, batch in staged.batches():
+    for first, batch in staged.batches(SELECTED):
         rows = np.flatnonzero(mask[first : first + batch.num_rows])
         values.append(np.column_stack([batch[name].to_numpy()[rows] for name in SELECTED]))
     made, made_codes = synthesise(
@@ -139,64 +132,69 @@ def _balanced(
     return undersample(codes, by_code, seed), made, made_codes
 
 
-def _split(
-    inputs: NDArray[np.uint64], codes: NDArray[np.int64], chosen: NDArray[np.int64], made: int, seed: int
-) -> dict[str, NDArray[np.uint8]]:
-    """Split name -> part of each row."""
-    rows = len(inputs)
-    read = np.arange(rows - made)
-    balanced = np.concatenate([chosen, np.arange(rows - made, rows)])
-    draws = keyed_draws(seed, "rows", np.arange(rows))
-    groups = np.unique(inputs, return_inverse=True)[1].astype(np.int32)
-    parts = {name: np.full(rows, OUTSIDE, np.uint8) for name in ALGORITHMS}
-    # Rows that are the same to a model are kept together as packets of a flow are.
-    parts["honest"][read] = assign_groups(groups[read], [codes[read]], cut_of_parts("flow", seed))
-    nothing = np.zeros(len(balanced), np.int32)
-    one_by_one = SplitRows.of_columns(
-        nothing, nothing, nothing.astype(np.int64), draws[balanced], {"attack": codes[balanced]}
-    )
-    cut = cut_by_draw(AllRows(one_by_one.kinds, lambda: [one_by_one]), cut_of_parts("packet", seed))
-    parts["paper"][balanced] = cut(one_by_one)
-    return parts
-
-
 def write_features(
     path: Path, staged: StagedRows, rows: DatasetRows, tasks: Tasks, statistics: FeatureStatistics
-) -> int:
-    """Write the Parquet file, and count the rows read; returns the number of rows."""
-    columns = feature_schema(tasks, rows.parts)
-    return write_rows(path, _tables(columns, staged, rows, tasks, statistics), columns)
+) -> ContentHash:
+    """Write the Parquet file, and count the rows read; returns the hash of the rows, without their splits."""
+    columns = feature_schema(tasks, (name for name, _ in rows.splits))
+    content = ContentHash()
+    write_rows(path, _tables(columns, staged, rows, tasks, statistics, content), columns)
+    return content
 
 
 def _tables(
-    columns: Any, staged: StagedRows, rows: DatasetRows, tasks: Tasks, statistics: FeatureStatistics
+    columns: Any,
+    staged: StagedRows,
+    rows: DatasetRows,
+    tasks: Tasks,
+    statistics: FeatureStatistics,
+    content: ContentHash,
 ) -> Iterator[Any]:
     titles = [table.name for table in staged.tables]
     done = 0
-    for first, batch in staged.batches():
+    for first, batch in staged.batches(FEATURES):
         chosen = np.flatnonzero(rows.kept[first : first + batch.num_rows])
-        values = {name: batch[name].take(pa.array(chosen)) for name in FEATURES}
-        statistics.add(np.column_stack([column.to_numpy() for column in values.values()]))
+        values = np.column_stack([batch[name].to_numpy()[chosen] for name in FEATURES])
+        statistics.add(values)
         here, place = slice(done, done + len(chosen)), first + chosen
+        label, row = staged.label[place].astype(np.int64), staged.row[place].astype(np.int64)
+        _hash(content, rows, here, values, {"label": label, "row": row})
         facts = {
-            "capture": named(staged.table[place], titles),
-            "row": pa.array(staged.row[place]),
+            "capture": named(rows.table[here], titles),
+            "row": pa.array(row),
             "synthetic": pa.array(np.zeros(len(chosen), np.bool_)),
-            "label": named(staged.label[place], LABELS),
+            "label": named(label, LABELS),
         }
-        yield _table(columns, facts, rows, here, tasks, values)
+        features = {name: pa.array(values[:, i].copy()) for i, name in enumerate(FEATURES)}
+        yield _table(columns, facts, rows, here, tasks, features)
         done += len(chosen)
     made = len(rows.made)
-    nothing = pa.nulls(made, pa.float64())
+    here = slice(done, done + made)
+    _hash(content, rows, here, rows.made, {})
     facts = {
         "capture": named(np.full(made, -1), titles),
         "row": pa.nulls(made, pa.int64()),
         "synthetic": pa.array(np.ones(made, np.bool_)),
         "label": named(np.full(made, -1), LABELS),
     }
-    values = dict.fromkeys(FEATURES, nothing)
-    values |= {name: pa.array(rows.made[:, i].copy()) for i, name in enumerate(SELECTED)}
-    yield _table(columns, facts, rows, slice(done, done + made), tasks, values)
+    features = dict.fromkeys(FEATURES, pa.nulls(made, pa.float64()))
+    features |= {name: pa.array(rows.made[:, i].copy()) for i, name in enumerate(SELECTED)}
+    yield _table(columns, facts, rows, here, tasks, features)
+
+
+def _hash(
+    content: ContentHash,
+    rows: DatasetRows,
+    here: slice,
+    values: NDArray[np.float64],
+    more: Mapping[str, NDArray[np.int64]],
+) -> None:
+    content.update("features", np.ascontiguousarray(values, "<f8").reshape(-1).view(np.uint8))
+    content.update("capture", rows.table[here])
+    for task, labels in rows.labels.items():
+        content.update(task, labels[here])
+    for name, column in more.items():
+        content.update(name, column)
 
 
 def _table(
@@ -205,12 +203,12 @@ def _table(
     rows: DatasetRows,
     here: slice,
     tasks: Tasks,
-    values: Mapping[str, Any],
+    features: Mapping[str, Any],
 ) -> Any:
     arrays = [
         *facts.values(),
         *(named(rows.labels[task][here], classes) for task, classes in tasks.items()),
-        *(named(part[here], PARTS) for part in rows.parts.values()),
-        *values.values(),
+        *split_arrays(rows.splits, here),
+        *features.values(),
     ]
     return pa.Table.from_arrays(arrays, schema=columns)

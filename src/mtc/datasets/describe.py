@@ -28,12 +28,6 @@ def describe_file(path: Path, name: str) -> FileInfo:
     return FileInfo(name, path.stat().st_size, digest)
 
 
-def content_hash(files: Sequence[FileInfo], tasks: Tasks) -> str:
-    """Identity of a dataset: its files by content, and its tasks."""
-    content = {"files": [file.sha256 for file in files], "tasks": {t: list(c) for t, c in tasks.items()}}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def describe_captures(chosen: ChosenRows) -> tuple[CaptureInfo, ...]:
     """One entry a capture, in the order of the dataset."""
     kept = np.split(chosen.all_rows.survey.kind_rows, chosen.first_kinds[1:-1])
@@ -124,13 +118,12 @@ def describe_splits(
     described = {}
     for split, tally in splits.items():
         name, _, fold = split.partition("/")
-        shares = ((folds - 2) / folds, 1 / folds, 1 / folds) if fold else FRACTIONS
-        algorithm = SPLITS[name].algorithm
+        algorithm, fractions = name_split(SPLITS[name].algorithm, fold, folds)
         counts = count_parts(tally.rows, labels, tasks)
         described[split] = SplitInfo(
-            algorithm=f"{algorithm}, fold {fold} of {folds}" if fold else algorithm,
+            algorithm=algorithm,
             seed=seed,
-            fractions=dict(zip(PARTS, shares, strict=True)),
+            fractions=fractions,
             rows=dict(zip(PARTS, tally.rows.sum(axis=0).tolist(), strict=True)),
             flows=dict(zip(PARTS, tally.flows.tolist(), strict=True)),
             counts=counts,
@@ -138,6 +131,14 @@ def describe_splits(
             leakage=tally.leakage,
         )
     return described
+
+
+def name_split(algorithm: str, fold: str, folds: int) -> tuple[str, dict[str, float]]:
+    """How ``dataset.json`` names a split, and the share of each part; ``fold`` is empty for no fold."""
+    if not fold:
+        return algorithm, dict(zip(PARTS, FRACTIONS, strict=True))
+    shares = ((folds - 2) / folds, 1 / folds, 1 / folds)
+    return f"{algorithm}, fold {fold} of {folds}", dict(zip(PARTS, shares, strict=True))
 
 
 def count_parts(

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mtc.datasets.features import FEATURES
-from mtc.datasets.layout import LABEL
+from mtc.datasets.layout import LABEL, split_fields
 
 FEATURES_FILE = "features.parquet"
 
@@ -19,8 +19,8 @@ def feature_schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
     Returns:
         A ``pyarrow.Schema``: ``capture`` and ``row`` (table, and number in it from 1; null for a
         synthesised row), ``synthetic``, ``label`` (that of the download), a column a task, a column
-        ``split_NAME`` a split (null: the split leaves the row out), and the 78 features as they were
-        read (a synthesised row has the selected ones only).
+        ``split_NAME`` a split and ``fold_NAME`` (int8, from 1) for its folds (null: the split leaves the
+        row out), and the 78 features as they were read (a synthesised row has the selected ones only).
     """
     return pa.schema(
         [
@@ -29,7 +29,7 @@ def feature_schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
             pa.field("synthetic", pa.bool_(), nullable=False),
             pa.field("label", LABEL),
             *(pa.field(task, LABEL, nullable=False) for task in tasks),
-            *(pa.field(f"split_{split}", LABEL) for split in splits),
+            *split_fields(splits, nullable=True),
             *(pa.field(name, pa.float64()) for name in FEATURES),
         ]
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mtc.capture import Source, expand_inputs
-from mtc.datasets.build import BuildPlan, build_dataset, check_target
+from mtc.datasets.build import BuildPlan, build_dataset
 from mtc.datasets.info import DatasetInfo, SourceReport
 from mtc.datasets.iscx_table import (
     MANIFEST_FILE,
@@ -19,10 +19,11 @@ from mtc.datasets.iscx_table import (
     read_as,
     read_manifest,
 )
+from mtc.datasets.place import check_target
 from mtc.datasets.processes import Progress
 from mtc.datasets.rules import Rule
+from mtc.datasets.run_tasks import Where
 from mtc.datasets.splits import FOLDS
-from mtc.datasets.stage_all import Where
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError
 from mtc.tasks import ISCX

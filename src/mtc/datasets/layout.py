@@ -1,5 +1,6 @@
 """The Parquet file of a dataset: its columns, and how they are written."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,8 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mtc.datasets.splits import OUTSIDE, PARTS, SplitColumns
+
+_EVERY = slice(None)
 PACKETS_FILE = "packets.parquet"
 ROW_GROUP_ROWS = 16_384
+_AHEAD = 4
 _LEVEL, _LEVEL_OF_SAMPLES = 3, 1  # samples hardly get smaller above that, but three times as slow
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
@@ -27,8 +32,6 @@ def schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
         ``packet`` (its number in the capture, from 1), a column a task (null: no label), a column
         ``split_NAME`` a split, and ``fold_NAME`` (int8, from 1; 0 always trains) for all ``NAME/FOLD``.
     """
-    names = list(splits)
-    folds = dict.fromkeys(name.partition("/")[0] for name in names if "/" in name)
     return pa.schema(
         [
             pa.field("sample", pa.binary(), nullable=False),
@@ -37,10 +40,28 @@ def schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
             pa.field("capture", LABEL, nullable=False),
             pa.field("packet", pa.int64(), nullable=False),
             *(pa.field(task, LABEL) for task in tasks),
-            *(pa.field(f"split_{name}", LABEL, nullable=False) for name in names if "/" not in name),
-            *(pa.field(f"fold_{name}", pa.int8(), nullable=False) for name in folds),
+            *split_fields(splits, nullable=False),
         ]
     )
+
+
+def split_fields(splits: Iterable[str], *, nullable: bool) -> list[Any]:
+    """A field ``split_NAME`` a split, and ``fold_NAME`` for all ``NAME/FOLD``; null: left out."""
+    names = list(splits)
+    folds = dict.fromkeys(name.partition("/")[0] for name in names if "/" in name)
+    return [
+        *(pa.field(f"split_{name}", LABEL, nullable=nullable) for name in names if "/" not in name),
+        *(pa.field(f"fold_{name}", pa.int8(), nullable=nullable) for name in folds),
+    ]
+
+
+def split_arrays(splits: SplitColumns, rows: slice = _EVERY) -> list[Any]:
+    """The columns of ``split_fields`` for some rows."""
+    parts = (named(parts[rows], PARTS) for parts in splits.parts.values())
+    folds = (
+        pa.array(fold[rows].astype(np.int8), mask=fold[rows] == OUTSIDE) for fold in splits.folds.values()
+    )
+    return [*parts, *folds]
 
 
 def write_rows(path: Path, tables: Iterable[Any], columns: Any) -> int:
@@ -82,11 +103,11 @@ def write_rows(path: Path, tables: Iterable[Any], columns: Any) -> int:
 
 
 def _ahead(tables: Iterator[Any]) -> Iterator[Any]:
-    """The tables, the next of which is made while one is written."""
+    """The tables, the next few of which are made while one is written."""
     with ThreadPoolExecutor(1, thread_name_prefix="rows") as pool:
-        coming = pool.submit(next, tables, None)
-        while (table := coming.result()) is not None:
-            coming = pool.submit(next, tables, None)
+        coming = deque(pool.submit(next, tables, None) for _ in range(_AHEAD))
+        while (table := coming.popleft().result()) is not None:
+            coming.append(pool.submit(next, tables, None))
             yield table
 
 

@@ -68,6 +68,12 @@ class SharedKeys:
     trained: NDArray[np.int64]
     present: NDArray[np.int64]
 
+    @classmethod
+    def none(cls, splits: int) -> Self:
+        """Where rows have no such keys."""
+        none = np.zeros(splits, np.int64)
+        return cls(none, none, np.zeros((splits, len(PARTS)), np.int64))
+
 
 def leakages(flows: SharedKeys, captures: SharedKeys, samples: SharedKeys) -> list[Leakage]:
     """What each split shares."""

@@ -15,7 +15,7 @@ from mtc.datasets.features_layout import feature_schema, read_inputs
 from mtc.datasets.info import DatasetInfo
 from mtc.datasets.layout import binary_buffers, schema
 from mtc.datasets.samples import LabelledSamples
-from mtc.datasets.splits import PARTS, parts_of_fold
+from mtc.datasets.splits import OUTSIDE, PARTS, parts_of_fold
 from mtc.datasets.spool import SampleSpool
 from mtc.errors import DatasetError, UsageError
 from mtc.packets import Mask, mask_samples
@@ -138,13 +138,14 @@ class Dataset:
         return f"fold_{name}" if fold else f"split_{name}"
 
     def _parts(self, batch: Any, split: str) -> NDArray[np.integer]:
-        """(N,), index into ``PARTS`` of each row of a batch."""
+        """(N,), index into ``PARTS`` of each row of a batch, -1 where the split leaves it out."""
         column = batch[self._column(split)]
         name, _, fold = split.partition("/")
         if not fold:
             return _codes(column, PARTS)
         folds = sum(other.startswith(f"{name}/") for other in self.splits)
-        return parts_of_fold(column.to_numpy(), int(fold), folds)
+        parts = parts_of_fold(column.fill_null(-1).to_numpy().view(np.uint8), int(fold), folds)
+        return np.where(parts == OUTSIDE, -1, parts.astype(np.int64))
 
     def _batches(self, names: list[str]) -> Iterator[Any]:
         columns = schema if self.info.features is None else feature_schema

@@ -1,7 +1,7 @@
-"""Staging many captures on a Ray cluster: the same files as in processes of this machine.
+"""Doing many tasks on a Ray cluster: the same files as in processes of this machine.
 
 Ray moves no data here: sources and the dataset's place lie on storage that every node sees under the
-same path. A capture whose worker or node is lost is staged again elsewhere.
+same path. A task whose worker or node is lost is done again elsewhere.
 """
 
 import os
@@ -13,34 +13,34 @@ from pathlib import Path
 from typing import Any
 
 import mtc
+from mtc.datasets.build_tasks import BuildTask
 from mtc.datasets.processes import WorkerLost
-from mtc.datasets.stage_store import StageTask, stage
 from mtc.errors import DatasetError, UsageError
 
 _RETRIES = 5
-"""How often a capture is staged again whose worker was lost; one that kills every worker ends the build."""
+"""How often a task is done again whose worker was lost; one that kills every worker ends the build."""
 
 
-def stage_on_ray(
-    tasks: Sequence[StageTask], folder: Path, tell: Callable[[str, int], None], *, jobs: int | None
+def run_on_ray(
+    tasks: Sequence[BuildTask], folder: Path, tell: Callable[[str, int], None], *, jobs: int | None
 ) -> None:
-    """Stage captures on the cluster that ``RAY_ADDRESS`` names or that runs here, else on a new local one.
+    """Do tasks on the cluster that ``RAY_ADDRESS`` names or that runs here, else on a new local one.
 
     Args:
-        tasks: What to stage; the largest goes first.
+        tasks: What to do.
         folder: Where; every node must see it.
-        tell: Told the bytes of each capture when it is staged.
-        jobs: Most captures at a time, or None for as many as the cluster has cores.
+        tell: Told the bytes of each task when it is done.
+        jobs: Most tasks at a time, or None for as many as the cluster has cores.
 
     Raises:
         UsageError: Ray is not installed.
         DatasetError: A node does not see the files, or has another version of this package.
-        WorkerLost: The workers of a capture were killed again and again.
+        WorkerLost: The workers of a task were killed again and again.
     """
     with _cluster() as ray:
-        there = ray.remote(num_cpus=1, max_retries=_RETRIES, scheduling_strategy="SPREAD")(_stage_there)
-        waiting = deque(sorted(tasks, key=lambda task: -task.bytes))
-        running: dict[Any, StageTask] = {}
+        there = ray.remote(num_cpus=1, max_retries=_RETRIES, scheduling_strategy="SPREAD")(_run_there)
+        waiting = deque(tasks)
+        running: dict[Any, BuildTask] = {}
         try:
             while waiting or running:
                 while waiting and (jobs is None or len(running) < jobs):
@@ -50,12 +50,12 @@ def stage_on_ray(
                 for reference in done:
                     ray.get(reference)
                     task = running.pop(reference)
-                    tell(task.capture.name, task.bytes)
+                    tell(task.name, task.bytes)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.RayError as error:
             raise WorkerLost(
-                f"the workers of a capture were lost again and again ({type(error).__name__});"
+                f"the workers that read a file were lost again and again ({type(error).__name__});"
                 " started again, the build goes on"
             ) from error
         finally:
@@ -63,15 +63,25 @@ def stage_on_ray(
                 ray.cancel(reference, force=True)
 
 
-@contextmanager
-def _cluster() -> Iterator[Any]:
-    """The module ``ray``, connected to a cluster; the connection ends where it was made here."""
+def check_ray() -> Any:
+    """The module ``ray``.
+
+    Raises:
+        UsageError: It is not installed.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a build is told to anyone
     try:
         import ray
         import ray.exceptions
     except ImportError as error:
         raise UsageError("building on Ray needs its package: pip install 'mtc-traffic[ray]'") from error
+    return ray
+
+
+@contextmanager
+def _cluster() -> Iterator[Any]:
+    """The module ``ray``, connected to a cluster; the connection ends where it was made here."""
+    ray = check_ray()
     if ray.is_initialized():
         yield ray
         return
@@ -86,16 +96,16 @@ def _cluster() -> Iterator[Any]:
         ray.shutdown()
 
 
-def _stage_there(task: StageTask, folder: Path, version: str) -> None:
-    """Stage a capture on the node that this runs on."""
+def _run_there(task: BuildTask, folder: Path, version: str) -> None:
+    """Do a task on the node that this runs on."""
     if version != mtc.__version__:
         raise DatasetError(
             f"the Ray node {socket.gethostname()} has mtc {mtc.__version__}, and this one {version}"
         )
-    for path in (folder, task.capture.source.path):
-        if path is not None and not path.exists():
+    for path in (folder, task.path):
+        if not path.exists():
             raise DatasetError(
                 f"{path}: not seen by the Ray node {socket.gethostname()};"
                 " SOURCE and OUT must lie on storage that all nodes share"
             )
-    stage(task, folder, lambda read: None)
+    task.run(folder, lambda read: None)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtc.capture import Source, expand_inputs
-from mtc.datasets.build import BuildPlan, build_dataset, check_target
+from mtc.datasets.build import BuildPlan, build_dataset
 from mtc.datasets.info import DatasetInfo, SourceReport
+from mtc.datasets.place import check_target
 from mtc.datasets.processes import Progress
 from mtc.datasets.rules import FILTER_COLUMNS, PacketFilter, Rule
+from mtc.datasets.run_tasks import Where
 from mtc.datasets.splits import FOLDS
-from mtc.datasets.stage_all import Where
 from mtc.datasets.staging import LabelledCapture
 from mtc.errors import DatasetError
 from mtc.tasks import check_task_names

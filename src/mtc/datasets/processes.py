@@ -1,4 +1,4 @@
-"""Staging many captures: here, or in several processes. The order of work changes no byte."""
+"""Doing many tasks: here, or in several processes. The order of work changes no byte."""
 
 import multiprocessing
 import os
@@ -10,11 +10,11 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from mtc.datasets.stage_store import StageTask, stage
+from mtc.datasets.build_tasks import BuildTask
 from mtc.errors import DatasetError
 
 Progress = Callable[[str, int, int], None]
-"""Told the capture being read, the bytes read since the last call, and the bytes of all captures."""
+"""Told the capture (or table) being read, the bytes read since the last call, and the bytes of all."""
 
 _BYTES_A_PROCESS = 32 << 20
 _TELL_S = 0.2
@@ -23,7 +23,7 @@ _counters: Any = None
 
 
 class WorkerLost(DatasetError):  # noqa: N818 - a statement, like those of mtc.errors
-    """A process that staged captures came to an end; what was staged stays."""
+    """A process that did tasks came to an end; what was done stays."""
 
 
 def choose_jobs(jobs: int | None, total_bytes: int) -> int:
@@ -34,35 +34,34 @@ def choose_jobs(jobs: int | None, total_bytes: int) -> int:
     return min(cores, 1 + total_bytes // _BYTES_A_PROCESS)
 
 
-def stage_here(tasks: Sequence[StageTask], folder: Path, tell: Callable[[str, int], None]) -> None:
-    """Stage captures one after the other."""
+def run_here(tasks: Sequence[BuildTask], folder: Path, tell: Callable[[str, int], None]) -> None:
+    """Do tasks one after the other."""
     for task in tasks:
-        stage(task, folder, lambda read, name=task.capture.name: tell(name, read))  # type: ignore[misc]
+        task.run(folder, lambda read, name=task.name: tell(name, read))  # type: ignore[misc]
 
 
-def stage_in_processes(
-    tasks: Sequence[StageTask], folder: Path, tell: Callable[[str, int], None], *, jobs: int
+def run_in_processes(
+    tasks: Sequence[BuildTask], folder: Path, tell: Callable[[str, int], None], *, jobs: int
 ) -> None:
-    """Stage captures in processes of their own, the largest first.
+    """Do tasks in processes of their own.
 
     Raises:
         WorkerLost: A process was killed.
     """
     context = multiprocessing.get_context("spawn")  # the caller may hold threads, which do not survive a fork
-    order = sorted(tasks, key=lambda task: -task.bytes)
-    counters = context.RawArray("q", len(order) + 1)  # bytes read of each; the last one says stop
-    seen = [0] * len(order)
+    counters = context.RawArray("q", len(tasks) + 1)  # bytes read of each; the last one says stop
+    seen = [0] * len(tasks)
 
     def tell_all() -> None:
-        for i, task in enumerate(order):
+        for i, task in enumerate(tasks):
             if counters[i] > seen[i]:
-                tell(task.capture.name, counters[i] - seen[i])
+                tell(task.name, counters[i] - seen[i])
                 seen[i] = counters[i]
 
     with ProcessPoolExecutor(
-        min(jobs, len(order)), mp_context=context, initializer=_start_worker, initargs=(counters,)
+        min(jobs, len(tasks)), mp_context=context, initializer=_start_worker, initargs=(counters,)
     ) as pool:
-        pending: set[Future[None]] = {pool.submit(_work, i, task, folder) for i, task in enumerate(order)}
+        pending: set[Future[None]] = {pool.submit(_work, i, task, folder) for i, task in enumerate(tasks)}
         try:
             while pending:
                 done, pending = wait(pending, timeout=_TELL_S, return_when=FIRST_COMPLETED)
@@ -71,10 +70,10 @@ def stage_in_processes(
                 tell_all()
         except BrokenProcessPool as error:
             raise WorkerLost(
-                "a process that read captures was killed (out of memory?); started again, the build goes on"
+                "a process that read files was killed (out of memory?); started again, the build goes on"
             ) from error
         finally:
-            counters[len(order)] = 1
+            counters[len(tasks)] = 1
             pool.shutdown(cancel_futures=True)
 
 
@@ -93,10 +92,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(i: int, task: StageTask, folder: Path) -> None:
+def _work(i: int, task: BuildTask, folder: Path) -> None:
     def count(read: int) -> None:
         _counters[i] += read
         if _counters[len(_counters) - 1]:
             raise InterruptedError
 
-    stage(task, folder, count)
+    task.run(folder, count)

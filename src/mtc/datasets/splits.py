@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from mtc.datasets.by_draw import cut_by_draw
 from mtc.datasets.groups import Cut, assign_cells, count_cells, cut_runs
 from mtc.datasets.split_rows import AllRows, RowSurvey, SplitRows
+from mtc.errors import UsageError
 from mtc.tasks import UNLABELLED
 
 PARTS = ("train", "validation", "test")
@@ -31,6 +32,9 @@ MAX_FOLDS = 100
 
 RARE_CAPTURES = 3
 """A class of fewer captures is only trained in ``capture``: it cannot reach all three parts."""
+
+OUTSIDE = 255
+"""Part, or fold, of a row that a split leaves out."""
 
 _TRAIN, _VALIDATION, _TEST = range(3)
 
@@ -243,6 +247,18 @@ def cut_of_folds(name: str, seed: int, folds: int) -> Cut:
     return Cut((1 / folds,) * folds, seed, f"folds {name}", tuple(range(folds)), first=1)
 
 
+def check_folds(folds: int) -> None:
+    """Refuse a number of folds that cannot be.
+
+    Raises:
+        UsageError: It is neither 0 nor within ``MIN_FOLDS`` and ``MAX_FOLDS``.
+    """
+    if folds and not MIN_FOLDS <= folds <= MAX_FOLDS:
+        raise UsageError(
+            f"folds must be {MIN_FOLDS} to {MAX_FOLDS} (one tests, one validates), or 0, not {folds}"
+        )
+
+
 def fold_names(name: str, folds: int) -> Iterator[str]:
     """The splits that the folds of a split stand for: ``flow/1``, ``flow/2``, ..."""
     return (f"{name}/{fold}" for fold in range(1, folds + 1))
@@ -252,14 +268,14 @@ def parts_of_fold(fold_of_row: NDArray[np.integer], fold: int, folds: int) -> ND
     """Parts where one fold tests, the next one validates (the first after the last), and the rest train.
 
     Args:
-        fold_of_row: (N,), fold from 1; 0 is trained on in every fold.
+        fold_of_row: (N,), fold from 1; 0 is trained on in every fold, ``OUTSIDE`` in none.
         fold: The fold that tests, from 1.
         folds: How many there are.
 
     Returns:
-        uint8 (N,), index into ``PARTS``.
+        uint8 (N,), index into ``PARTS``, or ``OUTSIDE``.
     """
-    parts = np.full(len(fold_of_row), _TRAIN, np.uint8)
+    parts = np.where(fold_of_row == OUTSIDE, OUTSIDE, _TRAIN).astype(np.uint8)
     parts[fold_of_row == fold] = _TEST
     parts[fold_of_row == fold % folds + 1] = _VALIDATION
     return parts

@@ -1,0 +1,119 @@
+"""Pieces of a build: each is done by itself, wherever, and found again after an interruption.
+
+What a task makes lies in the build's folder under the task's key, which tells what it was made from.
+Files appear whole, by renaming; a task counts as done when its JSON file is there, which is made last.
+"""
+
+import hashlib
+import json
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import mtc
+
+
+@dataclass(frozen=True)
+class BuildTask(ABC):
+    """A piece of a build."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What progress calls it."""
+
+    @property
+    @abstractmethod
+    def path(self) -> Path:
+        """The file that it reads."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> Any:
+        """All that decides the outcome besides the file, as plain values."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that progress counts, about."""
+        return self.work
+
+    @cached_property
+    def work(self) -> int:
+        """How much there is to do, in bytes of the file."""
+        return self.path.stat().st_size
+
+    @cached_property
+    def key(self) -> str:
+        """Name of what it makes: changes when the file, a setting or the version does."""
+        status = self.path.stat()
+        file = [str(self.path.resolve()), status.st_size, status.st_mtime_ns]
+        text = json.dumps([type(self).__name__, mtc.__version__, file, self.settings], default=dict)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @abstractmethod
+    def make(self, folder: Path, tell: Callable[[int], None]) -> Mapping[str, Any]:
+        """Do it.
+
+        Args:
+            folder: Where files are made, with ``self.file``.
+            tell: Told the bytes read since the last call.
+
+        Returns:
+            What there is to know, as plain values.
+        """
+
+    def run(self, folder: Path, tell: Callable[[int], None]) -> None:
+        """Do it, and put aside what there is to know."""
+        values = self.make(folder, tell)
+        with self.file(folder, "json") as place:
+            place.write_text(json.dumps(values), encoding="utf-8")
+
+    def result(self, folder: Path) -> dict[str, Any] | None:
+        """What ``make`` returned, or None where it was not done."""
+        file = self.made(folder, "json")
+        if not file.is_file():
+            return None
+        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return values
+
+    def made(self, folder: Path, suffix: str) -> Path:
+        """A file that it makes."""
+        return folder / f"{self.key}.{suffix}"
+
+    @contextmanager
+    def file(self, folder: Path, suffix: str) -> Iterator[Path]:
+        """A place to write a file, which takes its name when the block ends well and vanishes otherwise."""
+        # The same task may run twice at a time, where a worker was given up that still lives.
+        place = folder / f"{self.key}.{secrets.token_hex(8)}"
+        try:
+            yield place
+            place.replace(self.made(folder, suffix))
+        finally:
+            place.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class HashTask(BuildTask):
+    """The size and the hash of a source file."""
+
+    source: Path
+
+    name = ""
+    settings = None
+    bytes = 0  # of the same file that others read
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.source
+
+    def make(self, folder: Path, tell: Callable[[int], None]) -> Mapping[str, Any]:
+        """Hash the file."""
+        with self.source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": self.source.stat().st_size, "sha256": digest}
