@@ -165,7 +165,8 @@ def keep(run: Run, folder: Path, options: argparse.Namespace, spent_s: float, co
     }
     target = options.results / f"{run.name}.json"
     partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps(_rounded(metrics), indent=1) + "\n", encoding="utf-8")
+    lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in _rounded(metrics).items())
+    partial.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     partial.replace(target)
 
 
