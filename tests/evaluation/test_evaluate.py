@@ -50,12 +50,19 @@ class Relabelled:
 
     def part(self, split: str, part: str, *, mask: Any = "paper") -> Any:
         samples = self.dataset.part(split, part, mask=mask)
-        labels = {}
+        return dataclasses.replace(samples, labels=self._relabelled(samples.labels))
+
+    def columns(self, *names: str) -> dict[str, np.ndarray]:
+        columns = self.dataset.columns(*names)
+        return columns | self._relabelled({name: columns[name] for name in names if name in self.tasks})
+
+    def _relabelled(self, labels: Any) -> dict[str, np.ndarray]:
+        found = {}
         for task, classes in self.tasks.items():
             place = {label: i for i, label in enumerate(classes)}
             names = self.dataset.tasks[task]
-            labels[task] = np.array([-1 if i < 0 else place.get(names[i], -1) for i in samples.labels[task]])
-        return dataclasses.replace(samples, labels=labels)
+            found[task] = np.array([-1 if i < 0 else place.get(names[i], -1) for i in labels[task]])
+        return found
 
 
 def test_the_default_is_the_runs_own_test_part(run: Path) -> None:

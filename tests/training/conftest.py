@@ -1,14 +1,17 @@
 """A dataset in memory and a network small enough to train in a second."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from mtc.config import RunConfig
 from mtc.datasets.samples import LabelledSamples
+from mtc.training import train
 
 TASKS = {"application": ("a", "b", "never"), "traffic": ("x", "y")}
 
@@ -52,6 +55,10 @@ class MemoryDataset:
     def __len__(self) -> int:
         return sum(map(len, self.parts.values()))
 
+    def columns(self, *names: str) -> dict[str, np.ndarray]:
+        parts = [{"flow": part.flow, **part.labels} for part in self.parts.values()]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
     def part(self, split: str, part: str, *, mask: str = "paper") -> LabelledSamples:
         assert (split, mask) == ("flow", "paper")
         return self.parts[part]
@@ -75,3 +82,19 @@ def settings() -> dict:
 @pytest.fixture(scope="module")
 def config(settings: dict) -> RunConfig:
     return RunConfig.from_dict(settings)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config: RunConfig, dataset: MemoryDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run from start to end."""
+    folder = tmp_path_factory.mktemp("run") / "undisturbed"
+    train(config, dataset, folder)
+    return folder

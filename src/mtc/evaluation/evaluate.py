@@ -1,6 +1,6 @@
 """Scores of a trained model on a part of a dataset, its own or another."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mtc.models import LoadedModel, load_model, predict_logits
 from mtc.tasks import UNLABELLED, Tasks
 from mtc.training.calibration import Calibration
 from mtc.training.run_folder import read_json
-from mtc.training.scoring import Part, flows_by_capture, score_part
+from mtc.training.scoring import Part, flows_by_capture, rare_classes, score_part
 
 Progress = Callable[[int, int], None]
 """Called with the samples done since the last call, and with all there are."""
@@ -69,7 +69,7 @@ def evaluate(
         raise UsageError(f"{dataset.path}: the part {part!r} of the split {split!r} is empty")
 
     classes, labels = _matched(tasks, dataset.tasks, samples.labels)
-    packets, flows = _scores(loaded, samples, classes, labels, progress)
+    packets, flows = _scores(loaded, samples, classes, labels, rare_classes(dataset), progress)
     return {
         "model": str(model),
         "protocol": split,
@@ -79,6 +79,7 @@ def evaluate(
         "train_samples_per_s": card.training.get("samples_per_s"),
         "parts": {part: packets},
         "flow_parts": {part: flows},
+        "reject": card.reject,
         "unknown_classes": {
             task: list(names[len(tasks[task]) :])
             for task, names in classes.items()
@@ -113,6 +114,7 @@ def _scores(
     samples: LabelledSamples,
     classes: Tasks,
     labels: Mapping[str, NDArray[np.int64]],
+    rare: Mapping[str, Sequence[str]],
     progress: Progress | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     def advance(done: int) -> None:
@@ -126,4 +128,5 @@ def _scores(
         classes,
         {task: Calibration(packet[task], flow[task]) for task in classes},
         loaded.absent,
+        rare,
     )

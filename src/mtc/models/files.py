@@ -45,6 +45,8 @@ class ModelCard:
         config: Settings of the run that made it; ``config.data.mask`` is applied to every sample.
         calibration: Task -> ``{"packet": T, "flow": T}``, the temperatures of verdicts.
         absent: Task -> classes that had no training sample: probability 0, never predicted.
+        reject: Task -> ``packet`` and ``flow`` -> ``score`` (``probability`` or ``energy``) and ``threshold``:
+            a verdict with a lower score is unknown, where that is asked for.
         dataset: What it was trained on: ``name``, ``hash``, ``split``, counts.
         training: How: epochs, minutes, samples/s, machine.
         metrics: Scores, as in ``metrics.json``.
@@ -58,6 +60,7 @@ class ModelCard:
     config: RunConfig = field(default_factory=RunConfig)
     calibration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    reject: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     dataset: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)

@@ -11,12 +11,16 @@ from mtc.models import ModelCard, round_to_stored, save_model
 from mtc.models.networks import Network
 from mtc.training.calibration import calibrate
 from mtc.training.plan import Plan
+from mtc.training.rejection import fit_rejection
 from mtc.training.run_folder import write_json
 from mtc.training.samples import absent_classes
-from mtc.training.scoring import run_network, score_part
+from mtc.training.scoring import rare_classes, run_network, score_part
 
 SCORED = ("validation", "test")
 """Parts that a run scores."""
+
+BULKY = ("confusion", "reliability", "interval")
+"""Scores that the card leaves to ``metrics.json``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +28,12 @@ class Outcome:
     """How a run went."""
 
     ended: str
-    """Why it ended: ``epochs``, ``patience`` or ``time``."""
+    """Why it ended: ``epochs``, ``patience`` or ``time``; ``fitted`` where there are no epochs."""
     epochs: int
     """Epochs begun; where the time ended the run, the last one was not finished."""
     best_epoch: int
     """Epoch that the weights are from, from 1."""
-    validation_loss: float
+    validation_loss: float | None
     """Of the best epoch."""
     minutes: float
     """Training and validation, over all sittings."""
@@ -71,8 +75,12 @@ def write_model(
     }
     known = parts["validation"]
     calibration = calibrate(known.logits, known.labels, known.flow, absent)
-    scores = {name: score_part(part, tasks, calibration, absent) for name, part in parts.items()}
+    rejection = fit_rejection(known.logits, known.labels, known.flow, absent, calibration)
+    reject = {task: {per: asdict(found) for per, found in both.items()} for task, both in rejection.items()}
+    rare = rare_classes(dataset)
+    scores = {name: score_part(part, tasks, calibration, absent, rare) for name, part in parts.items()}
     metrics: dict[str, Any] = {
+        "model": config.model.name,
         "protocol": config.data.split,
         "seed": config.seed,
         "dataset": {"name": dataset.info.name, "hash": dataset.hash, "rows": len(dataset)},
@@ -81,6 +89,7 @@ def write_model(
         "minutes": outcome.minutes,
         "parts": {name: packets for name, (packets, _) in scores.items()},
         "flow_parts": {name: flows for name, (_, flows) in scores.items()},
+        "reject": reject,
     }
     names = {task: [tasks[task][i] for i in indices] for task, indices in absent.items()}
     card = ModelCard(
@@ -88,6 +97,7 @@ def write_model(
         config=config,
         calibration={task: asdict(temperature) for task, temperature in calibration.items()},
         absent=names,
+        reject=reject,
         dataset=metrics["dataset"]
         | {"split": config.data.split, "train_rows": len(train_part)}
         | {f"{name}_rows": len(part.flow) for name, part in parts.items()}
@@ -95,7 +105,7 @@ def write_model(
         training=asdict(outcome)
         | {"seed": config.seed}
         | ({"init": plan.start.to_dict()} if plan.start else {}),
-        metrics={"parts": metrics["parts"], "flow_parts": metrics["flow_parts"]},
+        metrics={key: _brief(metrics[key]) for key in ("parts", "flow_parts")},
         notes=[
             *_started(plan, fresh),
             *_notes(plan, names, metrics["parts"]["test"]),
@@ -105,6 +115,16 @@ def write_model(
     save_model(out, network, card, scaler)
     write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def _brief(parts: Mapping[str, Mapping[str, Scores]]) -> dict[str, dict[str, Scores]]:
+    return {
+        part: {
+            task: {name: value for name, value in scores.items() if name not in BULKY}
+            for task, scores in tasks.items()
+        }
+        for part, tasks in parts.items()
+    }
 
 
 def _started(plan: Plan, fresh: Mapping[str, Sequence[str]]) -> list[str]:

@@ -3,7 +3,6 @@
 config.json          the resolved settings
 run.json             the dataset and the model it started from (path, hash), and how far the run came
 epochs.csv           a row for every epoch
-tensorboard/         the same, and the losses of steps, for TensorBoard
 checkpoints/         training state, best and last; no model, and of no use elsewhere
 model.safetensors    the weights of the best epoch
 model.json           the model's card
@@ -20,7 +19,7 @@ from mtc.config import RunConfig
 from mtc.errors import InputError, OutputError, UsageError
 
 FILES = ("metrics.json", "model.json", "model.safetensors", "epochs.csv", "run.json", "config.json")
-CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
+CHECKPOINTS = "checkpoints"
 MAY_CHANGE = frozenset({"train.epochs", "train.max_minutes", "train.stopping_patience"})
 """Settings that a resumed run may change: they say when to end, not what is computed."""
 
@@ -58,11 +57,6 @@ def prepare(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: not writable ({error.strerror})") from error
-    return last_checkpoint(folder)
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint that a run can go on from, if it has one."""
     checkpoint = folder / CHECKPOINTS / "last.ckpt"
     return checkpoint if checkpoint.is_file() else None
 
@@ -136,6 +130,5 @@ def _remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for path in folder.glob("lightgbm-*.txt"):
         path.unlink()
-    for name in (CHECKPOINTS, TENSORBOARD):
-        if (folder / name).is_dir():
-            shutil.rmtree(folder / name)
+    if (folder / CHECKPOINTS).is_dir():
+        shutil.rmtree(folder / CHECKPOINTS)
