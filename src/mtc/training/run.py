@@ -16,8 +16,10 @@ from mtc.training.finish import write_model
 from mtc.training.fitting import fit
 from mtc.training.initial import freeze, take_weights
 from mtc.training.plan import plan_run
-from mtc.training.run_folder import CHECKPOINTS, prepare, write_json
+from mtc.training.ranks import expected_rank
+from mtc.training.run_folder import CHECKPOINTS, last_checkpoint, prepare, write_json
 from mtc.training.shallow import train_shallow
+from mtc.training.troubles import memory_errors
 
 if TYPE_CHECKING:
     from mtc.datasets import Dataset
@@ -49,7 +51,7 @@ def train(
         callbacks: More callbacks for the training library, for instance to show progress.
 
     Returns:
-        The content of ``metrics.json``.
+        The content of ``metrics.json``; nothing in the processes of a run but the first.
 
     Raises:
         UsageError: The run that is there differs, the dataset lacks a task that is named, the weights of
@@ -68,6 +70,10 @@ def train(
         network = build_network(config.model, plan.tasks)
         fresh = take_weights(network, plan.tasks, plan.start) if plan.start else {}
         frozen = freeze(network, config.train.freeze)
+        if expected_rank(config.train):  # only the first process writes
+            checkpoint = last_checkpoint(out) if resume else None
+            fit(plan, network, out, checkpoint, frozen=frozen, callbacks=callbacks)
+            return {}
         checkpoint = prepare(out, config, plan.origin, resume=resume, force=force)
         write_json(out / "config.json", config.to_dict())
         write_json(out / "run.json", plan.origin)
@@ -76,4 +82,5 @@ def train(
     network.load_state_dict({name.removeprefix("network."): value for name, value in best.items()})
     ended = {"ended": outcome.ended, "epochs": outcome.epochs, "minutes": outcome.minutes}
     write_json(out / "run.json", {**plan.origin, **ended})
-    return write_model(out, plan, network, outcome, fresh)
+    with memory_errors("while the network was scored; the run is kept, --resume scores it again"):
+        return write_model(out, plan, network, outcome, fresh)

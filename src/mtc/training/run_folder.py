@@ -3,6 +3,7 @@
 config.json          the resolved settings
 run.json             the dataset and the model it started from (path, hash), and how far the run came
 epochs.csv           a row for every epoch
+tensorboard/         the same, and the losses of steps, for TensorBoard
 checkpoints/         training state, best and last; no model, and of no use elsewhere
 model.safetensors    the weights of the best epoch
 model.json           the model's card
@@ -19,7 +20,7 @@ from mtc.config import RunConfig
 from mtc.errors import InputError, OutputError, UsageError
 
 FILES = ("metrics.json", "model.json", "model.safetensors", "epochs.csv", "run.json", "config.json")
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 MAY_CHANGE = frozenset({"train.epochs", "train.max_minutes", "train.stopping_patience"})
 """Settings that a resumed run may change: they say when to end, not what is computed."""
 
@@ -57,6 +58,11 @@ def prepare(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: not writable ({error.strerror})") from error
+    return last_checkpoint(folder)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint that a run can go on from, if it has one."""
     checkpoint = folder / CHECKPOINTS / "last.ckpt"
     return checkpoint if checkpoint.is_file() else None
 
@@ -130,5 +136,6 @@ def _remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for path in folder.glob("lightgbm-*.txt"):
         path.unlink()
-    if (folder / CHECKPOINTS).is_dir():
-        shutil.rmtree(folder / CHECKPOINTS)
+    for name in (CHECKPOINTS, TENSORBOARD):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
