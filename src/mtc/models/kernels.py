@@ -24,7 +24,7 @@ FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
 @njit(inline="always")
-def _kept(counter: Any, seed: Any, threshold: Any) -> Any:
+def kept(counter: Any, seed: Any, threshold: Any) -> Any:
     """Whether dropout keeps value number ``counter``: 32 well mixed bits against a threshold."""
     bits = np.uint32(np.uint32(counter) * np.uint32(0x9E3779B1)) ^ seed
     bits = np.uint32((bits ^ (bits >> np.uint32(16))) * np.uint32(0x85EBCA6B))
@@ -70,7 +70,7 @@ def normalise(
                 start = np.uint32(i * channels)
                 for j in range(channels):
                     value = max((x[i, j] - mean[j]) * factor[j] + shift[j], low)
-                    out[i, j] = value * scale if _kept(start + np.uint32(j), key, threshold) else zero
+                    out[i, j] = value * scale if kept(start + np.uint32(j), key, threshold) else zero
             else:
                 for j in range(channels):
                     out[i, j] = max((x[i, j] - mean[j]) * factor[j] + shift[j], low)
@@ -106,7 +106,7 @@ def normalise_backward(
                 centred = x[i, j] - mean[j]
                 passed = (not relu) or (centred * factor[j] + shift[j] > zero)
                 if drop > 0:
-                    passed = passed and _kept(start + np.uint32(j), key, threshold)
+                    passed = passed and kept(start + np.uint32(j), key, threshold)
                 value = grad[i, j] * scale if passed else zero
                 grad_x[i, j] = value
                 sum_shift[j] += value
