@@ -45,8 +45,8 @@ class ModelCard:
         config: Settings of the run that made it; ``config.data.mask`` is applied to every sample.
         calibration: Task -> ``{"packet": T, "flow": T}``, the temperatures of verdicts.
         absent: Task -> classes that had no training sample: probability 0, never predicted.
-        reject: Task -> ``packet`` and ``flow`` -> ``score`` (``probability`` or ``energy``) and ``threshold``:
-            a verdict with a lower score is unknown, where that is asked for.
+        reject: Task -> ``packet`` and ``flow`` -> ``score`` (``probability`` or ``energy``) and
+            ``threshold``: a verdict with a lower score is unknown, where that is asked for.
         dataset: What it was trained on: ``name``, ``hash``, ``split``, counts.
         training: How: epochs, minutes, samples/s, machine.
         metrics: Scores, as in ``metrics.json``.
