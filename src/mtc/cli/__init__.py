@@ -30,6 +30,8 @@ COMMANDS = {
     "train": "Train a model by a recipe.",
     "sweep": "Train a recipe over values of settings and over seeds.",
     "evaluate": "Score a trained model on labelled samples.",
+    "compare": "Put runs side by side, with the paper's numbers.",
+    "report": "Write tables and figures of runs as a page and as files.",
     "classify": "Give a verdict for every flow, or every packet, of captures.",
     "models": "List the bundled models: tasks, classes, data and honest scores.",
 }

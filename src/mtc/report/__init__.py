@@ -1,0 +1,21 @@
+"""Tables and figures of finished runs: from metrics.json, sweep.json, audit.json and dataset.json only."""
+
+from mtc.report.compare import comparison, comparison_csv, comparison_tables
+from mtc.report.page import TITLE, Report, build_report
+from mtc.report.paper import PublishedRow, PublishedTable, published_tables
+from mtc.report.sources import Run, Sources, load_sources
+
+__all__ = [
+    "TITLE",
+    "PublishedRow",
+    "PublishedTable",
+    "Report",
+    "Run",
+    "Sources",
+    "build_report",
+    "comparison",
+    "comparison_csv",
+    "comparison_tables",
+    "load_sources",
+    "published_tables",
+]

@@ -1,0 +1,94 @@
+"""What a report comes to, a card a task: the honest score, the paper's protocol, the paper, the baseline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mtc.report.groups import HEADINGS, Group, honest_split, paper_split
+from mtc.report.table import Percent
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One number of a card: what it is, whose it is, how large, and the variable of its colour."""
+
+    what: str
+    model: str
+    score: Percent
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What there is to say of one task of one dataset in a few lines.
+
+    Attributes:
+        dataset: Name of the dataset.
+        task: Name of the task.
+        lines: Macro F1 by packet (or row), the honest ones first.
+        verdict: Whether a network beats the best shallow baseline; empty where that was not tried.
+    """
+
+    dataset: str
+    task: str
+    lines: tuple[Line, ...]
+    verdict: str
+
+
+def cards(groups: Sequence[Group], dataset: str) -> list[Card]:
+    """The cards of one dataset.
+
+    Args:
+        groups: All of the dataset.
+        dataset: Its name.
+    """
+    honest, paper = honest_split(groups), paper_split(groups)
+    found = []
+    for task in dict.fromkeys(task for group in groups for task in group.tasks):
+        scored = [group for group in groups if group.score(task, "macro_f1") is not None]
+        on_honest = [group for group in scored if group.split == honest]
+        network = _best([group for group in on_honest if not group.shallow], task)
+        shallow = _best([group for group in on_honest if group.shallow], task)
+        on_paper = _best([group for group in scored if group.split == paper and not group.shallow], task)
+        unseen = "unseen flows" if honest != "honest" else "honest protocol"
+        lines = [
+            _line(group, task, f"{unseen}, {what}", colour)
+            for group, what, colour in (
+                (network, "best network", "blue"),
+                (shallow, "best baseline", "green"),
+            )
+            if group is not None
+        ]
+        if on_paper is not None:
+            lines.append(_line(on_paper, task, "the paper's protocol", "orange"))
+        published = [group.row for group in scored if group.row is not None and task in group.row.scores]
+        if published and task in HEADINGS:
+            row = max(published, key=lambda row: row.scores[task]["macro_f1"])
+            score = Percent(row.scores[task]["macro_f1"])
+            lines.append(Line("the paper's own number", row.name, score, "grey"))
+        found.append(Card(dataset, task, tuple(lines), _verdict(network, shallow, task)))
+    return [card for card in found if card.lines]
+
+
+def _best(groups: Sequence[Group], task: str) -> Group | None:
+    return max(groups, key=lambda group: _mean(group, task), default=None)
+
+
+def _mean(group: Group, task: str) -> float:
+    score = group.score(task, "macro_f1")
+    return score.mean if score else -1.0
+
+
+def _line(group: Group, task: str, what: str, colour: str) -> Line:
+    score = Percent.of(group.score(task, "macro_f1"), group.bounds(task, "macro_f1"))
+    assert score is not None
+    return Line(what, group.model, score, colour)
+
+
+def _verdict(network: Group | None, shallow: Group | None, task: str) -> str:
+    """By means only: which of both is ahead beyond doubt is for a paired test over flows."""
+    if network is None or shallow is None:
+        return ""
+    gap = 100 * (_mean(network, task) - _mean(shallow, task))
+    if gap > 0:
+        return f"{network.model} is {gap:.1f} points ahead of {shallow.model}."
+    return f"No network here beats {shallow.model}; the best lies {-gap:.1f} points below it."
