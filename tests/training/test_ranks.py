@@ -75,7 +75,7 @@ class Processes:
 
     def run(self, name: str, settings: dict, mode: str = "whole") -> tuple[int, list[str]]:
         process = self.start(name, settings, mode)
-        out, errors = process.communicate(timeout=120)
+        out, errors = process.communicate(timeout=250)
         assert "Traceback" not in errors, errors
         return process.returncode, sorted(out.split())
 
@@ -147,7 +147,7 @@ def test_two_machines_with_batch_statistics_and_a_clock(settings: dict, processe
         )
         for rank in "01"
     ]
-    said = [process.communicate(timeout=120) for process in started]
+    said = [process.communicate(timeout=250) for process in started]
     assert [process.returncode for process in started] == [0, 0], said
     assert [out.strip() for out, _ in said] == ["scored", "silent"]
     run = json.loads((processes.folder / "machines" / "run.json").read_text())
@@ -218,6 +218,7 @@ def test_processes_take_turns_in_validation(rows: int, world: int, dataset: Any,
         ({"NODE_RANK": "1"}, 2),
         ({"NODE_RANK": "1", "LOCAL_RANK": "1"}, 3),
         ({"GROUP_RANK": "1", "LOCAL_RANK": "0", "RANK": "2"}, 2),
+        ({"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "3", "SLURM_LOCALID": "1"}, 3),
     ],
 )
 def test_rank_is_known_before_processes_are_connected(

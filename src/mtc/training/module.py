@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 MONITORED = "validation_loss"
 """What schedule, early stopping and the choice of the best checkpoint look at."""
 
-logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+for _library in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(_library).setLevel(logging.ERROR)
 
 
 class TrainingModule(LightningModule):

@@ -7,6 +7,7 @@ import os
 from typing import TypeVar
 
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import distributed, nn
 
 from mtc.config import TrainConfig
@@ -24,13 +25,15 @@ def share() -> tuple[int, int]:
 def expected_rank(train: TrainConfig) -> int:
     """Number that this process will have, before they are connected.
 
-    ``torchrun`` says it, or the number of the machine and of the process on it do (the training library
-    starts the other processes of a machine with ``LOCAL_RANK``).
+    ``torchrun`` or SLURM says it, or the number of the machine and of the process on it do (the training
+    library starts the other processes of a machine with ``LOCAL_RANK``).
     """
     if train.devices * train.nodes == 1:
         return 0
     if "RANK" in os.environ:
         return int(os.environ["RANK"])
+    if SLURMEnvironment.detect():
+        return int(os.environ["SLURM_PROCID"])
     node = int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0")))
     return node * train.devices + int(os.environ.get("LOCAL_RANK", "0"))
 
