@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 BENCHMARKS := read scale train infer
 
-.PHONY: help install demo test check format bench results clean
+.PHONY: help install demo test check format bench results report clean
 
 help:
 	@echo 'make demo     classify the bundled capture with the bundled model'
@@ -16,6 +16,7 @@ help:
 	@echo 'make format   apply format and the fixes that lint knows'
 	@echo 'make bench    run the benchmarks'
 	@echo 'make results  train every model on every protocol, resumable: docs/results.md (MINUTES=8 a run)'
+	@echo 'make report   tables and figures of results/ as a page: report/index.html'
 	@echo 'make install  only make the environment (PYTHON=python3.12 chooses the interpreter)'
 	@echo 'make clean    remove the environment and caches'
 
@@ -52,6 +53,10 @@ bench: $(BENCH_INSTALLED)
 
 results: $(INSTALLED)
 	$(BIN)/python scripts/results.py $(if $(MINUTES),--minutes $(MINUTES))
+
+# Datasets, where they were built, are there for the histograms of their classes.
+report: $(INSTALLED)
+	$(BIN)/mtc report results $(patsubst %/dataset.json,%,$(wildcard data/*/dataset.json)) --out report --force
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
