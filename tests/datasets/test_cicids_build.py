@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from mtc.datasets import FEATURES, PARTS, SELECTED, Dataset, build_cicids2017
+from mtc.datasets import FEATURES, PARTS, SELECTED, Dataset, build_cicids2017, remake_splits
 from mtc.datasets.cicids_labels import DOWNLOAD, LABELS, classes_of, read_label, readable_label
 from mtc.errors import DatasetError, OutputError, UsageError
 
@@ -194,6 +194,21 @@ def test_folds_of_both_splits(tmp_path: Path, write_table: WriteTable) -> None:
     assert list(without.splits) == ["honest", "paper"]
     with pytest.raises(UsageError, match="folds"):
         build_cicids2017(table, tmp_path / "two", folds=2)
+
+
+def test_splits_are_made_again_from_dataset_json(tmp_path: Path, write_table: WriteTable) -> None:
+    # 600 benign rows make DoS/DDoS grow by 3 to 103, and stay 392.
+    build_cicids2017(repeated_rows(write_table, tmp_path / "a.csv"), tmp_path / "out", seed=4)
+    dataset = Dataset.open(tmp_path / "out")
+    remade = remake_splits(dataset)
+    assert list(remade) == list(dataset.splits)
+    for name, parts in remade.items():
+        for i, part in enumerate(PARTS):
+            assert np.array_equal(np.flatnonzero(parts == i), dataset.part(name, part).row), (name, part)
+    text = (tmp_path / "out/dataset.json").read_text()
+    (tmp_path / "out/dataset.json").write_text(text.replace("SMOTE/1", "SMOTE/0"))
+    with pytest.raises(DatasetError, match="SMOTE/0"):
+        remake_splits(Dataset.open(tmp_path / "out"))
 
 
 def test_the_hash_is_of_rows_not_of_files(tmp_path: Path, write_table: WriteTable) -> None:

@@ -13,7 +13,7 @@ from mtc.datasets.cicids_labels import LABELS, classes_of
 from mtc.datasets.cicids_splits import FeatureRows, make_splits
 from mtc.datasets.cicids_staging import StagedRows
 from mtc.datasets.features import FEATURES, SELECTED
-from mtc.datasets.features_balance import balanced_counts, synthesise, undersample
+from mtc.datasets.features_balance import code_targets, grown_targets, synthesise, undersample
 from mtc.datasets.features_layout import feature_schema
 from mtc.datasets.features_selection import FeatureStatistics
 from mtc.datasets.identity import ContentHash
@@ -115,21 +115,17 @@ def _balanced(
     Source: Sec. 3.2.3. The features are interpolated untransformed, since the transform comes after
     the split, and the split after the balance.
     """
-    sizes = np.bincount(codes, minlength=len(classes))
-    targets = balanced_counts(dict(zip(classes, sizes.tolist(), strict=True)))
-    by_code = {classes.index(label): n for label, n in targets.items()}
-    grown = [code for code, n in by_code.items() if n > sizes[code]]
-    wanted = np.isin(codes, grown)
+    targets = code_targets(codes, classes)
+    grown = grown_targets(codes, targets)
+    wanted = np.isin(codes, list(grown))
     mask = np.zeros(len(staged), np.bool_)
     mask[np.flatnonzero(kept)[wanted]] = True
     values = [np.empty((0, len(SELECTED)))]
     for first, batch in staged.batches(SELECTED):
         rows = np.flatnonzero(mask[first : first + batch.num_rows])
         values.append(np.column_stack([batch[name].to_numpy()[rows] for name in SELECTED]))
-    made, made_codes = synthesise(
-        np.concatenate(values), codes[wanted], {code: by_code[code] for code in grown}, seed
-    )
-    return undersample(codes, by_code, seed), made, made_codes
+    made, made_codes = synthesise(np.concatenate(values), codes[wanted], grown, seed)
+    return undersample(codes, targets, seed), made, made_codes
 
 
 def write_features(

@@ -5,7 +5,7 @@ classes that are larger already stay as they are.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,18 @@ def balanced_counts(counts: Mapping[str, int]) -> dict[str, int]:
         if rows < 2:  # a single row has no neighbour to interpolate towards
             targets[label] = rows
     return targets
+
+
+def code_targets(labels: NDArray[np.int64], classes: Sequence[str]) -> dict[int, int]:
+    """``balanced_counts`` of rows, by the index of each class; ``labels`` is int64 (N,)."""
+    sizes = np.bincount(labels, minlength=len(classes)).tolist()
+    targets = balanced_counts(dict(zip(classes, sizes, strict=True)))
+    return {classes.index(label): n for label, n in targets.items()}
+
+
+def grown_targets(labels: NDArray[np.int64], targets: Mapping[int, int]) -> dict[int, int]:
+    """Of targets by class, those that ask for more rows than ``labels``, int64 (N,), has."""
+    return {code: n for code, n in targets.items() if n > np.count_nonzero(labels == code)}
 
 
 def undersample(labels: NDArray[np.int64], targets: Mapping[int, int], seed: int) -> NDArray[np.int64]:

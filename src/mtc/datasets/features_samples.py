@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.datasets.features import QuantileScaler
-from mtc.datasets.features_balance import balanced_counts, synthesise, undersample
+from mtc.datasets.features_balance import code_targets, grown_targets, synthesise, undersample
 from mtc.datasets.samples import LabelledSamples
 from mtc.errors import UsageError
 from mtc.tasks import Tasks
@@ -54,13 +54,11 @@ def balance_samples(samples: LabelledSamples, tasks: Tasks, seed: int) -> Labell
     if not are_features(samples) or BALANCED_TASK not in tasks:
         raise UsageError(f"only flow features with the task {BALANCED_TASK!r} can be balanced")
     classes, codes = tasks[BALANCED_TASK], samples.labels[BALANCED_TASK]
-    sizes = np.bincount(codes, minlength=len(classes))
-    targets = balanced_counts(dict(zip(classes, sizes.tolist(), strict=True)))
-    by_code = {classes.index(label): n for label, n in targets.items()}
-    grown = {code: n for code, n in by_code.items() if n > sizes[code]}
+    targets = code_targets(codes, classes)
+    grown = grown_targets(codes, targets)
     rows = np.flatnonzero(np.isin(codes, list(grown)))
     values, made = synthesise(samples.dense(rows), codes[rows], grown, seed)
-    return _with_made(samples, undersample(codes, by_code, seed), values, _examples(codes, made))
+    return _with_made(samples, undersample(codes, targets, seed), values, _examples(codes, made))
 
 
 def _examples(codes: NDArray[np.int64], made: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -100,7 +100,7 @@ class Dataset:
         names = [*content, "capture", *self.tasks, self._column(split)]
         first_row = 0
         with SampleSpool(self.path, self.tasks, np.uint8 if features is None else np.float32) as spool:
-            for batch in self._batches(names):
+            for batch in self.batches(names):
                 places = self._parts(batch, split)
                 chosen = np.flatnonzero(places >= 0 if part == "all" else places == PARTS.index(part))
                 piece = self._piece(batch, chosen, first_row)
@@ -114,7 +114,7 @@ class Dataset:
         Raises:
             UsageError: No such column.
         """
-        batches = list(self._batches([name]))
+        batches = list(self.batches([name]))
         return pa.chunked_array([batch.column(0) for batch in batches])
 
     def columns(self, *names: str) -> dict[str, NDArray[np.int64]]:
@@ -125,7 +125,7 @@ class Dataset:
         """
         classes = {**self.tasks, "capture": tuple(capture.capture for capture in self.info.captures)}
         pieces: dict[str, list[NDArray[np.int64]]] = {name: [np.empty(0, np.int64)] for name in names}
-        for batch in self._batches(list(names)):
+        for batch in self.batches(list(names)):
             for name, found in pieces.items():
                 values = batch[name]
                 found.append(
@@ -147,7 +147,13 @@ class Dataset:
         parts = parts_of_fold(column.fill_null(-1).to_numpy().view(np.uint8), int(fold), folds)
         return np.where(parts == OUTSIDE, -1, parts.astype(np.int64))
 
-    def _batches(self, names: list[str]) -> Iterator[Any]:
+    def batches(self, names: list[str]) -> Iterator[Any]:
+        """Columns of all rows as record batches, a few thousand rows at a time.
+
+        Raises:
+            UsageError: No such column.
+            DatasetError: A file is damaged.
+        """
         columns = schema if self.info.features is None else feature_schema
         expected = columns(self.tasks, self.splits)
         for file in self.info.files:

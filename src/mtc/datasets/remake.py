@@ -3,10 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.datasets import features_balance
+from mtc.datasets.cicids_splits import ALGORITHMS, FeatureRows, make_splits
 from mtc.datasets.draws import ALGORITHM, keyed_draws
+from mtc.datasets.features import SELECTED
+from mtc.datasets.features_layout import read_inputs
 from mtc.datasets.loader import Dataset
+from mtc.datasets.row_digests import hash_inputs
 from mtc.datasets.split_rows import AllRows, SplitRows
-from mtc.datasets.splits import SPLITS, plan_splits
+from mtc.datasets.splits import SPLITS, SplitColumns, plan_splits
 from mtc.datasets.staging import draw_purpose
 from mtc.errors import DatasetError
 
@@ -15,25 +20,34 @@ def remake_splits(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
     """Make every split again; the columns that hold them are not looked at.
 
     Args:
-        dataset: A dataset of packets.
+        dataset: A dataset.
 
     Returns:
-        Split -> uint8 (N,), index into ``PARTS`` of each row.
+        Split -> uint8 (N,), index into ``PARTS`` of each row, or ``OUTSIDE`` where the split leaves it out.
 
     Raises:
         DatasetError: The splits were made by algorithms that this version does not have.
     """
-    info, settings = dataset.info, dataset.info.settings
-    for name, split in info.splits.items():
-        method = SPLITS.get(name.partition("/")[0])
-        known = method is not None and split.algorithm.partition(",")[0] == method.algorithm
-        if not known or settings["draws"] != ALGORITHM:
+    settings = dataset.info.settings
+    known = {name: method.algorithm for name, method in SPLITS.items()} | ALGORITHMS
+    for name, split in dataset.info.splits.items():
+        made_by = split.algorithm.partition(",")[0]
+        if known.get(name.partition("/")[0]) != made_by or settings["draws"] != ALGORITHM:
             raise DatasetError(
                 f"{dataset.path}: split {name!r} was made by {split.algorithm!r}, unknown here"
             )
+    if dataset.info.features is None:
+        return dict(_of_packets(dataset))
+    if settings["balance"] != features_balance.ALGORITHM:
+        raise DatasetError(f"{dataset.path}: balanced by {settings['balance']!r}, unknown here")
+    return dict(_of_features(dataset))
+
+
+def _of_packets(dataset: Dataset) -> SplitColumns:
+    settings = dataset.info.settings
     columns = dataset.columns("flow", "capture", "time", "packet", *settings["stratify"])
     draws = np.empty(len(dataset), np.uint64)
-    for i, capture in enumerate(info.captures):
+    for i, capture in enumerate(dataset.info.captures):
         mine = np.flatnonzero(columns["capture"] == i)
         purpose = draw_purpose(capture.capture)
         draws[mine] = keyed_draws(settings["seed"], purpose, columns["packet"][mine])
@@ -45,4 +59,22 @@ def remake_splits(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
         labels={task: columns[task] for task in settings["stratify"]},
     )
     plan = plan_splits(AllRows(rows.kinds, lambda: [rows]), settings["seed"], settings["folds"])
-    return dict(plan.columns(rows))
+    return plan.columns(rows)
+
+
+def _of_features(dataset: Dataset) -> SplitColumns:
+    settings = dataset.info.settings
+    columns = dataset.columns("capture", *dataset.tasks)
+    rows = FeatureRows(
+        inputs=np.concatenate(
+            [hash_inputs(read_inputs(iter([batch]), SELECTED)) for batch in dataset.batches(list(SELECTED))]
+        ),
+        table=columns["capture"].astype(np.int32),
+        labels={task: columns[task] for task in dataset.tasks},
+    )
+    task, classes = next(iter(dataset.tasks.items()))
+    codes = columns[task][rows.table >= 0]
+    chosen = features_balance.undersample(
+        codes, features_balance.code_targets(codes, classes), settings["seed"]
+    )
+    return make_splits(rows, chosen, settings["seed"], settings["folds"])
