@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 EVERY = np.uint64(0xFFFFFFFFFFFFFFFF)
 """Threshold that no draw exceeds: everything is kept."""
 
+_FEW = 4_096
+"""Draws for which alone it is not worth looking for the smallest."""
+
 
 def quotas(plain: int, vpn: int, cap: int) -> tuple[int, int]:
     """How many plain and how many VPN packets of an application are kept.
@@ -54,7 +57,7 @@ class SmallestDraws:
         promising: NDArray[np.bool_] = draws <= self._bar
         self._held.append(draws[promising])
         self._holds += len(self._held[-1])
-        if self._holds > 2 * self._limit:
+        if self._holds > self._limit + max(self._limit // 4, _FEW):
             smallest = np.partition(np.concatenate(self._held), self._limit - 1)[: self._limit]
             self._held, self._holds = [smallest], self._limit
             self._bar = smallest[self._limit - 1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mtc.datasets.splits import PARTS
 from mtc.datasets.spool import Spool
 
-_ROWS_AT_ONCE = 1 << 20
+_ROWS_AT_ONCE = 1 << 18
 _MOST_FILES = 64
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 

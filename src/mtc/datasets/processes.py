@@ -4,9 +4,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ Progress = Callable[[str, int, int], None]
 
 _BYTES_A_PROCESS = 32 << 20
 _TELL_S = 0.2
+_PATIENCE_S = 10.0
 
-_counters: Any = None
+_shared: "_Shared | None" = None
 
 
 class WorkerLost(DatasetError):  # noqa: N818 - a statement, like those of mtc.errors
@@ -43,43 +46,98 @@ def run_here(tasks: Sequence[BuildTask], folder: Path, tell: Callable[[str, int]
 def run_in_processes(
     tasks: Sequence[BuildTask], folder: Path, tell: Callable[[str, int], None], *, jobs: int
 ) -> None:
-    """Do tasks in processes of their own.
+    """Do tasks in several processes, this one among them: it has done much before the others have begun.
 
     Raises:
         WorkerLost: A process was killed.
     """
     context = multiprocessing.get_context("spawn")  # the caller may hold threads, which do not survive a fork
-    counters = context.RawArray("q", len(tasks) + 1)  # bytes read of each; the last one says stop
-    seen = [0] * len(tasks)
-
-    def tell_all() -> None:
-        for i, task in enumerate(tasks):
-            if counters[i] > seen[i]:
-                tell(task.name, counters[i] - seen[i])
-                seen[i] = counters[i]
-
+    shared = _Shared(context.Value("q", 0), context.RawArray("q", len(tasks) + 1))
+    progress = _Progress(tasks, shared.counters, tell)
     with ProcessPoolExecutor(
-        min(jobs, len(tasks)), mp_context=context, initializer=_start_worker, initargs=(counters,)
+        min(jobs, len(tasks)) - 1, mp_context=context, initializer=_start_worker, initargs=(shared,)
     ) as pool:
-        pending: set[Future[None]] = {pool.submit(_work, i, task, folder) for i, task in enumerate(tasks)}
+        pending = {pool.submit(_work, tasks, folder) for _ in range(min(jobs, len(tasks)) - 1)}
         try:
+            for i in shared.turns(len(tasks)):
+                tasks[i].run(folder, progress.counter(i))
+                _raise_errors(pending)
             while pending:
                 done, pending = wait(pending, timeout=_TELL_S, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                tell_all()
+                _raise_errors(done)
+                progress.tell_all()
         except BrokenProcessPool as error:
             raise WorkerLost(
                 "a process that read files was killed (out of memory?); started again, the build goes on"
             ) from error
         finally:
-            counters[len(tasks)] = 1
+            shared.counters[len(tasks)] = 1
             pool.shutdown(cancel_futures=True)
+    progress.tell_all()
 
 
-def _start_worker(counters: Any) -> None:
-    global _counters
-    _counters = counters
+def _raise_errors(futures: Iterable["Future[None]"]) -> None:
+    for future in futures:
+        if future.done():
+            future.result()
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all processes see."""
+
+    turn: Any
+    """Place of the next task."""
+    counters: Any
+    """Bytes read for each task; the last one says stop."""
+
+    def turns(self, tasks: int) -> Iterator[int]:
+        """Places of tasks that no process has begun with, one after the other."""
+        while True:
+            # A process that is killed while it holds the lock never gives it back.
+            if not self.turn.get_lock().acquire(timeout=_PATIENCE_S):
+                raise BrokenProcessPool
+            try:
+                place = self.turn.value
+                self.turn.value += 1
+            finally:
+                self.turn.get_lock().release()
+            if place >= tasks:
+                return
+            yield place
+
+
+class _Progress:
+    """Tells what all processes read."""
+
+    def __init__(self, tasks: Sequence[BuildTask], counters: Any, tell: Callable[[str, int], None]) -> None:
+        self._tasks, self._counters, self._tell = tasks, counters, tell
+        self._told = [0] * len(tasks)
+        self._last = time.monotonic()
+
+    def counter(self, i: int) -> Callable[[int], None]:
+        """Takes what this process reads for a task, and tells of all now and then."""
+
+        def count(read: int) -> None:
+            self._counters[i] += read
+            if time.monotonic() - self._last > _TELL_S:
+                self.tell_all()
+
+        return count
+
+    def tell_all(self) -> None:
+        """Tell what is new."""
+        self._last = time.monotonic()
+        for i, task in enumerate(self._tasks):
+            if self._counters[i] > self._told[i]:
+                read = self._counters[i] - self._told[i]
+                self._told[i] += read
+                self._tell(task.name, read)
+
+
+def _start_worker(shared: _Shared) -> None:
+    global _shared
+    _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -92,10 +150,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(i: int, task: BuildTask, folder: Path) -> None:
-    def count(read: int) -> None:
-        _counters[i] += read
-        if _counters[len(_counters) - 1]:
-            raise InterruptedError
+def _work(tasks: Sequence[BuildTask], folder: Path) -> None:
+    shared = _shared
+    assert shared is not None
+    for i in shared.turns(len(tasks)):
 
-    task.run(folder, count)
+        def count(read: int, i: int = i) -> None:
+            shared.counters[i] += read
+            if shared.counters[len(tasks)]:
+                raise InterruptedError
+
+        tasks[i].run(folder, count)

@@ -11,8 +11,6 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from mtc.datasets.by_draw import cut_by_draw
 from mtc.datasets.groups import Cut, assign_cells, count_cells, cut_runs
@@ -125,6 +123,9 @@ def split_by_time(rows: AllRows, cut: Cut) -> Assignment:
 
 def joined_captures(survey: RowSurvey) -> NDArray[np.int32]:
     """int32 (captures,), the first of the captures that flows join to each, in any number of steps."""
+    from scipy.sparse import coo_array  # slow to import
+    from scipy.sparse.csgraph import connected_components
+
     captures = int(survey.kinds.capture.max(initial=-1)) + 1
     capture = survey.kinds.capture[survey.kind]
     same_flow = np.flatnonzero(survey.flow[1:] == survey.flow[:-1])
