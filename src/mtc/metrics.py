@@ -155,27 +155,60 @@ class FlowBootstrap:
         cells = self._labels * self._classes + predicted[self._labelled]
         shape = (self._flows, self._classes**2)
         by_flow = csr_array((np.ones(len(cells)), (self._flow, cells)), shape=shape)
-        found: dict[str, list[NDArray[np.float64]]] = {"macro_f1": [], "macro_recall": []}
-        for times in self._times():
-            confusion = (times @ by_flow).reshape(-1, self._classes, self._classes)
-            right = np.diagonal(confusion, axis1=1, axis2=2)
-            support, named = confusion.sum(axis=2), confusion.sum(axis=1)
-            present = (support > 0) & self._counted
-            for name, below in (("macro_f1", (support + named) / 2), ("macro_recall", support)):
-                values = np.where(present, right / np.maximum(below, 0.5), 0.0)
-                found[name].append(values.sum(axis=1) / np.maximum(present.sum(axis=1), 1))
-        return {name: np.concatenate(pieces) for name, pieces in found.items()}
+        pieces = [
+            macro_scores((times @ by_flow).reshape(-1, self._classes, self._classes), self._counted)
+            for times in self._times()
+        ]
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
     def _times(self) -> Iterator[NDArray[np.float64]]:
         """How often each flow is drawn: float64 (some draws, flows), the same at every call."""
-        rng = np.random.default_rng(self._seed)
-        size = max(1, _CHUNK_CELLS // max(self._flows, self._classes**2, 1))
-        for start in range(0, self._draws, size):
-            rows = min(size, self._draws - start)
-            drawn = rng.integers(0, max(self._flows, 1), (rows, self._flows))
-            drawn += np.arange(rows)[:, None] * self._flows
-            times = np.bincount(drawn.reshape(-1), minlength=rows * self._flows)
-            yield times.reshape(rows, self._flows).astype(np.float64)
+        yield from draw_flows(self._flows, self._classes, self._draws, self._seed)
+
+
+def draw_flows(flows: int, classes: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Draw flows with replacement, as many as there are.
+
+    Args:
+        flows: How many there are.
+        classes: How many classes, which bounds what is held at once.
+        draws: How many draws.
+        seed: Of the draws.
+
+    Yields:
+        float64 (some draws, flows), how often each flow is drawn.
+    """
+    rng = np.random.default_rng(seed)
+    size = max(1, _CHUNK_CELLS // max(flows, classes**2, 1))
+    for start in range(0, draws, size):
+        rows = min(size, draws - start)
+        drawn = rng.integers(0, max(flows, 1), (rows, flows))
+        drawn += np.arange(rows)[:, None] * flows
+        times = np.bincount(drawn.reshape(-1), minlength=rows * flows)
+        yield times.reshape(rows, flows).astype(np.float64)
+
+
+def macro_scores(
+    confusion: NDArray[np.float64], counted: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    """Macro scores of many confusions at once.
+
+    Args:
+        confusion: float64 (M, C, C), rows are labels.
+        counted: bool (C,), classes that enter the means.
+
+    Returns:
+        ``macro_f1`` and ``macro_recall``, float64 (M,): means over the counted classes that a confusion
+        has samples of; 0 where it has none.
+    """
+    right = np.diagonal(confusion, axis1=1, axis2=2)
+    support, named = confusion.sum(axis=2), confusion.sum(axis=1)
+    present = (support > 0) & counted
+    found = {}
+    for name, below in (("macro_f1", (support + named) / 2), ("macro_recall", support)):
+        values = np.where(present, right / np.maximum(below, 0.5), 0.0)
+        found[name] = values.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    return found
 
 
 def interval(draws: NDArray[np.float64]) -> list[float]:
