@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": "Score a trained model on labelled samples.",
     "compare": "Put runs side by side, with the paper's numbers.",
     "report": "Write tables and figures of runs as a page and as files.",
+    "audit": "Find leaks and shortcuts in a dataset, and what its scores are worth.",
     "classify": "Give a verdict for every flow, or every packet, of captures.",
     "models": "List the bundled models: tasks, classes, data and honest scores.",
 }

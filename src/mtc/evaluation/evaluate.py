@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from mtc.datasets import Dataset, LabelledSamples
 from mtc.datasets.features_samples import scale_samples
 from mtc.errors import UsageError
+from mtc.evaluation.matching import match_labels, shared_tasks
 from mtc.inference import find_model
 from mtc.models import LoadedModel, load_model, predict_logits
-from mtc.tasks import UNLABELLED, Tasks
+from mtc.tasks import Tasks
 from mtc.training.calibration import Calibration
 from mtc.training.run_folder import read_json
 from mtc.training.scoring import Part, flows_by_capture, rare_classes, score_part
@@ -55,20 +56,13 @@ def evaluate(
         dataset = _own_dataset(folder)
     if part is None:
         part = "test" if dataset.hash == card.dataset.get("hash") else "all"
-    tasks = {task: tuple(classes) for task, classes in card.tasks.items() if task in dataset.tasks}
-    if not tasks:
-        raise UsageError(
-            f"the model knows {', '.join(card.tasks)}, and the dataset has {', '.join(dataset.tasks)}: "
-            "no task in common"
-        )
+    tasks = shared_tasks(card, dataset)
     split = card.config.data.split if card.config.data.split in dataset.splits else dataset.splits[0]
-    if dataset.info.features is not None and dataset.info.features.selected != tuple(card.features):
-        raise UsageError(f"{dataset.path}: holds other features than the model reads")
     samples = scale_samples(dataset.part(split, part, mask=card.config.data.mask), loaded.scaler)
     if not len(samples):
         raise UsageError(f"{dataset.path}: the part {part!r} of the split {split!r} is empty")
 
-    classes, labels = _matched(tasks, dataset.tasks, samples.labels)
+    classes, labels = match_labels(tasks, dataset.tasks, samples.labels)
     packets, flows = _scores(loaded, samples, classes, labels, rare_classes(dataset), progress)
     return {
         "model": str(model),
@@ -93,20 +87,6 @@ def _own_dataset(folder: Path) -> Dataset:
     if not (folder / "run.json").is_file():
         raise UsageError(f"{folder} does not say which dataset it was trained on: give one with --data")
     return Dataset.open(read_json(folder / "run.json")["dataset"]["path"])
-
-
-def _matched(
-    tasks: Tasks, dataset_tasks: Tasks, labels: Mapping[str, NDArray[np.int64]]
-) -> tuple[dict[str, tuple[str, ...]], dict[str, NDArray[np.int64]]]:
-    """Number the dataset's labels as the model does; labels that it does not know come behind."""
-    classes, matched = {}, {}
-    for task, known in tasks.items():
-        unknown = tuple(label for label in dataset_tasks[task] if label not in known)
-        classes[task] = known + unknown
-        place = {label: i for i, label in enumerate(classes[task])}
-        index = np.array([place[label] for label in dataset_tasks[task]] + [UNLABELLED], np.int64)
-        matched[task] = index[labels[task]]  # -1, no label, takes the last
-    return classes, matched
 
 
 def _scores(

@@ -1,0 +1,173 @@
+"""``mtc audit``: what the scores of a dataset are worth."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+class Shallow(StrEnum):
+    """Shallow models that an audit can train."""
+
+    extra_trees = "extra-trees"
+    gradient_boosting = "gradient-boosting"
+    nearest_neighbour = "nearest-neighbour"
+
+
+def audit(
+    dataset: Annotated[Path, typer.Argument(help="The dataset folder.", show_default=False)],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="RUN", help="A run folder or bundled model to look into as well."),
+    ] = None,
+    shallow: Annotated[
+        Shallow, typer.Option("--shallow", help="The model that is trained on splits and under masks.")
+    ] = Shallow.extra_trees,
+    rows: Annotated[
+        int, typer.Option("--rows", min=100, help="Most rows that are measured on, and of a part.")
+    ] = 50_000,
+    seed: Annotated[int, typer.Option("--seed", help="Of rows, folds and models.")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write audit.json to.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the audit.json that is there.")] = False,
+) -> None:
+    """Find what the parts of a dataset share, which fields give its labels away, and its honest score.
+
+    [dim]mtc audit datasets/iscx --model iscx --out audit[/dim]
+    """
+    from rich.console import Console
+
+    from mtc.datasets import Dataset
+    from mtc.errors import OutputError
+    from mtc.evaluation.audit import AuditSettings
+    from mtc.evaluation.audit import audit as audit_dataset
+    from mtc.training.run_folder import write_json
+
+    place = None if out is None else out / "audit.json"
+    if place is not None and place.exists() and not force:
+        raise OutputError(f"{place} exists already; take --force to replace it")
+    opened = Dataset.open(dataset)
+    settings = AuditSettings(shallow=shallow.value, rows=rows, seed=seed)
+    errors = Console(stderr=True)
+
+    def report(line: str) -> None:
+        if errors.is_terminal:
+            errors.print(line, style="dim", highlight=False)
+
+    found = audit_dataset(opened, model, settings, report=report)
+    if place is not None:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{place.parent}: not writable ({error.strerror})") from error
+        write_json(place, found)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    console = Console()
+    console = console if console.is_terminal else Console(width=140)
+    for table in _tables(found):
+        console.print(table)
+    console.print("Verdict", style="bold")
+    for sentence in found["verdict"]:
+        console.print(f"  {sentence}", highlight=False)
+
+
+def _tables(found: dict[str, Any]) -> "list[Table]":
+    tables = [_splits(found), _fields(found), _scores(found)]
+    if found["occlusion"] is not None:
+        tables.append(_occlusion(found["occlusion"]))
+    return tables
+
+
+def _splits(found: dict[str, Any]) -> "Table":
+    kinds = list(next(iter(found["splits"].values()))["duplicates"])
+    names = ("flows in several parts", "of trained flows", "of trained ports", *(f"{k} again" for k in kinds))
+    table = _table("What the parts of a split share (shares of the test rows)", ("split",), names)
+    for split, row in found["splits"].items():
+        flows, ports = row["flows"], row["port_pairs"]
+        table.add_row(
+            split,
+            "–" if flows is None else f"{flows['shared']:,}",
+            "–" if flows is None else _percent(flows["share"]),
+            "–" if ports is None else _percent(ports["share"]),
+            *(_percent(row["duplicates"][kind]["share"]) for kind in kinds),
+        )
+    return table
+
+
+def _fields(found: dict[str, Any]) -> "Table":
+    tasks = list(found["dataset"]["tasks"])
+    title = "Macro F1 of one field alone, by packet / by flow / by capture"
+    table = _table(title, ("field",), tasks)
+    chances: dict[str, str] = {}
+    for entry in found["fields"]:
+        cells = []
+        for task in tasks:
+            row = entry["tasks"].get(task)
+            cells.append("–" if row is None else _field_cell(row))
+            if row is not None:
+                chances[task] = _number(row["chance"])
+        if any(row["verdict"] != "none" for row in entry["tasks"].values()):
+            table.add_row(entry["field"] + (" *" if entry["identifying"] else ""), *cells)
+    table.add_row("by chance", *(chances.get(task, "–") for task in tasks), style="dim")
+    table.caption = "* identifying: hidden by the mask strict. Fields that tell nothing are left out."
+    table.caption_justify = "left"
+    return table
+
+
+def _field_cell(row: dict[str, Any]) -> str:
+    scores = " / ".join(_number(row[name]) for name in ("by_packet", "by_flow", "by_capture"))
+    return scores if row["verdict"] == "none" else f"{scores} {row['verdict']}"
+
+
+def _scores(found: dict[str, Any]) -> "Table":
+    tasks = list(found["dataset"]["tasks"])
+    title = f"Macro F1 of {found['settings']['shallow']}"
+    table = _table(title, ("split", "mask", "inputs"), ("train rows", "test rows", *tasks))
+    for row in found["scores"]:
+        cells = (_number(row["tasks"].get(task, {}).get("macro_f1")) for task in tasks)
+        table.add_row(
+            row["split"],
+            row["mask"],
+            row["inputs"],
+            f"{row['train_rows']:,}",
+            f"{row['test_rows']:,}",
+            *cells,
+        )
+    return table
+
+
+def _occlusion(occlusion: dict[str, Any]) -> "Table":
+    tasks = list(occlusion["whole"])
+    title = f"Macro F1 of {occlusion['model']} with something hidden ({occlusion['rows']:,} rows)"
+    table = _table(title, ("hidden",), tasks)
+    table.add_row("nothing", *(_number(occlusion["whole"][task]) for task in tasks))
+    for entry in occlusion["hidden"]:
+        table.add_row(entry["group"], *(_number(entry["tasks"][task]["macro_f1"]) for task in tasks))
+    return table
+
+
+def _table(title: str, left: tuple[str, ...], right: "tuple[str, ...] | list[str]") -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

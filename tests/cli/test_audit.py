@@ -1,0 +1,26 @@
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from mtc.cli import app
+
+
+def test_tables_json_and_file(small_dataset: Path, tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    arguments = ["audit", str(small_dataset), "--rows", "300", "--out", str(tmp_path / "audit")]
+    shown = run(app, arguments)
+    assert shown.exit_code == 0, shown.output
+    for text in ("What the parts of a split share", "udp_src_port", "extra-trees", "Verdict", "honest score"):
+        assert text in shown.output
+    again = run(app, arguments)
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
+    printed = run(app, [*arguments, "--json", "--force"])
+    assert json.loads(printed.stdout) == json.loads((tmp_path / "audit" / "audit.json").read_text())
+
+
+def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["audit", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "not a dataset" in refused.stderr
