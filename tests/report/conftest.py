@@ -13,13 +13,14 @@ from report_inputs import audit_result, result, sweep_result, write_results
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of results: two models by flow, one of them with two seeds, one by packet; sweep; audit."""
+    one = ['data.tasks=["application"]']
     named = {
-        "flow-mtc-1": result("iscx-mtc-2task", "flow", 1),
-        "flow-mtc-2": result("iscx-mtc-2task", "flow", 2),
-        "flow-cnn-1": result("iscx-cnn", "flow", 1, settings=['data.tasks=["application", "traffic"]']),
-        "packet-mtc-1": result("iscx-mtc-2task", "packet", 1),
+        "flow-mtc-1": result("iscx-mtc", "flow", 1, settings=one),
+        "flow-mtc-2": result("iscx-mtc", "flow", 2, settings=one),
+        "flow-cnn-1": result("iscx-cnn", "flow", 1, settings=one),
+        "packet-mtc-1": result("iscx-mtc", "packet", 1, settings=one),
         "dropout": sweep_result("model.cnn_dropout", [0.05, 0.07, 0.2]),
         "batches": sweep_result("train.batch_size", [64, 128]),
-        "audited": audit_result(),
+        "audited": audit_result("application"),
     }
     return write_results(tmp_path_factory.mktemp("results") / "results", named)

@@ -17,7 +17,7 @@ def test_a_folder_of_results(results: Path) -> None:
     assert set(found.audits) == {"audited"}
     assert found.remarks == []
     first = found.runs[1]
-    assert (first.recipe, first.budget_minutes, first.rows["train"]) == ("iscx-mtc-2task", 8.0, 640)
+    assert (first.recipe, first.budget_minutes, first.rows["train"]) == ("iscx-mtc", 8.0, 640)
     assert first.log is not None
     assert len(first.log["train_loss"]) == 6
 

@@ -20,6 +20,9 @@ MOST_LINES = 7
 ALL_GOOD = 70.0
 """Percent; if no class is worse, the axis of Figure 7 does not begin at 0."""
 
+LEAST_SEEDS = 3
+"""Of a model whose interval is drawn: that of two seeds is too wide to say anything."""
+
 CLASS_SCORES = {"f1": "F1", "recall": "recall"}
 
 
@@ -105,7 +108,7 @@ def _lines(axes: "Axes", *, groups: Sequence[Group], task: str, labels: Sequence
         )
         lows += [100 * estimate.mean for _, estimate in known]
         low, high = _band([estimate for _, estimate in known])
-        if low != high:
+        if len(group.runs) >= LEAST_SEEDS:
             axes.fill_between(
                 xs, low, high, color=series_style(group.place)["color"], alpha=0.15, linewidth=0
             )

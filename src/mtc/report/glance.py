@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtc.report.groups import HEADINGS, Group, honest_split, paper_split
+from mtc.report.groups import Group, honest_split, paper_split, paper_tasks
+from mtc.report.paper import PublishedRow, published_tables
 from mtc.report.table import Percent
 
 
@@ -60,13 +61,19 @@ def cards(groups: Sequence[Group], dataset: str) -> list[Card]:
         ]
         if on_paper is not None:
             lines.append(_line(on_paper, task, "the paper's protocol", "orange"))
-        published = [group.row for group in scored if group.row is not None and task in group.row.scores]
-        if published and task in HEADINGS:
-            row = max(published, key=lambda row: row.scores[task]["macro_f1"])
+        row = _published(on_paper or network, task) if task in paper_tasks(scored) else None
+        if row is not None:
             score = Percent(row.scores[task]["macro_f1"])
             lines.append(Line("the paper's own number", row.name, score, "grey"))
         found.append(Card(dataset, task, tuple(lines), _verdict(network, shallow, task)))
     return [card for card in found if card.lines]
+
+
+def _published(group: Group | None, task: str) -> PublishedRow | None:
+    """The paper's row of a model, else that of the paper's best."""
+    rows = [group.row] if group is not None and group.row is not None else published_tables()[4].rows
+    known = [row for row in rows if task in row.scores]
+    return max(known, key=lambda row: row.scores[task]["macro_f1"], default=None)
 
 
 def _best(groups: Sequence[Group], task: str) -> Group | None:

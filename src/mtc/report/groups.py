@@ -110,7 +110,10 @@ def group_runs(runs: Iterable[Run]) -> tuple[Group, ...]:
         Group(name, key[0], key[1], key[2], tuple(members), _published_row(members[0]))
         for name, (key, members) in zip(names, together.items(), strict=True)
     ]
-    places = list(dict.fromkeys(group.model for group in sorted(groups, key=_model_order)))
+    # The paper's networks have the same places, and so colours, in every report.
+    reserved = [row.name for row in published_tables()[4].rows]
+    models = [group.model for group in sorted(groups, key=_model_order)]
+    places = list(dict.fromkeys(reserved + models))
     groups = [replace(group, place=places.index(group.model)) for group in groups]
     return tuple(
         sorted(groups, key=lambda group: (*_dataset_order(group), split_order(group.split), group.place))

@@ -90,7 +90,7 @@ def run_table(groups: Sequence[Group]) -> Table:
         for group in groups
         for run in group.runs
     ]  # fmt: skip
-    return Table("runs", "Every run of this report", columns, rows)
+    return Table("all-runs", "Every run of this report", columns, rows)
 
 
 def _sweep_columns(tasks: Sequence[str]) -> list[Column]:
