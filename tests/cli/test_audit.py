@@ -13,6 +13,8 @@ def test_tables_json_and_file(small_dataset: Path, tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     for text in ("What the parts of a split share", "udp_src_port", "extra-trees", "Verdict", "honest score"):
         assert text in shown.output
+    figures = {path.name for path in (tmp_path / "audit" / "figures").iterdir()}
+    assert {f"audit-fields-iscx-traffic.{kind}" for kind in ("svg", "png")} <= figures
     again = run(app, arguments)
     assert again.exit_code == 2
     assert "exists already" in again.stderr

@@ -243,6 +243,19 @@ def test_occlusion_tells_what_a_model_rests_on(tmp_path: Path) -> None:
     assert {row["group"]: row["fields"] for row in found["hidden"]}["TTL"] == ["ip_ttl"]
 
 
+def test_every_step_is_told_to_its_end() -> None:
+    told: dict[str, list[tuple[int, int]]] = {}
+
+    def progress(step: str, done: int, total: int) -> None:
+        told.setdefault(step, []).append((done, total))
+
+    audit(clean_world(), settings=QUICK, progress=progress)  # type: ignore[arg-type]
+    assert len(told) == 3
+    for step, calls in told.items():
+        assert calls[0][0] == 0
+        assert step.startswith("comparing") or calls[-1][0] == calls[-1][1] > 1
+
+
 def test_flow_features(flows_dataset: Path, flows_model: Path) -> None:
     found = audit(Dataset.open(flows_dataset), flows_model, AuditSettings(rows=300))
     assert found["dataset"]["kind"] == "features"

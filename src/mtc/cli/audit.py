@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+_KINDS = {
+    "packets": "Samples are equal byte for byte (exact), under the mask strict (masked), or in the payload.",
+    "features": "Rows are equal in all that a model reads (exact), or nearly so in the rank of each (near).",
+}
+
+
 class Shallow(StrEnum):
     """Shallow models that an audit can train."""
 
@@ -32,7 +38,9 @@ def audit(
         int, typer.Option("--rows", min=100, help="Most rows that are measured on, and of a part.")
     ] = 50_000,
     seed: Annotated[int, typer.Option("--seed", help="Of rows, folds and models.")] = 1,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write audit.json to.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write audit.json and figures to.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the audit.json that is there.")] = False,
 ) -> None:
@@ -41,12 +49,12 @@ def audit(
     [dim]mtc audit datasets/iscx --model iscx --out audit[/dim]
     """
     from rich.console import Console
+    from rich.progress import Progress
 
     from mtc.datasets import Dataset
     from mtc.errors import OutputError
     from mtc.evaluation.audit import AuditSettings
     from mtc.evaluation.audit import audit as audit_dataset
-    from mtc.training.run_folder import write_json
 
     place = None if out is None else out / "audit.json"
     if place is not None and place.exists() and not force:
@@ -54,28 +62,41 @@ def audit(
     opened = Dataset.open(dataset)
     settings = AuditSettings(shallow=shallow.value, rows=rows, seed=seed)
     errors = Console(stderr=True)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
 
-    def report(line: str) -> None:
-        if errors.is_terminal:
-            errors.print(line, style="dim", highlight=False)
+        def progress(step: str, done: int, total: int) -> None:
+            bar.update(task, description=step, completed=done, total=total)
 
-    found = audit_dataset(opened, model, settings, report=report)
+        found = audit_dataset(opened, model, settings, progress=progress)
     if place is not None:
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{place.parent}: not writable ({error.strerror})") from error
-        write_json(place, found)
+        _write(found, place)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
     console = Console()
-    console = console if console.is_terminal else Console(width=140)
+    console = console if console.is_terminal else Console(width=120)
     for table in _tables(found):
         console.print(table)
     console.print("Verdict", style="bold")
     for sentence in found["verdict"]:
         console.print(f"  {sentence}", highlight=False)
+
+
+def _write(found: dict[str, Any], place: Path) -> None:
+    """Write ``audit.json``, and its figures beside it."""
+    from mtc.errors import OutputError
+    from mtc.report import audit_figures
+    from mtc.training.run_folder import write_json
+
+    figures = place.parent / "figures"
+    try:
+        figures.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{figures}: not writable ({error.strerror})") from error
+    for figure in audit_figures(found, place.parent.name):
+        figure.write(figures)
+    write_json(place, found)
 
 
 def _tables(found: dict[str, Any]) -> "list[Table]":
@@ -87,17 +108,21 @@ def _tables(found: dict[str, Any]) -> "list[Table]":
 
 def _splits(found: dict[str, Any]) -> "Table":
     kinds = list(next(iter(found["splits"].values()))["duplicates"])
-    names = ("flows in several parts", "of trained flows", "of trained ports", *(f"{k} again" for k in kinds))
-    table = _table("What the parts of a split share (shares of the test rows)", ("split",), names)
+    names = ("shared flows", "flows", "captures", "port pairs", *kinds)
+    title = "What the parts of a split share: flows in several parts; test rows whose like was trained on"
+    table = _table(title, ("split",), names)
     for split, row in found["splits"].items():
         flows, ports = row["flows"], row["port_pairs"]
         table.add_row(
             split,
             "–" if flows is None else f"{flows['shared']:,}",
             "–" if flows is None else _percent(flows["share"]),
+            _percent(row["captures"]["share"]),
             "–" if ports is None else _percent(ports["share"]),
             *(_percent(row["duplicates"][kind]["share"]) for kind in kinds),
         )
+    table.caption = f"{_KINDS[found['dataset']['kind']]} {found['endpoints']}"
+    table.caption_justify = "left"
     return table
 
 

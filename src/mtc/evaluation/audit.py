@@ -7,10 +7,17 @@ from typing import Any
 
 from mtc import __version__
 from mtc.datasets import Dataset
-from mtc.datasets.features_samples import are_features, scale_samples
+from mtc.datasets.features_samples import scale_samples
 from mtc.evaluation.audit_fields import FOLDS, audit_fields, field_table
-from mtc.evaluation.audit_occlusion import OCCLUSION_ROWS, occlude
-from mtc.evaluation.audit_scores import HONEST, audit_scores, draw_flows, draw_rows, gap_table
+from mtc.evaluation.audit_occlusion import OCCLUSION_ROWS, occlude, occlusions
+from mtc.evaluation.audit_scores import (
+    HONEST,
+    audit_scores,
+    draw_flows,
+    draw_rows,
+    gap_table,
+    protocols,
+)
 from mtc.evaluation.audit_sharing import audit_splits
 from mtc.evaluation.audit_verdict import findings, honest_scores, verdict
 from mtc.evaluation.matching import match_labels, shared_tasks
@@ -19,6 +26,9 @@ from mtc.models import load_model
 
 FORMAT_VERSION = 1
 """Version of ``audit.json``."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the step that is being done, how much of it is done, and how much there is."""
 
 ENDPOINTS = {
     "packets": "Samples hold no addresses, so hosts cannot be told apart: pairs of ports, with protocol, are "
@@ -44,7 +54,7 @@ def audit(
     model: str | Path | None = None,
     settings: AuditSettings | None = None,
     *,
-    report: Callable[[str], None] = lambda line: None,
+    progress: Progress = lambda step, done, total: None,
 ) -> dict[str, Any]:
     """Audit a dataset.
 
@@ -52,7 +62,7 @@ def audit(
         dataset: Of packets, or of flow features.
         model: A run folder or bundled model whose verdicts are looked into.
         settings: How thoroughly.
-        report: Called with a line before every step.
+        progress: Called before every step, and as it goes on.
 
     Returns:
         The content of ``audit.json``, see docs/audit.md.
@@ -78,33 +88,49 @@ def audit(
         },
         "settings": {**asdict(settings), "folds": FOLDS, "model": None if model is None else str(model)},
     }
-    report("comparing the parts of every split")
+    progress("comparing the parts of every split", 0, 1)
     result["splits"] = audit_splits(dataset)
     result["endpoints"] = ENDPOINTS[info.kind]
-    report("predicting the labels from one field after the other")
-    result["fields"] = _fields(dataset, settings)
-    report(f"training and testing {settings.shallow} on splits and under masks")
-    result["scores"] = audit_scores(dataset, settings.shallow, rows=settings.rows, seed=settings.seed)
+    result["fields"] = _fields(dataset, settings, progress)
+    step = _Step(f"training and testing {settings.shallow}", len(protocols(dataset)), progress)
+    result["scores"] = audit_scores(
+        dataset, settings.shallow, rows=settings.rows, seed=settings.seed, advance=step.advance
+    )
     result["gap"] = gap_table(result["scores"], info.kind, dataset.tasks)
-    if model is not None:
-        report(f"hiding fields from {model}")
-    result["occlusion"] = None if model is None else _occlusion(dataset, model, settings)
+    result["occlusion"] = None if model is None else _occlusion(dataset, model, settings, progress)
     result["findings"] = findings(result)
     result["honest"] = honest_scores(result)
     result["verdict"] = verdict(result)
     return result
 
 
-def _fields(dataset: Dataset, settings: AuditSettings) -> list[dict[str, Any]]:
+class _Step:
+    """Counts what is done of a step, and tells."""
+
+    def __init__(self, name: str, total: int, progress: Progress) -> None:
+        self._name, self._total, self._progress = name, total, progress
+        self._done = 0
+        self.advance(0)
+
+    def advance(self, done: int = 1) -> None:
+        """So much more is done."""
+        self._done += done
+        self._progress(self._name, self._done, self._total)
+
+
+def _fields(dataset: Dataset, settings: AuditSettings, progress: Progress) -> list[dict[str, Any]]:
     honest = HONEST[dataset.info.kind]
     split = honest if honest in dataset.splits else dataset.splits[0]
     samples = draw_flows(dataset.part(split, "all"), settings.rows, settings.seed)
     features = dataset.info.features
     table = field_table(samples, () if features is None else features.selected)
-    return audit_fields(samples, table, dataset.tasks, seed=settings.seed)
+    step = _Step("predicting the labels from single fields", len(table.names), progress)
+    return audit_fields(samples, table, dataset.tasks, seed=settings.seed, advance=step.advance)
 
 
-def _occlusion(dataset: Dataset, model: str | Path, settings: AuditSettings) -> dict[str, Any]:
+def _occlusion(
+    dataset: Dataset, model: str | Path, settings: AuditSettings, progress: Progress
+) -> dict[str, Any]:
     loaded = load_model(find_model(model))
     config = loaded.card.config.data
     part = "test" if dataset.hash == loaded.card.dataset.get("hash") else "all"
@@ -113,6 +139,6 @@ def _occlusion(dataset: Dataset, model: str | Path, settings: AuditSettings) -> 
     samples = draw_rows(dataset.part(split, part, mask=config.mask), OCCLUSION_ROWS, settings.seed)
     samples = scale_samples(samples, loaded.scaler)
     classes, labels = match_labels(tasks, dataset.tasks, samples.labels)
-    assert are_features(samples) == bool(loaded.card.features)
-    found = occlude(loaded, samples, labels, classes)
+    step = _Step(f"hiding fields from {model}", len(samples) * occlusions(samples), progress)
+    found = occlude(loaded, samples, labels, classes, advance=step.advance)
     return {"model": str(model), "part": part, "split": split, **found}

@@ -51,7 +51,8 @@ class _Hidden:
 
     group: str
     fields: tuple[str, ...]
-    samples: LabelledSamples
+    samples: LabelledSamples | None
+    """None where nothing was there that could be hidden."""
 
 
 def occlude(
@@ -77,7 +78,11 @@ def occlude(
     whole = _macro_f1(model, samples, labels, classes, advance)
     hidden = []
     for found in _hidden(samples, tuple(model.card.features)):
-        scores = _macro_f1(model, found.samples, labels, classes, advance)
+        if found.samples is None:
+            advance(len(samples))
+            scores = whole
+        else:
+            scores = _macro_f1(model, found.samples, labels, classes, advance)
         tasks = {}
         for task, value in scores.items():
             before = whole[task]
@@ -102,13 +107,15 @@ def _hidden(samples: LabelledSamples, features: tuple[str, ...]) -> Any:
         return
     for group, fields in GROUPS.items():
         dense = samples.dense()
-        names = _hide(dense, group, fields)
+        names, changed = _hide(dense, group, fields)
         offsets = np.arange(len(dense) + 1) * dense.shape[1]
-        yield _Hidden(group, names, replace(samples, data=dense.reshape(-1), offsets=offsets))
+        left = replace(samples, data=dense.reshape(-1), offsets=offsets)
+        yield _Hidden(group, names, left if changed else None)
 
 
-def _hide(samples: NDArray[np.uint8], group: str, fields: tuple[str, ...]) -> tuple[str, ...]:
-    """Zero a group in samples, in place; the fields that it is of."""
+def _hide(samples: NDArray[np.uint8], group: str, fields: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """Zero a group in samples, in place; the fields that it is of, and whether any was not zero."""
+    changed = False
     version, protocol = headers_of(samples)
     hidden: dict[str, None] = {}
     for ip_version in (4, 6):
@@ -122,9 +129,11 @@ def _hide(samples: NDArray[np.uint8], group: str, fields: tuple[str, ...]) -> tu
                     chosen = (np.arange(SAMPLE_LENGTH) >= begin) & (
                         np.arange(SAMPLE_LENGTH) < begin + FIRST_BYTES
                     )
-                samples[rows[:, None], np.flatnonzero(chosen)] = 0
+                cells = rows[:, None], np.flatnonzero(chosen)
+                changed |= bool(samples[cells].any())
+                samples[cells] = 0
                 hidden |= dict.fromkeys(names[chosen].tolist())
-    return tuple(hidden)
+    return tuple(hidden), changed
 
 
 def _macro_f1(
@@ -134,7 +143,7 @@ def _macro_f1(
     classes: Mapping[str, tuple[str, ...]],
     advance: Advance,
 ) -> dict[str, float | None]:
-    logits = predict_logits(model.network, samples.data, samples.offsets, advance=advance)
+    logits = predict_logits(model.network, samples.data, samples.offsets, precision="auto", advance=advance)
     return {
         task: score(
             labels[task],

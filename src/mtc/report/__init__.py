@@ -1,6 +1,7 @@
 """Tables and figures of finished runs: from metrics.json, sweep.json, audit.json and dataset.json only."""
 
 from mtc.report.compare import comparison, comparison_csv, comparison_tables
+from mtc.report.figures_audit import audit_figures
 from mtc.report.page import TITLE, Report, build_report
 from mtc.report.paper import PublishedRow, PublishedTable, published_tables
 from mtc.report.sources import Run, Sources, load_sources
@@ -12,6 +13,7 @@ __all__ = [
     "Report",
     "Run",
     "Sources",
+    "audit_figures",
     "build_report",
     "comparison",
     "comparison_csv",

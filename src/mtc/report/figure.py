@@ -8,9 +8,12 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mtc.errors import OutputError
 from mtc.palette import COLOURS, GRID, GROUND, INK, SERIES, Colour
+from mtc.training.run_folder import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,6 +52,22 @@ class Figure:
     def inline(self) -> str:
         """The SVG as an element of an HTML page."""
         return inline_svg(self.svg, self.name, self.alt)
+
+    def write(self, folder: Path) -> None:
+        """Write ``NAME.svg`` and ``NAME.png`` into a folder that is there.
+
+        Raises:
+            OutputError: It is not writable.
+        """
+        write_text(folder / f"{self.name}.svg", self.svg)
+        path = folder / f"{self.name}.png"
+        partial = path.with_name(f"{path.name}.partial")
+        try:
+            partial.write_bytes(self.png)
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def draw(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mtc.palette import BLUE, FRAME, INK, ORANGE, SKY, VERMILLION
+from mtc.palette import BLUE, FRAME, GREEN, INK, ORANGE, SKY, VERMILLION
 from mtc.report.figure import Figure, draw, percent_axis
 from mtc.report.names import slug
 from mtc.report.tables_audit import Audit, audit_name, audit_tasks
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 MOST_FIELDS = 16
 _ROW_INCHES = 0.2
 VERDICTS = {
-    "label": (VERMILLION, "xx"), "shortcut": (ORANGE, "///"), "signal": (BLUE, ""), "none": (SKY, "...")
+    "label": (VERMILLION, "xx"), "shortcut": (ORANGE, "///"), "signal": (BLUE, ""),
+    "flow": (GREEN, "\\\\\\"), "none": (SKY, "..."),
 }  # fmt: skip
 
 

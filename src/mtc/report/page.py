@@ -69,8 +69,7 @@ def build_report(
             write_text(out / TABLES / f"{table.name}.csv", csv_text(table))
             write_text(out / TABLES / f"{table.name}.tex", latex_text(table))
         for figure in section.figures:
-            write_text(out / FIGURES / f"{figure.name}.svg", figure.svg)
-            _write_bytes(out / FIGURES / f"{figure.name}.png", figure.png)
+            figure.write(out / FIGURES)
         sections.append(section)
         progress(section.title)
     write_text(out / PAGE, _page(title, sources, groups, sections))
@@ -107,16 +106,6 @@ def _is_report(out: Path) -> bool:
     if page.is_file():
         return 'content="mtc report ' in page.read_text(encoding="utf-8", errors="replace")[:1000]
     return out.is_dir() and {path.name for path in out.iterdir()} <= SUFFIXES.keys()
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _page(title: str, sources: Sources, groups: Sequence[Group], sections: Sequence[Section]) -> str:
