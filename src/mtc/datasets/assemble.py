@@ -1,34 +1,36 @@
 """The third step of a build: the Parquet file, and what is counted while it is written."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from mtc.datasets.arrow import binary_array, named, plain_array
 from mtc.datasets.chosen import ChosenRows
 from mtc.datasets.identity import ContentHash
-from mtc.datasets.layout import binary_buffers, named, schema, split_arrays, write_rows
+from mtc.datasets.info import FileInfo
+from mtc.datasets.layout import ROW_GROUP_ROWS, schema, split_arrays, write_rows
 from mtc.datasets.splits import SplitPlan
-from mtc.datasets.staged_files import read_batches
 from mtc.datasets.tally import SplitTally, Tally
 from mtc.tasks import Tasks
 
 
-@dataclass
+@dataclass(frozen=True)
 class Written:
     """What is known when all rows are written.
 
     Attributes:
+        file: The Parquet file.
         content: Hash of the rows, without their splits.
         splits: Split -> what it came to.
     """
 
-    content: ContentHash = field(default_factory=ContentHash)
-    splits: Mapping[str, SplitTally] = field(default_factory=dict)
+    file: FileInfo
+    content: ContentHash
+    splits: Mapping[str, SplitTally]
 
 
 def write_dataset(path: Path, chosen: ChosenRows, tasks: Tasks, plan: SplitPlan) -> Written:
@@ -41,45 +43,43 @@ def write_dataset(path: Path, chosen: ChosenRows, tasks: Tasks, plan: SplitPlan)
         plan: The splits.
     """
     columns = schema(tasks, plan.names)
-    written = Written()
+    content = ContentHash()
     rows = int(chosen.all_rows.survey.rows.sum())
-    with Tally(plan, len(chosen.kinds), rows, path.parent) as tally:
-        write_rows(path, _tables(columns, chosen, tasks, plan, written.content, tally), columns)
-        written.splits = tally.count()
-    return written
+    with Tally(plan, chosen.kinds, rows, path.parent) as tally:
+        file = write_rows(path, _tables(columns, chosen, tasks, plan, content, tally), columns)
+        return Written(file, content, tally.count())
 
 
 def _tables(
     columns: Any, chosen: ChosenRows, tasks: Tasks, plan: SplitPlan, content: ContentHash, tally: Tally
 ) -> Iterator[Any]:
+    """A table for each row group."""
     names = [staged.capture.name for staged in chosen.captures]
-    for i, staged in enumerate(chosen.captures):
-        for batch in read_batches(staged.rows):
-            kept, rows = chosen.keep(i, batch)
-            if not len(kept):
-                continue
-            batch = batch if len(kept) == batch.num_rows else batch.take(pa.array(kept))
-            splits = plan.columns(rows)
-            tally.add(rows, batch["digest"].to_numpy(), splits)
-            plain = {"time": rows.time, "flow": rows.flow, "packet": batch["packet"].to_numpy()}
-            codes = {task: chosen.labels[task][rows.kind] for task in tasks}
-            _hash(content, batch["sample"], {**plain, **codes, "capture": rows.capture})
-            yield pa.Table.from_arrays(
-                [
-                    batch["sample"],
-                    pa.array(rows.time),
-                    pa.array(rows.flow),
-                    named(rows.capture, names),
-                    batch["packet"],
-                    *(named(codes[task], classes) for task, classes in tasks.items()),
-                    *split_arrays(splits),
-                ],
-                schema=columns,
-            )
-
-
-def _hash(content: ContentHash, samples: Any, columns: Mapping[str, NDArray[Any]]) -> None:
-    data, offsets = binary_buffers(samples)
-    content.update("sample", data[offsets[0] : offsets[-1]])
-    for name, values in {"lengths": np.diff(offsets), **columns}.items():
-        content.update(name, values)
+    for block in chosen.blocks(ROW_GROUP_ROWS):
+        rows = block.rows
+        splits = plan.columns(rows)
+        tally.add(rows, block.digests, splits)
+        data = block.data[block.offsets[0] : block.offsets[-1]]
+        codes = {task: chosen.labels[task][rows.kind] for task in tasks}
+        content.update("sample", data)
+        for name, values in {
+            "lengths": np.diff(block.offsets),
+            "time": rows.time,
+            "flow": rows.flow,
+            "packet": block.packet,
+            **codes,
+            "capture": rows.capture,
+        }.items():
+            content.update(name, values)
+        yield pa.Table.from_arrays(
+            [
+                binary_array(data, block.offsets - block.offsets[0]),
+                plain_array(rows.time),
+                plain_array(rows.flow),
+                named(rows.capture, names),
+                plain_array(block.packet),
+                *(named(codes[task], classes) for task, classes in tasks.items()),
+                *split_arrays(splits),
+            ],
+            schema=columns,
+        )

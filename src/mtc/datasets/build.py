@@ -111,8 +111,7 @@ def _build(plan: BuildPlan, work: Path, folder: Path, reading: Reading) -> Datas
     splits = plan_splits(chosen.all_rows, plan.seed, plan.folds)
     written = write_dataset(folder / PACKETS_FILE, chosen, plan.tasks, splits)
     report = replace(plan.report, unreadable={**plan.report.unreadable, **unreadable})
-    file = describe.describe_file(folder / PACKETS_FILE, PACKETS_FILE)
-    info = _describe(plan, chosen, written, report, (file, *sources))
+    info = _describe(plan, chosen, written, report, sources)
     info.write(folder)
     return info
 
@@ -153,9 +152,9 @@ def _describe(
     chosen: ChosenRows,
     written: Written,
     report: SourceReport,
-    files: tuple[FileInfo, ...],
+    sources: tuple[FileInfo, ...],
 ) -> DatasetInfo:
-    """What ``dataset.json`` says; ``files`` are the dataset's own and then those of the source."""
+    """What ``dataset.json`` says."""
     read = describe.describe_captures(chosen)
     counts = describe.count_classes(read, plan.tasks)
     settings = describe.plain_settings(
@@ -188,8 +187,8 @@ def _describe(
         rows=int(chosen.all_rows.survey.rows.sum()),
         tasks={task: tuple(classes) for task, classes in plan.tasks.items()},
         settings=settings,
-        files=files[:1],
-        sources=files[1:],
+        files=(written.file,),
+        sources=sources,
         captures=read,
         report=report,
         packets=sum(capture.packets for capture in read),

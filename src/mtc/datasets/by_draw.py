@@ -62,7 +62,7 @@ def cut_by_draw(rows: AllRows, cut: Cut) -> DrawCuts:
 
     counts = np.zeros((count, 1 << bits), np.int64)
     for stratum, _, place in numbered():
-        np.add.at(counts, (stratum, place), 1)
+        counts += np.bincount(stratum << bits | place, minlength=counts.size).reshape(counts.shape)
     return DrawCuts(cut, _thresholds(edges, counts, numbered))
 
 

@@ -1,15 +1,16 @@
 """The second step of a build: which staged rows the balance keeps, and in what flows they are."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from mtc.datasets import ragged
+from mtc.datasets.arrow import binary_buffers, plain_values
 from mtc.datasets.balance import EVERY, SmallestDraws, quotas
 from mtc.datasets.flows import number_flows
 from mtc.datasets.split_rows import AllRows, Kinds, SplitRows
@@ -71,33 +72,88 @@ class ChosenRows:
         return AllRows(self.kinds, self._pieces)
 
     def _pieces(self) -> Iterator[SplitRows]:
+        waiting: list[SplitRows] = []
         for i, staged in enumerate(self.captures):
-            waiting: list[Any] = []
             for batch in read_batches(staged.rows, _SPLIT_COLUMNS):
-                waiting.append(batch)
-                if sum(b.num_rows for b in waiting) >= _ROWS_AT_ONCE:
-                    yield self.keep(i, pa.Table.from_batches(waiting))[1]
+                waiting.append(self._keep(i, batch)[1])
+                if sum(map(len, waiting)) >= _ROWS_AT_ONCE:
+                    yield SplitRows.joined(waiting)
                     waiting = []
-            if waiting:
-                yield self.keep(i, pa.Table.from_batches(waiting))[1]
+        if waiting:
+            yield SplitRows.joined(waiting)
 
-    def keep(self, i: int, staged: Any) -> tuple[NDArray[np.int64], SplitRows]:
-        """The rows that are kept of some staged ones (a batch or table) of capture ``i``.
+    def blocks(self, size: int) -> Iterator["RowBlock"]:
+        """All that the dataset says of its rows, ``size`` of them at a time (and fewer at the end)."""
+        waiting: list[RowBlock] = []
+        for i, staged in enumerate(self.captures):
+            for batch in read_batches(staged.rows):
+                kept, rows = self._keep(i, batch)
+                data, offsets = ragged.gather(*binary_buffers(batch["sample"]), kept)
+                packet, digests = plain_values(batch["packet"])[kept], plain_values(batch["digest"])[kept]
+                waiting.append(RowBlock(rows, data, offsets, packet, digests))
+                if sum(len(block.rows) for block in waiting) >= size:
+                    *whole, rest = RowBlock.joined(waiting).cut(size)
+                    yield from whole
+                    waiting = [rest]
+        if sum(len(block.rows) for block in waiting):
+            yield from RowBlock.joined(waiting).cut(size)
 
-        Returns:
-            int64 (N,), their places; and what splits see of them.
-        """
-        kind = staged["rule"].to_numpy().astype(np.int32) + np.int32(self.first_kinds[i])
-        draws = staged["draw"].to_numpy()
+    def _keep(self, i: int, staged: Any) -> tuple[NDArray[np.int64], SplitRows]:
+        """The places of the rows that are kept of a batch of capture ``i``, and what splits see of them."""
+        kind = plain_values(staged["rule"]).astype(np.int32) + np.int32(self.first_kinds[i])
+        draws = plain_values(staged["draw"])
         kept = np.flatnonzero(draws <= self.bars[kind])
         rows = SplitRows(
-            flow=self.flow_ids[i][staged["flow"].to_numpy()[kept]],
+            flow=self.flow_ids[i][plain_values(staged["flow"])[kept]],
             kind=kind[kept],
-            time=staged["time"].to_numpy()[kept],
+            time=plain_values(staged["time"])[kept],
             draws=draws[kept],
             kinds=self.kinds,
         )
         return kept, rows
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """Some rows of a dataset.
+
+    Attributes:
+        rows: N rows, as splits look at them.
+        data: uint8 (bytes,), holds their samples.
+        offsets: int64 (N + 1,), sample ``i`` is ``data[offsets[i] : offsets[i + 1]]``.
+        packet: int64 (N,), number of the packet in its capture.
+        digests: uint64 (N,), hash of the sample.
+    """
+
+    rows: SplitRows
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    packet: NDArray[np.int64]
+    digests: NDArray[np.uint64]
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Self]) -> Self:
+        """One block of all rows of some."""
+        sizes = np.concatenate([[0], *(np.diff(block.offsets) for block in blocks)])
+        return cls(
+            rows=SplitRows.joined([block.rows for block in blocks]),
+            data=np.concatenate([block.data[block.offsets[0] : block.offsets[-1]] for block in blocks]),
+            offsets=np.cumsum(sizes),
+            packet=np.concatenate([block.packet for block in blocks]),
+            digests=np.concatenate([block.digests for block in blocks]),
+        )
+
+    def cut(self, size: int) -> Iterator[Self]:
+        """Blocks of ``size`` rows, the last of which may have fewer."""
+        for begin in range(0, len(self.rows), size):
+            here = slice(begin, begin + size)
+            yield replace(
+                self,
+                rows=self.rows.take(here),
+                offsets=self.offsets[begin : begin + size + 1],
+                packet=self.packet[here],
+                digests=self.digests[here],
+            )
 
 
 def first_kinds(captures: Sequence[Staged]) -> NDArray[np.int64]:
@@ -148,9 +204,9 @@ def _bars(captures: Sequence[Staged], codes: NDArray[np.int64], cap: int | None)
     smallest = [SmallestDraws(cap) for _ in groups.T]
     for first, staged in zip(first_kinds(captures), captures, strict=False):
         for batch in read_batches(staged.rows, ("rule", "draw")):
-            group = group_of_kind[first + batch["rule"].to_numpy()]
+            group, draws = group_of_kind[first + plain_values(batch["rule"])], plain_values(batch["draw"])
             for g in np.unique(group):
-                smallest[g].offer(batch["draw"].to_numpy()[group == g])
+                smallest[g].offer(draws[group == g])
     sizes = np.bincount(group_of_kind, weights=samples, minlength=len(smallest)).astype(np.int64)
     by_group = {(code, bool(over)): int(n) for (code, over), n in zip(groups.T.tolist(), sizes, strict=True)}
     for g, (code, over) in enumerate(groups.T.tolist()):

@@ -9,7 +9,6 @@ from mtc.datasets.cicids_describe import describe_build
 from mtc.datasets.cicids_labels import cicids_tasks
 from mtc.datasets.cicids_rows import choose_rows, write_features
 from mtc.datasets.cicids_staging import TableTask, collect_tables
-from mtc.datasets.describe import describe_file
 from mtc.datasets.features_layout import FEATURES_FILE
 from mtc.datasets.features_selection import FeatureStatistics
 from mtc.datasets.features_sources import TableSource, find_tables
@@ -148,14 +147,15 @@ def _build(
         told = next((f"{file}: {reason}" for file, reason in unreadable.items()), "no row can be used")
         raise DatasetError(f"CICIDS2017: nothing to build from ({told})")
     statistics = FeatureStatistics()
-    content = write_features(folder / FEATURES_FILE, staged, rows, tasks, statistics)
+    file, content = write_features(folder / FEATURES_FILE, staged, rows, tasks, statistics)
     report = SourceReport(
         unknown=found.unknown,
         repeated=tuple(found.repeated),
         unreadable=unreadable,
         missing=tuple(title for title in TABLES if title.lower() not in found.tables),
     )
-    files = (describe_file(folder / FEATURES_FILE, FEATURES_FILE), *sources)
-    info = describe_build(staged, rows, tasks, settings, report, files, content, statistics.selection())
+    info = describe_build(
+        staged, rows, tasks, settings, report, (file, *sources), content, statistics.selection()
+    )
     info.write(folder)
     return info

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mtc.datasets.arrow import named
 from mtc.datasets.cicids_labels import LABELS, classes_of
 from mtc.datasets.cicids_splits import FeatureRows, make_splits
 from mtc.datasets.cicids_staging import StagedRows
@@ -17,7 +18,8 @@ from mtc.datasets.features_balance import code_targets, grown_targets, synthesis
 from mtc.datasets.features_layout import feature_schema
 from mtc.datasets.features_selection import FeatureStatistics
 from mtc.datasets.identity import ContentHash
-from mtc.datasets.layout import named, split_arrays, write_rows
+from mtc.datasets.info import FileInfo
+from mtc.datasets.layout import split_arrays, write_rows
 from mtc.datasets.row_digests import hash_inputs
 from mtc.datasets.splits import SplitColumns
 from mtc.tasks import UNLABELLED, Tasks
@@ -130,12 +132,16 @@ def _balanced(
 
 def write_features(
     path: Path, staged: StagedRows, rows: DatasetRows, tasks: Tasks, statistics: FeatureStatistics
-) -> ContentHash:
-    """Write the Parquet file, and count the rows read; returns the hash of the rows, without their splits."""
+) -> tuple[FileInfo, ContentHash]:
+    """Write the Parquet file, and count the rows read.
+
+    Returns:
+        The file; and the hash of the rows, without their splits.
+    """
     columns = feature_schema(tasks, (name for name, _ in rows.splits))
     content = ContentHash()
-    write_rows(path, _tables(columns, staged, rows, tasks, statistics, content), columns)
-    return content
+    file = write_rows(path, _tables(columns, staged, rows, tasks, statistics, content), columns)
+    return file, content
 
 
 def _tables(

@@ -1,10 +1,8 @@
 """The counts of ``dataset.json``: what there was, what is left, and what the splits share."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,20 +10,13 @@ from numpy.typing import NDArray
 
 from mtc.datasets.chosen import ChosenRows, Staged
 from mtc.datasets.flows import count_spread
-from mtc.datasets.info import CaptureInfo, ClassCounts, FileInfo, FlowCounts, RuleInfo, SplitInfo
+from mtc.datasets.info import CaptureInfo, ClassCounts, FlowCounts, RuleInfo, SplitInfo
 from mtc.datasets.splits import FRACTIONS, PARTS, SPLITS
 from mtc.datasets.tally import SplitTally
 from mtc.tasks import Tasks
 
 NO_LABEL = ""
 """Stands for "no label" where counts are given by label."""
-
-
-def describe_file(path: Path, name: str) -> FileInfo:
-    """Size and hash of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileInfo(name, path.stat().st_size, digest)
 
 
 def describe_captures(chosen: ChosenRows) -> tuple[CaptureInfo, ...]:

@@ -38,5 +38,5 @@ def number_flows(files: Sequence[Path]) -> tuple[list[NDArray[np.int32]], int]:
 
 def count_spread(flow: NDArray[np.int32], over: NDArray[np.integer]) -> int:
     """How many flows occur with more than one value of ``over``, both (N,)."""
-    pairs = np.unique(np.column_stack([flow, over]), axis=0)
-    return int(np.count_nonzero(np.unique(pairs[:, 0], return_counts=True)[1] > 1))
+    pairs = np.unique(flow.astype(np.int64) << 32 | (over.astype(np.int64) & 0xFFFF_FFFF)) >> 32
+    return len(np.unique(pairs[1:][pairs[1:] == pairs[:-1]]))

@@ -1,23 +1,24 @@
 """The Parquet file of a dataset: its columns, and how they are written."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mtc.datasets.arrow import named, plain_array
+from mtc.datasets.info import FileInfo
 from mtc.datasets.splits import OUTSIDE, PARTS, SplitColumns
 
 _EVERY = slice(None)
 PACKETS_FILE = "packets.parquet"
 ROW_GROUP_ROWS = 16_384
-_AHEAD = 4
-_LEVEL, _LEVEL_OF_SAMPLES = 3, 1  # samples hardly get smaller above that, but three times as slow
+_LEVEL, _LEVEL_OF_SAMPLES = 3, -1  # samples hardly get smaller above that, but several times as slow
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
 """Type of every column that names a class, a capture or a part."""
@@ -58,14 +59,16 @@ def split_fields(splits: Iterable[str], *, nullable: bool) -> list[Any]:
 def split_arrays(splits: SplitColumns, rows: slice = _EVERY) -> list[Any]:
     """The columns of ``split_fields`` for some rows."""
     parts = (named(parts[rows], PARTS) for parts in splits.parts.values())
-    folds = (
-        pa.array(fold[rows].astype(np.int8), mask=fold[rows] == OUTSIDE) for fold in splits.folds.values()
-    )
-    return [*parts, *folds]
+    return [*parts, *(_fold_array(fold[rows]) for fold in splits.folds.values())]
 
 
-def write_rows(path: Path, tables: Iterable[Any], columns: Any) -> int:
-    """Write tables one after the other in row groups of equal size, holding one group at a time.
+def _fold_array(fold: NDArray[np.uint8]) -> Any:
+    inside = fold != OUTSIDE
+    return plain_array(fold.astype(np.int8), None if inside.all() else inside)
+
+
+def write_rows(path: Path, tables: Iterable[Any], columns: Any) -> FileInfo:
+    """Write tables one after the other in row groups of equal size, holding few groups at a time.
 
     Args:
         path: The Parquet file.
@@ -73,19 +76,22 @@ def write_rows(path: Path, tables: Iterable[Any], columns: Any) -> int:
         columns: The schema.
 
     Returns:
-        Rows written.
+        The file.
     """
     rows = 0
-    with pq.ParquetWriter(
-        path,
-        columns,
-        compression="zstd",
-        compression_level={n: _LEVEL_OF_SAMPLES if n == "sample" else _LEVEL for n in columns.names},
-        # Samples hardly repeat; a dictionary of them would only cost.
-        use_dictionary=[field.name for field in columns if pa.types.is_dictionary(field.type)],
-        write_page_checksum=True,
-        write_statistics=[name for name in columns.names if name != "sample"],
-    ) as writer:
+    with (
+        _HashedFile(path) as sink,
+        pq.ParquetWriter(
+            sink,
+            columns,
+            compression="zstd",
+            compression_level={n: _LEVEL_OF_SAMPLES if n == "sample" else _LEVEL for n in columns.names},
+            # Samples hardly repeat; a dictionary of them would only cost.
+            use_dictionary=[field.name for field in columns if pa.types.is_dictionary(field.type)],
+            write_page_checksum=True,
+            write_statistics=[name for name in columns.names if name != "sample"],
+        ) as writer,
+    ):
         waiting: list[Any] = []
         for table in _ahead(iter(tables)):
             rows += table.num_rows
@@ -99,33 +105,56 @@ def write_rows(path: Path, tables: Iterable[Any], columns: Any) -> int:
         rest = pa.concat_tables(waiting) if waiting else columns.empty_table()
         if rest.num_rows or not rows:
             writer.write_table(_unified(rest), row_group_size=ROW_GROUP_ROWS)
-    return rows
+    return FileInfo(path.name, path.stat().st_size, sink.sha256)
+
+
+class _HashedFile:
+    """A file that is hashed while it is written, piece by piece beside what comes next; for pyarrow."""
+
+    closed = False
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._digest = hashlib.sha256()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.closed = True
+        self._file.close()
+        self._pool.shutdown()
+
+    def write(self, data: bytes) -> int:
+        if self._pending is not None:
+            self._pending.result()
+        self._pending = self._pool.submit(self._digest.update, data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        """Nothing: pyarrow closes what it is given, and the digest is asked for after that."""
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
 
 
 def _ahead(tables: Iterator[Any]) -> Iterator[Any]:
-    """The tables, the next few of which are made while one is written."""
+    """The tables, the next of which is made while one is written."""
     with ThreadPoolExecutor(1, thread_name_prefix="rows") as pool:
-        coming = deque(pool.submit(next, tables, None) for _ in range(_AHEAD))
-        while (table := coming.popleft().result()) is not None:
-            coming.append(pool.submit(next, tables, None))
+        coming = pool.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = pool.submit(next, tables, None)
             yield table
 
 
 def _unified(table: Any) -> Any:
     return table.combine_chunks().unify_dictionaries()
-
-
-def binary_buffers(column: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Bytes and offsets (N + 1,) of a ``pyarrow.BinaryArray`` without nulls; no copy of the bytes."""
-    raw = np.frombuffer(column.buffers()[1], np.int32)
-    offsets = raw[column.offset : column.offset + len(column) + 1].astype(np.int64)
-    buffer = column.buffers()[2]
-    data = np.frombuffer(buffer, np.uint8) if buffer is not None else np.empty(0, np.uint8)
-    return data, offsets
-
-
-def named(codes: NDArray[Any], names: Sequence[str]) -> Any:
-    """A dictionary column of codes; null where a code names nothing."""
-    known = (codes >= 0) & (codes < len(names))
-    indices = pa.array(np.where(known, codes, 0).astype(np.int32), mask=None if known.all() else ~known)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string()))

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mtc.datasets import ragged
+from mtc.datasets.arrow import binary_buffers
 from mtc.datasets.features_layout import feature_schema, read_inputs
 from mtc.datasets.info import DatasetInfo
-from mtc.datasets.layout import binary_buffers, schema
+from mtc.datasets.layout import schema
 from mtc.datasets.samples import LabelledSamples
 from mtc.datasets.splits import OUTSIDE, PARTS, parts_of_fold
 from mtc.datasets.spool import SampleSpool

@@ -1,6 +1,6 @@
 """What splits look at: rows in pieces, and what is counted over all of them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -85,7 +85,16 @@ class SplitRows:
         """int64 (N,), combination of labels of each row."""
         return self.kinds.strata[self.kind]
 
-    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Self:
+    @classmethod
+    def joined(cls, pieces: Sequence[Self]) -> Self:
+        """All rows of at least one piece, one piece after the other."""
+        flow, kind, time, draws = (
+            np.concatenate([getattr(piece, name) for piece in pieces])
+            for name in ("flow", "kind", "time", "draws")
+        )
+        return cls(flow, kind, time, draws, pieces[0].kinds)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Self:
         """Some of the rows."""
         return replace(
             self, flow=self.flow[rows], kind=self.kind[rows], time=self.time[rows], draws=self.draws[rows]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mtc.capture import Source
 from mtc.datasets import ragged
+from mtc.datasets.arrow import binary_array, plain_array
 from mtc.datasets.balance import SmallestDraws
 from mtc.datasets.draws import keyed_draws
 from mtc.datasets.rules import NO_LABEL, Rule, first_match
@@ -211,7 +212,7 @@ class _RowWriter:
         flow = columns["flow"].astype(np.int32)
         arrays = [columns["timestamp"], columns["packet"], flow, rule, draws, digests]
         self._waiting.append(
-            pa.record_batch([binary_array(data, offsets), *map(_plain_array, arrays)], schema=STAGED)
+            pa.record_batch([binary_array(data, offsets), *map(plain_array, arrays)], schema=STAGED)
         )
         self._rows += len(rule)
         if self._rows >= _ROWS_AT_ONCE:
@@ -222,18 +223,6 @@ class _RowWriter:
             for batch in pa.Table.from_batches(self._waiting).combine_chunks().to_batches():
                 self._writer.write_batch(batch)
         self._waiting, self._rows = [], 0
-
-
-def binary_array(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Any:
-    """A ``pyarrow.BinaryArray`` of ragged samples, which together hold less than 2 GiB."""
-    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
-
-
-def _plain_array(values: NDArray[Any]) -> Any:
-    """What ``pyarrow.array`` gives, which would import pandas into every process that stages captures."""
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(values))]
-    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
 
 
 def _flow_keys(records: FlowRecords) -> NDArray[np.uint64]:

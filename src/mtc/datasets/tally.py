@@ -1,17 +1,20 @@
 """What the splits came to, counted while the rows are written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from mtc.datasets.leakage import KeyTally, Leakage, leakages
-from mtc.datasets.split_rows import SplitRows
+from mtc.datasets.leakage import KeyTally, Leakage, SharedKeys, leakages
+from mtc.datasets.split_rows import Kinds, SplitRows
 from mtc.datasets.splits import PARTS, SplitColumns, SplitPlan, parts_of_fold
+
+_TRAIN, _TEST = PARTS.index("train"), PARTS.index("test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,15 @@ class SplitTally:
 class Tally:
     """Counts rows for all splits, piece by piece; a context manager that holds files without names."""
 
-    def __init__(self, plan: SplitPlan, kinds: int, rows: int, folder: Path) -> None:
-        """Args: the splits, how many kinds of rows and how many rows there are, where files may be."""
+    def __init__(self, plan: SplitPlan, kinds: Kinds, rows: int, folder: Path) -> None:
+        """Args: the splits, the kinds of rows, how many rows there are, and where files may be."""
         self._plan = plan
-        self._columns = len(plan.parts) + len(plan.folds)
-        self._rows = np.zeros((self._columns, kinds, max(len(PARTS), plan.count + 1)), np.int64)
+        self._kinds = kinds
+        columns = len(plan.parts) + len(plan.folds)
+        self._rows = np.zeros((columns, len(kinds), max(len(PARTS), plan.count + 1)), np.int64)
         self._files = ExitStack()
-        self._flows, self._captures, self._samples = (
-            self._files.enter_context(KeyTally(len(plan.parts), plan.count, rows, folder)) for _ in range(3)
+        self._flows, self._samples = (
+            self._files.enter_context(KeyTally(len(plan.parts), plan.count, rows, folder)) for _ in range(2)
         )
 
     def __enter__(self) -> Self:
@@ -59,20 +63,29 @@ class Tally:
             columns: Their parts and folds.
         """
         parts = columns.matrix
-        for column in range(self._columns):
-            np.add.at(self._rows[column], (rows.kind, parts[:, column]), 1)
+        _count_rows(rows.kind, parts, self._rows)
         self._flows.add(rows.flow, parts)
-        self._captures.add(rows.capture, parts)
         self._samples.add(digests, parts)
 
     def count(self) -> Mapping[str, SplitTally]:
         """Split -> what it came to; nothing can be added any more."""
-        flows = self._flows.count()
-        shared = leakages(flows, self._captures.count(), self._samples.count())
+        flows, tables = self._flows.count(), self._rows_of_splits()
+        shared = leakages(flows, self._captures(tables), self._samples.count())
         return {
             name: SplitTally(rows, flows.present[i], shared[i])
-            for i, (name, rows) in enumerate(zip(self._plan.names, self._rows_of_splits(), strict=True))
+            for i, (name, rows) in enumerate(zip(self._plan.names, tables, strict=True))
         }
+
+    def _captures(self, tables: Sequence[NDArray[np.int64]]) -> SharedKeys:
+        """What the parts of splits share of captures, by their rows of each kind (kinds, parts)."""
+        rows = np.zeros((len(tables), int(self._kinds.capture.max(initial=-1)) + 1, len(PARTS)), np.int64)
+        for split, table in enumerate(tables):
+            np.add.at(rows[split], self._kinds.capture, table)
+        return SharedKeys(
+            shared=((rows > 0).sum(axis=2) > 1).sum(axis=1),
+            trained=np.where(rows[:, :, _TRAIN] > 0, rows[:, :, _TEST], 0).sum(axis=1),
+            present=(rows > 0).sum(axis=1),
+        )
 
     def _rows_of_splits(self) -> list[NDArray[np.int64]]:
         splits = len(self._plan.parts)
@@ -86,3 +99,11 @@ class Tally:
                     )
                 )
         return found
+
+
+@njit(cache=True, nogil=True)
+def _count_rows(kind: NDArray[np.int32], parts: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+    """Add to ``rows`` (columns, kinds, parts) those of ``kind`` (N,) and ``parts`` (N, columns)."""
+    for i in range(parts.shape[0]):
+        for column in range(parts.shape[1]):
+            rows[column, kind[i], parts[i, column]] += 1
