@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 _PARTS = ("train", "validation", "test")
 _LEAKAGE: Lines = (
-    ("tables in several parts", lambda leakage: leakage.shared_captures),
-    ("equal inputs in several parts", lambda leakage: leakage.shared_samples),
-    ("test rows equal to trained", lambda leakage: leakage.test_rows_equal_to_trained),
+    ("shared tables", lambda leakage: leakage.shared_captures),
+    ("shared inputs", lambda leakage: leakage.shared_samples),
+    ("test, input seen", lambda leakage: leakage.test_rows_equal_to_trained),
 )
 
 

@@ -23,11 +23,16 @@ def splits_table(info: "DatasetInfo", lines: Lines, unit: str) -> Table:
         lines: What is told; of folds the first three.
         unit: What a row of the dataset is.
     """
-    table = Table(title="Splits, and what their parts share", title_justify="left")
+    table = Table(
+        title="Splits, and what their parts share",
+        caption="Shared: in several parts. Seen: in the training part too.",
+        title_justify="left",
+        caption_justify="left",
+    )
     table.add_column(unit, no_wrap=True)
     names = [name for name in info.splits if "/" not in name]
     for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")  # rather than cut a number off
     splits = [info.splits[name] for name in names]
     for part in ("train", "validation", "test"):
         table.add_row(part, *(_share(split, part) for split in splits))
@@ -38,7 +43,7 @@ def splits_table(info: "DatasetInfo", lines: Lines, unit: str) -> Table:
     if any(folds.values()):
         table.add_section()
         tested = [[split.rows["test"] for split in group] for group in folds.values()]
-        table.add_row(f"test, of {max(map(len, folds.values()))} folds", *map(_range, tested))
+        table.add_row(f"test of {max(map(len, folds.values()))} folds", *map(_range, tested))
         for line, number in lines[:_OF_FOLDS]:
             table.add_row(line, *(_range([number(s.leakage) for s in group]) for group in folds.values()))
     return table

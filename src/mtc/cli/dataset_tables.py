@@ -12,11 +12,11 @@ from mtc.datasets import DatasetInfo
 
 _MOST_NAMES = 8
 _LEAKAGE: Lines = (
-    ("flows in several parts", lambda leakage: leakage.shared_flows),
-    ("captures in several parts", lambda leakage: leakage.shared_captures),
-    ("equal samples in several parts", lambda leakage: leakage.shared_samples),
-    ("test packets of trained flows", lambda leakage: leakage.test_rows_of_trained_flows),
-    ("test packets equal to trained", lambda leakage: leakage.test_rows_equal_to_trained),
+    ("shared flows", lambda leakage: leakage.shared_flows),
+    ("shared captures", lambda leakage: leakage.shared_captures),
+    ("shared samples", lambda leakage: leakage.shared_samples),
+    ("test, flow seen", lambda leakage: leakage.test_rows_of_trained_flows),
+    ("test, bytes seen", lambda leakage: leakage.test_rows_equal_to_trained),
 )
 
 

@@ -6,6 +6,7 @@ Files appear whole, by renaming; a task counts as done when its JSON file is the
 
 import hashlib
 import json
+import os
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import mtc
+from mtc.errors import DatasetError
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,19 @@ class BuildTask(ABC):
     @cached_property
     def work(self) -> int:
         """How much there is to do, in bytes of the file."""
-        return self.path.stat().st_size
+        return self._status.st_size
+
+    @cached_property
+    def _status(self) -> os.stat_result:
+        try:
+            return self.path.stat()
+        except OSError as error:
+            raise DatasetError(f"{self.path}: cannot be read ({error.strerror or error})") from error
 
     @cached_property
     def key(self) -> str:
         """Name of what it makes: changes when the file, a setting or the version does."""
-        status = self.path.stat()
-        file = [str(self.path.resolve()), status.st_size, status.st_mtime_ns]
+        file = [str(self.path.resolve()), self._status.st_size, self._status.st_mtime_ns]
         text = json.dumps([type(self).__name__, mtc.__version__, file, self.settings], default=dict)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -113,7 +121,10 @@ class HashTask(BuildTask):
         return self.source
 
     def make(self, folder: Path, tell: Callable[[int], None]) -> Mapping[str, Any]:
-        """Hash the file."""
-        with self.source.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"bytes": self.source.stat().st_size, "sha256": digest}
+        """Hash the file; the hash of one that cannot be read is empty, since its reader tells why."""
+        try:
+            with self.source.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            digest = ""
+        return {"bytes": self._status.st_size, "sha256": digest}

@@ -26,6 +26,7 @@ class FileInfo:
     """Name relative to the source or to the dataset; ``a.zip/b.pcap`` for a member."""
     bytes: int
     sha256: str
+    """Empty where the file could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class StageTask(BuildTask):
     def work(self) -> int:
         """Size of a capture as it lies on disk; of a member of an archive, its size outside."""
         if self.capture.source.member is None:
-            return self.path.stat().st_size
+            return super().work
         with zipfile.ZipFile(self.path) as archive:
             return archive.infolist()[self.capture.source.member].file_size
 
