@@ -1,25 +1,12 @@
 """Scores of a trained model on a part of a dataset, its own or another."""
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mtc.datasets import Dataset, LabelledSamples
-from mtc.datasets.features_samples import scale_samples
-from mtc.errors import UsageError
-from mtc.evaluation.matching import match_labels, shared_tasks
-from mtc.inference import find_model
-from mtc.models import LoadedModel, load_model, predict_logits
-from mtc.tasks import Tasks
+from mtc.datasets import Dataset
+from mtc.evaluation.predictions import Progress, predict
 from mtc.training.calibration import Calibration
-from mtc.training.run_folder import read_json
 from mtc.training.scoring import Part, flows_by_capture, rare_classes, score_part
-
-Progress = Callable[[int, int], None]
-"""Called with the samples done since the last call, and with all there are."""
 
 
 def evaluate(
@@ -49,64 +36,34 @@ def evaluate(
         ModelError: The model cannot be read.
         UsageError: Model and dataset share no task, or there is nothing to score.
     """
-    folder = find_model(model)
-    loaded = load_model(folder)
-    card = loaded.card
-    if dataset is None:
-        dataset = _own_dataset(folder)
-    if part is None:
-        part = "test" if dataset.hash == card.dataset.get("hash") else "all"
-    tasks = shared_tasks(card, dataset)
-    split = card.config.data.split if card.config.data.split in dataset.splits else dataset.splits[0]
-    samples = scale_samples(dataset.part(split, part, mask=card.config.data.mask), loaded.scaler)
-    if not len(samples):
-        raise UsageError(f"{dataset.path}: the part {part!r} of the split {split!r} is empty")
-
-    classes, labels = match_labels(tasks, dataset.tasks, samples.labels)
-    packets, flows = _scores(loaded, samples, classes, labels, rare_classes(dataset), progress)
-    return {
-        "model": str(model),
-        "protocol": split,
-        "seed": card.config.seed,
-        "dataset": {"name": dataset.info.name, "hash": dataset.hash, "rows": len(dataset)},
-        "epochs": card.training.get("epochs"),
-        "train_samples_per_s": card.training.get("samples_per_s"),
-        "parts": {part: packets},
-        "flow_parts": {part: flows},
-        "reject": card.reject,
-        "unknown_classes": {
-            task: list(names[len(tasks[task]) :])
-            for task, names in classes.items()
-            if len(names) > len(tasks[task])
-        },
-        "left_out_tasks": sorted(card.tasks.keys() ^ dataset.tasks.keys()),
-    }
-
-
-def _own_dataset(folder: Path) -> Dataset:
-    if not (folder / "run.json").is_file():
-        raise UsageError(f"{folder} does not say which dataset it was trained on: give one with --data")
-    return Dataset.open(read_json(folder / "run.json")["dataset"]["path"])
-
-
-def _scores(
-    loaded: LoadedModel,
-    samples: LabelledSamples,
-    classes: Tasks,
-    labels: Mapping[str, NDArray[np.int64]],
-    rare: Mapping[str, Sequence[str]],
-    progress: Progress | None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    def advance(done: int) -> None:
-        if progress is not None:
-            progress(done, len(samples))
-
-    logits = predict_logits(loaded.network, samples.data, samples.offsets, advance=advance)
-    packet, flow = loaded.temperatures("packet"), loaded.temperatures("flow")
-    return score_part(
-        Part({task: logits[task] for task in classes}, labels, flows_by_capture(samples)),
+    found = predict(model, dataset, part, progress=progress)
+    card, classes = found.loaded.card, found.classes
+    packet, flow = found.loaded.temperatures("packet"), found.loaded.temperatures("flow")
+    packets, flows = score_part(
+        Part(found.logits, found.labels, flows_by_capture(found.samples)),
         classes,
         {task: Calibration(packet[task], flow[task]) for task in classes},
-        loaded.absent,
-        rare,
+        found.loaded.absent,
+        rare_classes(found.dataset),
     )
+    return {
+        "model": str(model),
+        "protocol": found.split,
+        "seed": card.config.seed,
+        "dataset": {
+            "name": found.dataset.info.name,
+            "hash": found.dataset.hash,
+            "rows": len(found.dataset),
+        },
+        "epochs": card.training.get("epochs"),
+        "train_samples_per_s": card.training.get("samples_per_s"),
+        "parts": {found.part: packets},
+        "flow_parts": {found.part: flows},
+        "reject": card.reject,
+        "unknown_classes": {
+            task: list(names[len(card.tasks[task]) :])
+            for task, names in classes.items()
+            if len(names) > len(card.tasks[task])
+        },
+        "left_out_tasks": sorted(card.tasks.keys() ^ found.dataset.tasks.keys()),
+    }
