@@ -52,14 +52,15 @@ class ModelConfig:
         "mtc",
         "transformer",
         "cnn",
+        "fields",
         "gradient-boosting",
         "extra-trees",
         "nearest-neighbour",
         "majority",
     ] = "mtc"
     """Which model of ``mtc.models``: ``mtc``, the multi-task ``transformer`` or ``cnn`` (1D-CNN) that it is
-    compared with, or a shallow one, which all of them must beat. A model does not read the settings of the
-    others."""
+    compared with, ``fields``, which is not of the paper, or a shallow one, which all of them must beat. A
+    model does not read the settings of the others."""
     tokens: int = 30
     """n, tokens of the Transformer; n x d is the length of a sample, for the 1D-CNN too."""
     width: int = 50
@@ -79,9 +80,13 @@ class ModelConfig:
     channels: tuple[int, ...] = (200, 200)
     """Channels of the two convolutions of the multi-task 1D-CNN."""
     dense_widths: tuple[int, ...] = (200, 100, 50)
-    """Widths of the dense layers of the multi-task 1D-CNN; heads read the last."""
+    """Widths of the dense layers of the multi-task 1D-CNN and of ``fields``; heads read the last."""
     dense_dropout: float = 0.05
-    """Dropout after each dense layer of the multi-task 1D-CNN."""
+    """Dropout after each dense layer of the multi-task 1D-CNN and of ``fields``."""
+    encoding_width: int = 16
+    """Width of the encoding of each byte and each number in ``fields``."""
+    members: int = 1
+    """Networks of ``fields`` that are trained side by side and give their mean verdict."""
     fusion: bool = True
     """Whether the branches exchange features (off only to show what the fusion is worth)."""
     cnn_pooling: Literal["global", "tokens"] = "global"
@@ -92,7 +97,7 @@ class ModelConfig:
     shallow_inputs: Literal["bytes", "fields"] = "bytes"
     """What a shallow model reads of packets: their leading bytes, or their header fields as numbers."""
     leading_bytes: int = 400
-    """Leading bytes that a shallow model reads."""
+    """Leading bytes that a shallow model or ``fields`` reads; 0 for ``fields`` on flow features."""
     shallow_rows: int = 100_000
     """Most training samples of a shallow model, drawn at random; 0 is all."""
     boosting_rounds: int = 300
@@ -124,8 +129,12 @@ class ModelConfig:
         _require(self.cnn_pooling in ("global", "tokens"), "model.cnn_pooling must be global or tokens")
         _require(self.shallow_inputs in ("bytes", "fields"), "model.shallow_inputs must be bytes or fields")
         _require(
-            1 <= self.leading_bytes <= 1500 and min(self.boosting_rounds, self.forest_trees) >= 1,
-            "model.leading_bytes (at most 1500), boosting_rounds and forest_trees must be positive",
+            (self.name == "fields" or self.leading_bytes >= 1) and 0 <= self.leading_bytes <= 400,
+            "model.leading_bytes must lie between 1 and 400, or be 0 for fields on flow features",
+        )
+        _require(
+            min(self.boosting_rounds, self.forest_trees, self.encoding_width, self.members) >= 1,
+            "model.boosting_rounds, forest_trees, encoding_width and members must be positive",
         )
         _require(self.shallow_rows >= 0, "model.shallow_rows must not be negative")
 
@@ -143,9 +152,12 @@ class LossConfig:
         default_factory=lambda: {"application": 6.0, "traffic": 2.0, "auxiliary": 1.0}
     )
     """Task -> weight; a task of the dataset that is not named here weighs 1."""
+    smoothing: float = 0.0
+    """Label smoothing: the share of each label that is spread over all classes. The paper has none."""
 
     def __post_init__(self) -> None:
         """Check the values."""
+        _require(0 <= self.smoothing < 1, "loss.smoothing must lie in [0, 1)")
         _require(all(w >= 0 for w in self.weights.values()), "loss.weights must not be negative")
 
 

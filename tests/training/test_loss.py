@@ -52,3 +52,24 @@ def test_only_the_ratio_of_the_weights_counts() -> None:
     loss = multi_task_loss(logits, labels, {"application": 6, "traffic": 2, "unnamed": 1})
     scaled = multi_task_loss(logits, labels, {"application": 12, "traffic": 4, "unnamed": 2})
     assert loss.item() == pytest.approx(scaled.item())
+
+
+def test_members_learn_side_by_side() -> None:
+    logits, labels = batch()
+    labels["traffic"][:3] = -1
+    twins = {task: torch.stack([values, values], 1) for task, values in logits.items()}
+    assert multi_task_loss(twins, labels, WEIGHTS).item() == pytest.approx(
+        multi_task_loss(logits, labels, WEIGHTS).item()
+    )
+    mixed = {
+        task: torch.stack([values, values + 1.5 * values.detach()], 1) for task, values in logits.items()
+    }
+    other = {task: 2.5 * values for task, values in logits.items()}
+    mean = (multi_task_loss(logits, labels, WEIGHTS) + multi_task_loss(other, labels, WEIGHTS)) / 2
+    assert multi_task_loss(mixed, labels, WEIGHTS).item() == pytest.approx(mean.item())
+
+
+def test_smoothing_spreads_a_share_of_the_label() -> None:
+    logits, labels = {"one": torch.randn(6, 4)}, {"one": torch.tensor([0, 1, 2, 3, -1, 0])}
+    expected = functional.cross_entropy(logits["one"], labels["one"], ignore_index=-1, label_smoothing=0.1)
+    assert multi_task_loss(logits, labels, {}, smoothing=0.1).item() == pytest.approx(expected.item())

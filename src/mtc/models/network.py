@@ -41,6 +41,14 @@ class Network(nn.Module, ABC):
     def forward_heads(self, features: Any, batch: Any) -> dict[str, Tensor]:
         """The classification layer: task -> logits, float32 (B, classes)."""
 
+    def prepare(self, data: Values, offsets: NDArray[np.int64]) -> None:
+        """Take from the training part what has to be known before the first step; most take nothing.
+
+        Args:
+            data: (values,), the samples of the training part one after another.
+            offsets: int64 (N + 1,).
+        """
+
     def texts(self) -> dict[str, str]:
         """File name -> text of what is stored beside the weights; most networks have none."""
         return {}

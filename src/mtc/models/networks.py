@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from mtc.config import ModelConfig
 from mtc.errors import UsageError
 from mtc.models.cnn import CNN
+from mtc.models.fields import Fields
+from mtc.models.fields_inputs import FieldBatch
 from mtc.models.mtc import MTC
 from mtc.models.network import Network
 from mtc.models.packing import Layout, PackedBatch, Values
@@ -18,7 +20,7 @@ from mtc.tasks import Tasks
 
 __all__ = ["NETWORKS", "SHALLOW", "Network", "NetworkBatch", "build_network", "pack"]
 
-NETWORKS: dict[str, type[Network]] = {"mtc": MTC, "transformer": Transformer, "cnn": CNN}
+NETWORKS: dict[str, type[Network]] = {"mtc": MTC, "transformer": Transformer, "cnn": CNN, "fields": Fields}
 """Networks by the name that a recipe gives them in ``model.name``."""
 
 SHALLOW = {
@@ -29,7 +31,7 @@ SHALLOW = {
 }
 """Shallow models by the same name: module and class, imported when they are asked for."""
 
-NetworkBatch = PackedBatch | WindowBatch | ShallowBatch
+NetworkBatch = PackedBatch | WindowBatch | FieldBatch | ShallowBatch
 """Samples as one of the networks takes them."""
 
 

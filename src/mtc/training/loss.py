@@ -14,6 +14,7 @@ def multi_task_loss(
     labels: Mapping[str, Tensor],
     weights: Mapping[str, float],
     labelled: Mapping[str, float] | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Weighted mean over the tasks of the cross-entropy over the labelled packets.
 
@@ -21,11 +22,13 @@ def multi_task_loss(
     task adds nothing to that task, and a task without any label in the batch adds nothing at all.
 
     Args:
-        logits: Task -> float (B, classes).
+        logits: Task -> float (B, classes), or (B, members, classes) where several networks learn side by
+            side: then each has its own loss, and the mean of them counts.
         labels: Task -> int64 (B,), -1 where there is no label.
         weights: Task -> weight; a task that is not named weighs 1.
         labelled: Task -> what the sum of its cross-entropies is divided by; if left out, the labelled
             packets here. Where several processes share a batch, the mean of their losses is then its loss.
+        smoothing: Share of each label that is spread over all classes.
 
     Returns:
         The loss, a float32 scalar.
@@ -33,9 +36,14 @@ def multi_task_loss(
     total = sum(weights.get(task, 1.0) for task in logits)
     terms = []
     for task, task_logits in logits.items():
+        members = task_logits.shape[1] if task_logits.dim() == 3 else 1
         losses = functional.cross_entropy(
-            task_logits.float(), labels[task], ignore_index=UNLABELLED, reduction="sum"
+            task_logits.flatten(0, -2).float(),
+            labels[task].repeat_interleave(members),
+            ignore_index=UNLABELLED,
+            reduction="sum",
+            label_smoothing=smoothing,
         )
         count = (labels[task] != UNLABELLED).sum().clamp(min=1) if labelled is None else labelled[task] or 1.0
-        terms.append(weights.get(task, 1.0) / total * losses / count)
+        terms.append(weights.get(task, 1.0) / total * losses / (members * count))
     return torch.stack(terms).sum()

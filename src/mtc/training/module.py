@@ -91,7 +91,8 @@ class TrainingModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Forward pass and loss of one batch."""
         logits = self.network(batch.packed)
-        loss = multi_task_loss(logits, batch.labels, self.config.loss.weights, batch.labelled)
+        of = self.config.loss
+        loss = multi_task_loss(logits, batch.labels, of.weights, batch.labelled, of.smoothing)
         value = float(loss.detach())
         if any_of(not math.isfinite(value)):
             raise UsageError(self._no_number(f"loss became {value}", f"batch {batch_idx + 1}"))

@@ -68,6 +68,7 @@ def train(
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(config.seed)
         network = build_network(config.model, plan.tasks)
+        network.prepare(plan.train_part.data, plan.train_part.offsets)
         fresh = take_weights(network, plan.tasks, plan.start) if plan.start else {}
         frozen = freeze(network, config.train.freeze)
         if expected_rank(config.train):  # only the first process writes
