@@ -154,10 +154,14 @@ class LossConfig:
     """Task -> weight; a task of the dataset that is not named here weighs 1."""
     smoothing: float = 0.0
     """Label smoothing: the share of each label that is spread over all classes. The paper has none."""
+    balance: float = 0.0
+    """How much more a sample of a rare class weighs: the ratio of the mean size of a class to that of its
+    own, to this power. 0 is not at all, as in the paper; at 1 every class weighs the same."""
 
     def __post_init__(self) -> None:
         """Check the values."""
         _require(0 <= self.smoothing < 1, "loss.smoothing must lie in [0, 1)")
+        _require(0 <= self.balance <= 1, "loss.balance must lie in [0, 1]")
         _require(all(w >= 0 for w in self.weights.values()), "loss.weights must not be negative")
 
 

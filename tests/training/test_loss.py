@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from mtc.training import multi_task_loss
+from mtc.training.loss import class_weights, multi_task_loss
 
 WEIGHTS = {"application": 6.0, "traffic": 2.0}
 
@@ -73,3 +74,26 @@ def test_smoothing_spreads_a_share_of_the_label() -> None:
     logits, labels = {"one": torch.randn(6, 4)}, {"one": torch.tensor([0, 1, 2, 3, -1, 0])}
     expected = functional.cross_entropy(logits["one"], labels["one"], ignore_index=-1, label_smoothing=0.1)
     assert multi_task_loss(logits, labels, {}, smoothing=0.1).item() == pytest.approx(expected.item())
+
+
+def test_classes_weigh_by_the_power_of_their_size() -> None:
+    labels = np.array([0] * 16 + [1] * 4 + [3] + [-1] * 9)
+    np.testing.assert_allclose(class_weights(labels, 4, 0.0), [1, 1, 0, 1])
+    weights = class_weights(labels, 4, 0.5).numpy()
+    np.testing.assert_allclose(weights[[1, 3]] / weights[0], [2, 4])
+    assert weights[2] == 0  # no sample
+    assert weights[labels[labels >= 0]].mean() == pytest.approx(1)
+    whole = class_weights(labels, 4, 1.0).numpy()
+    np.testing.assert_allclose(whole[[0, 1, 3]] * [16, 4, 1], [7, 7, 7])
+    assert not class_weights(np.full(3, -1), 2, 0.5).any()
+
+
+def test_the_loss_weighs_classes() -> None:
+    logits, labels = {"one": torch.randn(6, 3)}, {"one": torch.tensor([0, 1, 1, -1, 2, 0])}
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    each = functional.cross_entropy(logits["one"], labels["one"].clamp(min=0), reduction="none")
+    known = labels["one"] >= 0
+    expected = (each * weights[labels["one"]])[known].sum() / 5
+    assert multi_task_loss(logits, labels, {}, balance={"one": weights}).item() == pytest.approx(
+        expected.item()
+    )

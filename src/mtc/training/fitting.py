@@ -19,6 +19,7 @@ from mtc.training.checkpoint_io import AtomicCheckpointIO
 from mtc.training.clock import BudgetSchedule, RunClock
 from mtc.training.event_log import EventLog
 from mtc.training.finish import Outcome
+from mtc.training.memory import keep_freed_memory
 from mtc.training.module import TrainingModule
 from mtc.training.plan import Plan
 from mtc.training.precision import resolve_precision
@@ -52,6 +53,7 @@ def fit(
         OutputError: A checkpoint cannot be written.
         Interrupted: The process got SIGTERM; its state was saved.
     """
+    keep_freed_memory()
     config = plan.config
     clock = RunClock(config.train.max_minutes, len(plan.validation_part))
     keep = KeepCheckpoints(out / CHECKPOINTS)
@@ -61,7 +63,7 @@ def fit(
         around.append(BudgetSchedule(config.train.learning_rate, clock))
     around += [history, EventLog(out / TENSORBOARD, history), AgreedSigterm()]
     around += [*early_stopping(config.train.stopping_patience), *callbacks, keep]
-    module = TrainingModule(network, plan.tasks, config, frozen)
+    module = TrainingModule(network, plan.tasks, config, plan.train_part.labels, frozen)
     loaders = (PackedLoader(plan.train_part, network, config), Chunks(plan.validation_part))
     with quiet(), clear_errors(config.train):
         trainer = _trainer(config, out, around)

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +17,7 @@ def multi_task_loss(
     weights: Mapping[str, float],
     labelled: Mapping[str, float] | None = None,
     smoothing: float = 0.0,
+    balance: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """Weighted mean over the tasks of the cross-entropy over the labelled packets.
 
@@ -29,6 +32,7 @@ def multi_task_loss(
         labelled: Task -> what the sum of its cross-entropies is divided by; if left out, the labelled
             packets here. Where several processes share a batch, the mean of their losses is then its loss.
         smoothing: Share of each label that is spread over all classes.
+        balance: Task -> float32 (classes,), what a sample of each class weighs, see ``class_weights``.
 
     Returns:
         The loss, a float32 scalar.
@@ -43,7 +47,25 @@ def multi_task_loss(
             ignore_index=UNLABELLED,
             reduction="sum",
             label_smoothing=smoothing,
+            weight=None if balance is None else balance[task],
         )
         count = (labels[task] != UNLABELLED).sum().clamp(min=1) if labelled is None else labelled[task] or 1.0
         terms.append(weights.get(task, 1.0) / total * losses / (members * count))
     return torch.stack(terms).sum()
+
+
+def class_weights(labels: NDArray[np.int64], classes: int, balance: float) -> Tensor:
+    """What a sample of each class weighs.
+
+    Args:
+        labels: int64 (N,), of the training part; -1 where there is none.
+        classes: How many classes there are.
+        balance: See ``LossConfig.balance``.
+
+    Returns:
+        float32 (classes,); the labelled samples weigh 1 on average, and a class without samples 0.
+    """
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=classes).astype(np.float64)
+    raw = np.where(counts > 0, np.maximum(counts, 1.0) ** -balance, 0.0)
+    total = float((raw * counts).sum())
+    return torch.from_numpy(raw * (counts.sum() / total if total else 0.0)).float()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -18,7 +19,7 @@ from mtc.models import predict_logits
 from mtc.models.networks import Network
 from mtc.tasks import Tasks
 from mtc.training.batches import Batch
-from mtc.training.loss import multi_task_loss
+from mtc.training.loss import class_weights, multi_task_loss
 from mtc.training.ranks import any_of, average_buffers, gathered, share
 
 if TYPE_CHECKING:
@@ -39,10 +40,27 @@ class TrainingModule(LightningModule):
     """
 
     def __init__(
-        self, network: Network, tasks: Tasks, config: RunConfig, frozen: Sequence[nn.Module] = ()
+        self,
+        network: Network,
+        tasks: Tasks,
+        config: RunConfig,
+        labels: Mapping[str, NDArray[np.int64]],
+        frozen: Sequence[nn.Module] = (),
     ) -> None:
-        """Args: the network, its tasks and classes, the settings, and modules that stay as they are."""
+        """Take what is trained.
+
+        Args:
+            network: The network.
+            tasks: Its tasks and classes.
+            config: The settings.
+            labels: Task -> int64 (N,), labels of the training part, -1 where there is none.
+            frozen: Modules that stay as they are.
+        """
         super().__init__()
+        self._balanced = config.loss.balance > 0
+        for task, classes in tasks.items() if self._balanced else ():
+            weights = class_weights(labels[task], len(classes), config.loss.balance)
+            self.register_buffer(f"balance_{task}", weights, persistent=False)
         self.network, self.tasks, self.config = network, tasks, config
         self._frozen = tuple(frozen)
         self._plateau: ReduceLROnPlateau | None = None
@@ -92,7 +110,8 @@ class TrainingModule(LightningModule):
         """Forward pass and loss of one batch."""
         logits = self.network(batch.packed)
         of = self.config.loss
-        loss = multi_task_loss(logits, batch.labels, of.weights, batch.labelled, of.smoothing)
+        balance = {t: self.get_buffer(f"balance_{t}") for t in logits} if self._balanced else None
+        loss = multi_task_loss(logits, batch.labels, of.weights, batch.labelled, of.smoothing, balance)
         value = float(loss.detach())
         if any_of(not math.isfinite(value)):
             raise UsageError(self._no_number(f"loss became {value}", f"batch {batch_idx + 1}"))
