@@ -39,7 +39,8 @@ class SmallestDraws:
         """Start without draws; ``limit`` is at least 1."""
         self.count = 0
         """Draws offered so far."""
-        self._limit = limit
+        self.limit = limit
+        """How many of the smallest are wanted."""
         self._held = [np.empty(0, np.uint64)]
         self._holds = 0
         self._bar = EVERY
@@ -57,10 +58,10 @@ class SmallestDraws:
         promising: NDArray[np.bool_] = draws <= self._bar
         self._held.append(draws[promising])
         self._holds += len(self._held[-1])
-        if self._holds > self._limit + max(self._limit // 4, _FEW):
-            smallest = np.partition(np.concatenate(self._held), self._limit - 1)[: self._limit]
-            self._held, self._holds = [smallest], self._limit
-            self._bar = smallest[self._limit - 1]
+        if self._holds > self.limit + max(self.limit // 4, _FEW):
+            smallest = np.partition(np.concatenate(self._held), self.limit - 1)[: self.limit]
+            self._held, self._holds = [smallest], self.limit
+            self._bar = smallest[self.limit - 1]
         return promising
 
     def threshold(self, keep: int) -> np.uint64:
@@ -71,8 +72,8 @@ class SmallestDraws:
         """
         if keep >= self.count:
             return EVERY
-        if keep > self._limit:
-            raise ValueError(f"only the {self._limit} smallest draws are known, not {keep}")
+        if keep > self.limit:
+            raise ValueError(f"only the {self.limit} smallest draws are known, not {keep}")
         if keep == 0:
             # Draws are compared with <=, so the smallest possible one stands for "none": a packet
             # that draws exactly 0 (one in 2**64) would be kept.

@@ -1,7 +1,8 @@
 """The first step of a build: one capture read once, its possible rows put aside on disk.
 
 Each capture is staged by itself, whatever came before it, so captures may be read in any order.
-Memory is bounded by a batch of packets, the draws of one capture's cap, and its flow table.
+Memory is bounded by a batch of packets, the rows that wait to be written, the draws of one capture's
+cap, and its flow table.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from mtc.capture import Source
 from mtc.datasets import ragged
 from mtc.datasets.arrow import binary_array, plain_array
-from mtc.datasets.balance import SmallestDraws
+from mtc.datasets.balance import EVERY, SmallestDraws
 from mtc.datasets.draws import keyed_draws
 from mtc.datasets.rules import NO_LABEL, Rule, first_match
 from mtc.packets import FlowRecords, SampleStream, build_samples
@@ -39,6 +40,8 @@ STAGED = pa.schema(
 """Columns of a staged capture; ``flow`` counts within the capture, ``rule`` is one of its rules."""
 
 _ROWS_AT_ONCE = 4_096
+_BYTES_WAITING = 48 << 20
+"""Most bytes of samples that wait, since those that follow may show that the balance does not keep them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def stage_capture(
     seen = 0
     with (
         SampleStream(capture.source, decapsulate=decapsulate, build=False) as stream,
-        _RowWriter(file) as writer,
+        _RowWriter(file, choice) as writer,
     ):
         for piece in stream:
             batch, headers = stream.batch, stream.batch_headers
@@ -162,6 +165,16 @@ class _Choice:
         """Samples that no rule labels."""
         self._smallest = [None if limit is None else SmallestDraws(limit) for limit in limits]
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is a rule of which the balance may keep only some samples."""
+        return any(smallest is not None for smallest in self._smallest)
+
+    def bars(self) -> NDArray[np.uint64]:
+        """uint64 (rules,), the draw up to which the balance may keep samples, by all draws so far."""
+        bars = [EVERY if s is None else s.threshold(s.limit) for s in self._smallest]
+        return np.array(bars, np.uint64)
+
     def take(
         self, of_packet: NDArray[np.int16], rule: NDArray[np.int16], draws: NDArray[np.uint64]
     ) -> NDArray[np.int64]:
@@ -175,23 +188,56 @@ class _Choice:
         return np.flatnonzero(kept)
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows to be written, by the columns of ``STAGED``; ``data`` and ``offsets`` are their samples."""
+
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    time: NDArray[np.int64]
+    packet: NDArray[np.int64]
+    flow: NDArray[np.int32]
+    rule: NDArray[np.int16]
+    draws: NDArray[np.uint64]
+    digests: NDArray[np.uint64]
+
+    @property
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        return self.time, self.packet, self.flow, self.rule, self.draws, self.digests
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def take(self, rows: NDArray[np.int64]) -> "_Rows":
+        if len(rows) == len(self):
+            return self
+        data, offsets = ragged.gather(self.data, self.offsets, rows)
+        return _Rows(data, offsets, *(column[rows] for column in self.columns))
+
+    def batch(self) -> Any:
+        arrays = [binary_array(self.data, self.offsets), *map(plain_array, self.columns)]
+        return pa.record_batch(arrays, schema=STAGED)
+
+
 class _RowWriter:
     """Writes staged rows, many at a time; a context manager."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, choice: _Choice) -> None:
         self._resources = ExitStack()
         sink = self._resources.enter_context(pa.OSFile(str(file), "wb"))
         self._writer = self._resources.enter_context(pa.ipc.new_file(sink, STAGED))
+        self._choice = choice
+        self._most = _BYTES_WAITING if choice.limited else 0
         self._buffer = np.empty((0, ragged.WIDTH), np.uint8)
-        self._waiting: list[Any] = []
-        self._rows = 0
+        self._waiting: list[_Rows] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is None:
-            self._flush()
+            self._thin_out()
+            self._write(self._waiting)
         self._resources.close()
 
     def buffer(self, rows: int) -> NDArray[np.uint8]:
@@ -209,20 +255,34 @@ class _RowWriter:
     ) -> None:
         """Take in samples, whose array may be used again, and columns of as many rows."""
         data, offsets, digests = ragged.trim(samples)
-        flow = columns["flow"].astype(np.int32)
-        arrays = [columns["timestamp"], columns["packet"], flow, rule, draws, digests]
-        self._waiting.append(
-            pa.record_batch([binary_array(data, offsets), *map(plain_array, arrays)], schema=STAGED)
-        )
-        self._rows += len(rule)
-        if self._rows >= _ROWS_AT_ONCE:
-            self._flush()
+        time, packet, flow = columns["timestamp"], columns["packet"], columns["flow"].astype(np.int32)
+        self._waiting.append(_Rows(data, offsets, time, packet, flow, rule, draws, digests))
+        if self._bytes() > self._most and sum(map(len, self._waiting)) >= _ROWS_AT_ONCE:
+            self._thin_out()
+            if self._bytes() > self._most // 2:
+                self._write(self._waiting)
+                self._waiting = []
 
-    def _flush(self) -> None:
-        if self._waiting:
-            for batch in pa.Table.from_batches(self._waiting).combine_chunks().to_batches():
-                self._writer.write_batch(batch)
-        self._waiting, self._rows = [], 0
+    def _bytes(self) -> int:
+        return sum(len(rows.data) for rows in self._waiting)
+
+    def _thin_out(self) -> None:
+        if self._choice.limited:
+            bars = self._choice.bars()
+            self._waiting = [
+                rows.take(np.flatnonzero(rows.draws <= bars[rows.rule])) for rows in self._waiting
+            ]
+
+    def _write(self, waiting: Sequence[_Rows]) -> None:
+        """Write rows in batches of not too few."""
+        batches: list[Any] = []
+        for i, rows in enumerate(waiting):
+            if len(rows):
+                batches.append(rows.batch())
+            if batches and (i + 1 == len(waiting) or sum(b.num_rows for b in batches) >= _ROWS_AT_ONCE):
+                for batch in pa.Table.from_batches(batches).combine_chunks().to_batches():
+                    self._writer.write_batch(batch)
+                batches = []
 
 
 def _flow_keys(records: FlowRecords) -> NDArray[np.uint64]:
