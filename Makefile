@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
-BENCHMARKS := read scale train infer
+BENCHMARKS := read scale datasets train infer
 
 .PHONY: help install demo test check format bench results report clean
 
