@@ -229,3 +229,12 @@ class ReferenceCNN(nn.Module):
         x = F.max_pool1d(self.second(self.first(samples[:, None, :])), 2, 2)
         x = self.dense(self.flattened(x.transpose(1, 2).flatten(1)))
         return {t: head(x) for t, head in self.heads.items()}
+
+
+def plain_network(name: str, classes: dict[str, int], sizes: Sizes | None = None) -> nn.Module:
+    """A reference by the name of its model: ``mtc`` (without the auxiliary task it is MTC-2task),
+    ``transformer`` or ``cnn``."""
+    sizes = sizes or Sizes()
+    if name == "cnn":
+        return ReferenceCNN(classes, sizes.n * sizes.d)
+    return (ReferenceMTC if name == "mtc" else ReferenceTransformer)(classes, sizes)
