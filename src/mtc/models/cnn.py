@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtc.config import ModelConfig
+from mtc.models.heads import Heads
 from mtc.models.layers import WeightedBatchNorm
 from mtc.models.network import Network
 from mtc.models.packing import Layout, Values
@@ -39,7 +40,7 @@ class CNN(Network):
         self.second = Convolution(one, two, SECOND_KERNEL)
         self.flattened = FlattenedDense(self.positions[2] * two, widths[0], drop)
         self.dense = nn.Sequential(*(Dense(inner, outer, drop) for inner, outer in pairwise(widths)))
-        self.heads = nn.ModuleDict({task: nn.Linear(widths[-1], size) for task, size in classes.items()})
+        self.heads = Heads({task: nn.Linear(widths[-1], size) for task, size in classes.items()})
 
     def pack(self, data: Values, offsets: NDArray[np.int64], layout: Layout = "packed") -> WindowBatch:
         """Samples as windows of the first convolution."""

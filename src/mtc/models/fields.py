@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mtc.config import ModelConfig
 from mtc.models.cnn import Dense
 from mtc.models.fields_inputs import BEYOND, NUMBERS, FieldBatch, pack_fields
+from mtc.models.heads import Heads
 from mtc.models.network import Network
 from mtc.models.packing import Layout, Values
 
@@ -42,9 +43,7 @@ class Fields(Network):
         self.register_buffer("edges", torch.zeros(self.count * (BINS + 1)))
         self.members = nn.ModuleList(Member(config, self.places, self.count) for _ in range(config.members))
         width = config.dense_widths[-1]
-        self.heads = nn.ModuleDict(
-            {task: MemberHeads(config.members, width, size) for task, size in classes.items()}
-        )
+        self.heads = Heads({task: MemberHeads(config.members, width, size) for task, size in classes.items()})
 
     def prepare(self, data: Values, offsets: NDArray[np.int64]) -> None:
         """Take the quantiles of the numbers of the training part."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mtc.config import ModelConfig
 from mtc.models.encoder import embed, encoder_layers
+from mtc.models.heads import Heads
 from mtc.models.layers import ConvNorm, WeightedBatchNorm, mean_of_rows, spread_to_rows
 from mtc.models.layout import DataFlow, plan_for
 from mtc.models.network import Network
@@ -163,7 +164,7 @@ class MTC(Network):
         channels = CNN_WIDTHS[2][1] * (config.tokens if config.cnn_pooling == "tokens" else 1)
         inputs = {task: config.length if task in on_tokens else channels for task in classes}
         self.on_tokens = frozenset(on_tokens)
-        self.heads = nn.ModuleDict({task: nn.Linear(inputs[task], classes[task]) for task in classes})
+        self.heads = Heads({task: nn.Linear(inputs[task], classes[task]) for task in classes})
 
     def data_flow(self, merge: bool = True) -> DataFlow:
         """Where positions and tokens take in others: what padding can be left out (docs/engine.md)."""

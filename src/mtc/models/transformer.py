@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mtc.config import ModelConfig
 from mtc.models.encoder import embed, encoder_layers
+from mtc.models.heads import Heads
 from mtc.models.layout import DataFlow
 from mtc.models.network import Network
 from mtc.models.packing import Layout, PackedBatch, Values, pack_samples
@@ -42,7 +43,7 @@ class Transformer(Network):
         encoding_ND = positional_encoding(config.tokens, config.width)
         self.register_buffer("encoding", encoding_ND, persistent=False)
         self.encoders = encoder_layers(config, config.encoders)
-        self.heads = nn.ModuleDict({task: nn.Linear(config.length, size) for task, size in classes.items()})
+        self.heads = Heads({task: nn.Linear(config.length, size) for task, size in classes.items()})
 
     def data_flow(self, merge: bool = True) -> DataFlow:
         """Tokens know their place, so that none equals another: only positions of a token do."""

@@ -13,6 +13,7 @@ from mtc.config import ModelConfig
 from mtc.errors import UsageError
 from mtc.models import LoadedModel, load_model
 from mtc.models.files import WEIGHTS
+from mtc.models.heads import head_name
 from mtc.models.networks import Network
 from mtc.tasks import Tasks
 
@@ -84,7 +85,7 @@ def take_weights(network: Network, tasks: Tasks, start: Start) -> dict[str, list
         rows = [(i, known[label]) for i, label in enumerate(classes) if label in known]
         fresh[task] = [label for label in classes if label not in known]
         for name in ("weight", "bias") if rows else ():
-            name = f"{HEADS}{task}.{name}"
+            name = f"{HEADS}{head_name(task)}.{name}"
             if given[name].shape[1:] != own[name].shape[1:]:
                 raise UsageError(
                     f"{start.path}: the head of {task} reads {given[name].shape[1]} values there and "
