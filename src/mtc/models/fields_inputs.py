@@ -20,7 +20,7 @@ BEYOND = 256
 WORDS = 5
 """Pairs of bytes at the start of the payload that are read as numbers too."""
 
-_PAYLOAD = 400
+SUMMED_BYTES = 400
 """Bytes of a sample up to which its payload is summed up."""
 
 NUMBERS: tuple[str, ...] = (
@@ -80,12 +80,12 @@ def pack_fields(data: Values, offsets: NDArray[np.int64], leading: int) -> Field
         places = np.empty((len(numbers), 0), np.int64)
         return FieldBatch(torch.from_numpy(places), aligned(numbers), aligned(np.ones_like(numbers)))
     lengths = live_tokens(data, offsets, 1)
-    leaders = ragged.dense(data, offsets, np.arange(len(lengths)), _PAYLOAD)
+    leaders = ragged.dense(data, offsets, np.arange(len(lengths)), SUMMED_BYTES)
     place = np.arange(leading)
     categories = np.where(place < lengths[:, None], leaders[:, :leading].astype(np.int64), BEYOND)
     values = packet_numbers(data, offsets)
     present = values != MISSING
-    scaled = np.where(present, values / _scales(), 0.0)
+    scaled = np.where(present, values / number_scales(), 0.0)
     return FieldBatch(
         torch.from_numpy(categories + place * (BEYOND + 1)),
         aligned(scaled.astype(np.float32)),
@@ -104,12 +104,12 @@ def packet_numbers(data: Values, offsets: NDArray[np.int64]) -> NDArray[np.float
         float64 (B, F), in the order of ``NUMBERS``; -1 where a packet has no such field.
     """
     lengths = live_tokens(data, offsets, 1)
-    leaders = ragged.dense(data, offsets, np.arange(len(lengths)), _PAYLOAD)
+    leaders = ragged.dense(data, offsets, np.arange(len(lengths)), SUMMED_BYTES)
     columns = dict(zip(FIELDS, field_numbers(data, offsets).T, strict=True))
     ports = [np.maximum(columns[f"tcp_{end}_port"], columns[f"udp_{end}_port"]) for end in ("src", "dst")]
     start = np.where(leaders[:, 0] >> 4 == 6, 40, 20) + TRANSPORT_LENGTH
-    known = np.arange(_PAYLOAD) >= start[:, None]
-    known &= np.arange(_PAYLOAD) < lengths[:, None]
+    known = np.arange(SUMMED_BYTES) >= start[:, None]
+    known &= np.arange(SUMMED_BYTES) < lengths[:, None]
     payload, count = leaders.astype(np.int64), np.maximum(known.sum(1), 1)
     first = start[:, None] + np.arange(2 * WORDS)
     pairs = np.where(first < lengths[:, None], np.take_along_axis(payload, first, 1), 0)
@@ -129,7 +129,7 @@ def packet_numbers(data: Values, offsets: NDArray[np.int64]) -> NDArray[np.float
 
 
 @cache
-def _scales() -> NDArray[np.float64]:
+def number_scales() -> NDArray[np.float64]:
     """float64 (F,), above the largest value that each of ``NUMBERS`` can have."""
     headers = (*IPV4_FIELDS, *IPV6_FIELDS, *TCP_FIELDS, *UDP_FIELDS)
     widths = {name: 256.0**width for name, width in headers}
