@@ -30,5 +30,5 @@ def test_any_task_has_a_head_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", ["mtc", "cnn", "transformer"])
 def test_networks_of_any_tasks(name: str) -> None:
-    network = build_network(ModelConfig(name=name), {task: ("one", "two") for task in ODD})  # type: ignore[arg-type]
+    network = build_network(ModelConfig(name=name), dict.fromkeys(ODD, ("one", "two")))  # type: ignore[arg-type]
     assert [task for task, _ in network.heads.items()] == list(ODD)
