@@ -22,6 +22,14 @@ def test_tables_json_and_file(small_dataset: Path, tmp_path: Path) -> None:
     assert json.loads(printed.stdout) == json.loads((tmp_path / "audit" / "audit.json").read_text())
 
 
+def test_a_file_alone(small_dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kept" / "mine.json"
+    done = CliRunner().invoke(app, ["audit", str(small_dataset), "--rows", "100", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert json.loads(out.read_text())["settings"]["rows"] == 100
+    assert [path.name for path in out.parent.iterdir()] == ["mine.json"]
+
+
 def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
     refused = CliRunner().invoke(app, ["audit", str(tmp_path)])
     assert refused.exit_code == 2

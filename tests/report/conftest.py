@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from report_inputs import audit_result, result, sweep_result, write_results
+from report_inputs import audit_result, open_set_result, result, sweep_result, write_results
 
 
 @pytest.fixture(scope="session")
@@ -22,5 +22,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "dropout": sweep_result("model.cnn_dropout", [0.05, 0.07, 0.2]),
         "batches": sweep_result("train.batch_size", [64, 128]),
         "audited": audit_result("application"),
+        "unknown": open_set_result(),
     }
     return write_results(tmp_path_factory.mktemp("results") / "results", named)

@@ -150,3 +150,39 @@ def write_results(folder: Path, named: Mapping[str, Mapping[str, Any]]) -> Path:
     for name, content in named.items():
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
     return folder
+
+
+def open_set_result() -> dict[str, Any]:
+    """The content of a file of scripts/open_set.py, of one task, two of four groups done."""
+    steps = [i / 10 for i in range(1, 11)]
+    curve = [{"coverage": x, "accuracy": 1 - x / 4, "unknown_kept": x * x} for x in steps]
+    scores = {
+        name: {"auroc": 0.8, "fpr_at_95_tpr": 0.6, "coverage": curve} for name in ("probability", "energy")
+    }
+    threshold = {
+        "score": "energy",
+        "kept_known": 0.9,
+        "rejected_unknown": 0.5,
+        "accuracy": 0.7,
+        "accuracy_kept": 0.75,
+    }
+    found = {"known": 100, "unknown": 50, "scores": scores, "best": "energy", "threshold": threshold}
+    means = {
+        f"{name}_{number}": 0.7 for name in ("probability", "energy") for number in ("auroc", "fpr_at_95_tpr")
+    }
+    means |= {"kept_known": 0.9, "rejected_unknown": 0.5, "accuracy": 0.7, "accuracy_kept": None}
+    runs = [
+        {
+            "task": "application",
+            "group": group,
+            "held_out": ["Email"],
+            "minutes": 1.0,
+            "macro_f1_known": 0.6,
+            "packet": found,
+            "flow": found,
+        }
+        for group in (1, 2)
+    ]
+    return {"kind": "open-set", "recipe": "iscx-cnn", "model": "cnn", "split": "flow", "seed": 1,
+            "config": {}, "dataset": {"name": "ISCX VPN-nonVPN 2016", "hash": "0" * 64}, "runs": runs,
+            "mean": {"application": {"packet": means, "flow": means}}}  # fmt: skip

@@ -107,12 +107,13 @@ def test_the_report_is_whole(drawn: Report, results: Path, flows_dataset: Path) 
     tables = {"table-4-iscx", "table-5-iscx", "table-6", "table-7", "table-8", "table-9", "sweep-batches",
               "flow-verdicts-iscx", "calibration-iscx", "costs-iscx", "all-runs", "audit-fields-iscx",
               "audit-splits-iscx", "audit-shallow-iscx", "audit-gap-iscx",
-              "audit-occlusion-iscx"}  # fmt: skip
+              "audit-occlusion-iscx", "open-set"}  # fmt: skip
     assert tables <= set(drawn.tables)
     audits = {
         "audit-fields-iscx-application",
         "audit-occlusion-iscx-application",
         "figure-2-cicids2017-attack",
+        "open-set-application",
     }
     assert audits <= set(drawn.figures)
     told = " ".join(drawn.missing)
@@ -238,6 +239,8 @@ def test_the_projects_own_report_is_whole(tmp_path: Path) -> None:
     report = build_report(sources, tmp_path / "out")
     check_whole(report, sources)
     assert sources.remarks == []
-    assert len(sources.runs) + len(sources.sweeps) + len(sources.audits) + len(sources.datasets) == len(kept)
+    everything = (sources.runs, sources.sweeps, sources.audits, sources.datasets, sources.open_sets)
+    assert sum(map(len, everything)) == len(kept)
+    assert not sources.open_sets or "open-set" in report.tables
     for name in expected_figures(sources.runs):
         assert any(re.fullmatch(name.replace("*", ".*"), found) for found in report.figures), name

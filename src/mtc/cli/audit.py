@@ -39,7 +39,8 @@ def audit(
     ] = 50_000,
     seed: Annotated[int, typer.Option("--seed", help="Of rows, folds and models.")] = 1,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write audit.json and figures to.")
+        Path | None,
+        typer.Option("--out", help="Folder to write audit.json and figures to, or NAME.json for that alone."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the audit.json that is there.")] = False,
@@ -56,7 +57,8 @@ def audit(
     from mtc.evaluation.audit import AuditSettings
     from mtc.evaluation.audit import audit as audit_dataset
 
-    place = None if out is None else out / "audit.json"
+    alone = out is not None and out.suffix == ".json"
+    place = out if out is None or alone else out / "audit.json"
     if place is not None and place.exists() and not force:
         raise OutputError(f"{place} exists already; take --force to replace it")
     opened = Dataset.open(dataset)
@@ -70,7 +72,7 @@ def audit(
 
         found = audit_dataset(opened, model, settings, progress=progress)
     if place is not None:
-        _write(found, place)
+        _write(found, place, figures=not alone)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -83,19 +85,19 @@ def audit(
         console.print(f"  {sentence}", highlight=False)
 
 
-def _write(found: dict[str, Any], place: Path) -> None:
+def _write(found: dict[str, Any], place: Path, *, figures: bool) -> None:
     """Write ``audit.json``, and its figures beside it."""
     from mtc.errors import OutputError
     from mtc.report import audit_figures
     from mtc.training.run_folder import write_json
 
-    figures = place.parent / "figures"
+    folder = place.parent / "figures" if figures else place.parent
     try:
-        figures.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{figures}: not writable ({error.strerror})") from error
-    for figure in audit_figures(found, place.parent.name):
-        figure.write(figures)
+        raise OutputError(f"{folder}: not writable ({error.strerror})") from error
+    for figure in audit_figures(found, place.parent.name) if figures else ():
+        figure.write(folder)
     write_json(place, found)
 
 

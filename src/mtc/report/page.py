@@ -137,7 +137,7 @@ def _lead(sources: Sources, groups: Sequence[Group]) -> str:
     datasets = dict.fromkeys([group.dataset for group in groups] + list(sources.datasets))
     counts = [
         (len(sources.runs), "run"), (len(models), "model"), (len(sources.sweeps), "sweep"),
-        (len(sources.audits), "audit"),
+        (len(sources.audits), "audit"), (len(sources.open_sets), "open-set evaluation"),
     ]  # fmt: skip
     told = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in counts if n)
     return f"{told or 'No runs'}; data: {', '.join(datasets) or 'none'}."

@@ -11,6 +11,7 @@ from mtc.report.figures_reliability import reliability_diagrams
 from mtc.report.figures_splits import split_bars
 from mtc.report.figures_training import learning_curves
 from mtc.report.groups import Group, by_dataset, by_split, honest_split, paper_split, split_text
+from mtc.report.open_sets import open_set_figures, open_set_table
 from mtc.report.sources import Sources
 from mtc.report.table import Table
 from mtc.report.tables import calibration_table, class_table, common_table, flow_table, table_4, table_5
@@ -82,6 +83,7 @@ def build_sections(sources: Sources, groups: Sequence[Group]) -> Iterator[Sectio
     yield _classes(groups)
     yield _confusion(groups)
     yield _calibration(groups)
+    yield _unknown(sources)
     yield _training(groups)
     yield _sweeps(sources)
     yield _data(sources)
@@ -185,6 +187,23 @@ def _calibration(groups: Sequence[Group]) -> Section:
             section.missing.append(
                 f"Reliability diagrams of {dataset}, {split_text(split)}: no run has the bins (mtc evaluate)."
             )
+    return section
+
+
+def _unknown(sources: Sources) -> Section:
+    section = Section("unknown", "Unknown classes")
+    found = list(sources.open_sets.values())
+    if found:
+        section.text.append(
+            "The better a model knows what it does not know, the fewer flows of classes that it was trained "
+            "without it answers."
+        )
+        block = Block(tables=[open_set_table(found)], figures=open_set_figures(found))
+        section.blocks.append(block)
+    else:
+        section.missing.append(
+            "Unknown classes: no open-set evaluation is in this report (scripts/open_set.py)."
+        )
     return section
 
 

@@ -78,6 +78,7 @@ class Sources:
         sweeps: Name -> ``sweep.json``.
         datasets: Name -> ``dataset.json``.
         audits: Name -> ``audit.json``.
+        open_sets: Name -> what ``scripts/open_set.py`` kept.
         remarks: What was left out, and why.
     """
 
@@ -85,6 +86,7 @@ class Sources:
     sweeps: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     datasets: dict[str, DatasetInfo] = field(default_factory=dict)
     audits: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    open_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
 
@@ -149,6 +151,8 @@ def _take_file(path: Path, sources: Sources, *, quiet: bool = False, name: str |
     name = name or (path.parent.name if path.stem in ("metrics", "sweep", "audit") else path.stem)
     if isinstance(content.get("parts"), dict) and "protocol" in content:
         sources.runs.append(_run_file(name, content))
+    elif content.get("kind") == "open-set" and "mean" in content:
+        sources.open_sets[name] = content
     elif isinstance(content.get("points"), list):
         sources.sweeps[name] = content
     elif isinstance(content.get("fields"), list) and "verdict" in content:
@@ -158,7 +162,7 @@ def _take_file(path: Path, sources: Sources, *, quiet: bool = False, name: str |
         sources.datasets[info.name] = info
     else:
         if quiet:
-            sources.remarks.append(f"left out: {path.name}, neither a run, a sweep, a dataset nor an audit")
+            sources.remarks.append(f"left out: {path.name}, nothing that a report is made of")
         return False
     return True
 
