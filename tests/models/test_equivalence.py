@@ -1,0 +1,89 @@
+"""All four models against the plain transcriptions in benchmarks/reference.py, with shared weights."""
+
+import dataclasses
+import os
+
+import pytest
+import torch
+
+from mtc.config import load_recipe
+from mtc.models import build_network, pack
+
+TASKS = {"application": 17, "traffic": 12, "auxiliary": 6}
+MODELS = ("mtc", "mtc-2task", "transformer", "cnn")
+# What a step of 13 bytes leaves out takes minutes in the reference. 13 and 50 have no common divisor, so
+# that packets end at every place in a token, and in every token.
+STEP = 1 if os.environ.get("MTC_ALL_LENGTHS") else 13
+
+
+def _pair(reference, model, **settings):
+    """A network by its recipe, and its reference with the same weights, away from where they begin."""
+    recipe = load_recipe(f"iscx-{model}")
+    config = dataclasses.replace(recipe.model, **settings)
+    classes = {task: TASKS[task] for task in recipe.data.tasks or TASKS}
+    torch.manual_seed(7)
+    network = build_network(config, {task: tuple(map(str, range(n))) for task, n in classes.items()})
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_mean"):
+            tensor.copy_(0.2 * torch.randn(tensor.shape))
+        elif name.endswith("running_var"):
+            tensor.copy_(0.5 + torch.rand(tensor.shape))
+        elif "norm.weight" in name:
+            tensor.copy_(0.8 + 0.4 * torch.rand(tensor.shape))
+        elif "norm.bias" in name:
+            tensor.copy_(0.1 * torch.randn(tensor.shape))
+    sizes = reference.Sizes(ffn_dropout=config.ffn_dropout, cnn_dropout=config.cnn_dropout)
+    plain = reference.plain_network(config.name, classes, sizes)
+    if config.name == "cnn":
+        for module in plain.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = config.dense_dropout
+    plain.load_state_dict(network.state_dict())
+    return network, plain
+
+
+def _every_length(model):
+    # The second task of MTC changes no layer but the heads.
+    step = {"mtc": STEP, "mtc-2task": 63, "transformer": STEP, "cnn": STEP}[model]
+    return sorted({*range(40, 1501, step), 1499, 1500})
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_evaluation_mode_gives_the_same_logits_for_packets_of_every_length(reference, ragged, model):
+    network, plain = _pair(reference, model)
+    network.eval()
+    plain.eval()
+    lengths = _every_length(model)
+    with torch.inference_mode():
+        for first in range(0, len(lengths), 64):
+            data, offsets, samples = ragged(lengths[first : first + 64], seed=first)
+            ours, theirs = network(pack(data, offsets, network)), plain(samples)
+            assert ours.keys() == theirs.keys()
+            for task, logits in theirs.items():
+                torch.testing.assert_close(ours[task], logits, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_training_without_dropout_gives_the_same_gradients(reference, ragged, model):
+    """With the statistics of the batch, in single precision, by the kernels that training uses."""
+    network, plain = _pair(reference, model, ffn_dropout=0.0, cnn_dropout=0.0, dense_dropout=0.0)
+    network.train()
+    plain.double().train()
+    if hasattr(plain, "position"):
+        table = plain.position().double()
+        plain.position = lambda: table
+    data, offsets, samples = ragged([40, 52, 77, 150, 203, 350, 577, 900, 1449, 1500])
+    ours, theirs = network(pack(data, offsets, network)), plain(samples.double())
+    weights = {task: torch.linspace(-1, 1, v.numel()).reshape(v.shape) for task, v in theirs.items()}
+    sum((ours[task] * weight).sum() for task, weight in weights.items()).backward()
+    sum((theirs[task] * weight.double()).sum() for task, weight in weights.items()).backward()
+    for task, logits in theirs.items():
+        torch.testing.assert_close(ours[task].double(), logits, atol=1e-4, rtol=0)
+    expected = dict(plain.named_parameters())
+    difference = sum((p.grad - expected[name].grad).square().sum() for name, p in network.named_parameters())
+    whole = sum(p.grad.square().sum() for p in expected.values())
+    assert difference.sqrt() < 1e-3 * whole.sqrt()
+    statistics = dict(plain.named_buffers())
+    for name, values in network.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            torch.testing.assert_close(values.double(), statistics[name], atol=1e-4, rtol=1e-4)
