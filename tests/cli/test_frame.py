@@ -33,6 +33,13 @@ def test_version(mtc: Callable) -> None:
     assert mtc("--version").out == f"mtc {__version__}\n"
 
 
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mtc", "--version"], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == f"mtc {__version__}\n"
+
+
 @pytest.mark.parametrize("arguments", [["nonsense"], ["models", "--nonsense"], ["classify"], ["--nonsense"]])
 def test_wrong_usage_is_status_2(mtc: Callable, arguments: list[str]) -> None:
     result = mtc(*arguments)

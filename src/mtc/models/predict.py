@@ -21,7 +21,7 @@ def native_bf16(device: torch.device | str = "cpu") -> bool:
     """Whether the device multiplies bfloat16 matrices natively (AMX on a CPU)."""
     if torch.device(device).type == "cpu":
         return bool(torch.cpu._is_amx_tile_supported())  # no public name in PyTorch yet
-    return torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @torch.inference_mode()

@@ -4,6 +4,8 @@ from typing import Literal
 
 import torch
 
+from mtc.models.predict import native_bf16
+
 Precision = Literal["fp32", "bf16"]
 
 
@@ -18,14 +20,6 @@ def resolve_precision(setting: str, device: torch.device | str = "cpu") -> Preci
     Returns:
         ``fp32`` or ``bf16``.
     """
-    if setting == "bf16" or (setting == "auto" and _multiplies_bf16(torch.device(device))):
+    if setting == "bf16" or (setting == "auto" and native_bf16(device)):
         return "bf16"
     return "fp32"
-
-
-def _multiplies_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        return bool(torch.cpu._is_amx_tile_supported())
-    return False
