@@ -20,6 +20,7 @@ ROAD = (
     ("evaluation",),
     ("report", "serving"),
     ("cli",),
+    ("__main__",),
 )
 PLACE = {room: place for place, rooms in enumerate(ROAD) for room in rooms}
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
