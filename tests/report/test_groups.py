@@ -7,7 +7,7 @@ import pytest
 from report_inputs import result
 from scipy import stats
 
-from mtc.report import Run, comparison
+from mtc.report import Run, comparison, comparison_verdicts
 from mtc.report.groups import group_runs, honest_split, paper_split, paper_tasks
 
 
@@ -79,3 +79,28 @@ def test_foreign_classes_are_not_compared_with_the_paper() -> None:
     tasks = comparison(list(group.runs))["models"][0]["tasks"]
     assert tasks["application"]["paper"] is None
     assert tasks["traffic"]["paper"] == {"macro_f1": 0.8936, "macro_recall": 0.8895}
+
+
+def test_folds_of_a_split_make_a_group() -> None:
+    runs = [_run(f"f{fold}", "iscx-mtc", f"flow/{fold}", 1, right=0.4 + fold / 20) for fold in range(4)]
+    whole = _run("whole", "iscx-mtc", "flow", 1)
+    folds, alone = sorted(group_runs([*runs, whole]), key=lambda group: -len(group.runs))
+    assert (folds.split, folds.folds, folds.seeds, len(folds.runs)) == ("flow folds", 4, (1,), 4)
+    assert (alone.split, alone.folds) == ("flow", 0)
+    assert honest_split([folds]) == "flow folds"
+    scores = [run.metrics["parts"]["test"]["traffic"]["macro_f1"] for run in runs]
+    found = folds.score("traffic", "macro_f1")
+    assert found is not None
+    assert (found.mean, found.count) == (pytest.approx(np.mean(scores)), 4)
+    assert [row["folds"] for row in comparison([*runs, whole])["models"]] == [0, 4]
+
+
+def test_networks_that_do_not_beat_the_baseline_are_said_not_to() -> None:
+    trees = _run("trees", "iscx-gradient-boosting", "flow", 1, right=0.7)
+    weak, strong = _run("a", "iscx-cnn", "flow", 1, right=0.5), _run("b", "iscx-mtc", "flow", 1, right=0.9)
+    said = comparison_verdicts([trees, weak])
+    assert len(said) == 3
+    assert all("No network here beats gradient-boosting" in line for line in said)
+    said = comparison_verdicts([trees, weak, strong])
+    assert all("MTC is" in line and line.endswith("It is not beaten by 1D-CNN.") for line in said)
+    assert comparison_verdicts([weak, strong]) == []

@@ -38,7 +38,13 @@ def compare(
     [dim]mtc compare runs/trees-1 runs/trees-2 runs/mtc-1 runs/mtc-2 --paired[/dim]
     """
     from mtc.errors import UsageError
-    from mtc.report import comparison, comparison_csv, comparison_tables, load_sources
+    from mtc.report import (
+        comparison,
+        comparison_csv,
+        comparison_tables,
+        comparison_verdicts,
+        load_sources,
+    )
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
@@ -64,6 +70,8 @@ def compare(
     console = console if console.is_terminal else Console(width=160)
     for table in comparison_tables(sources.runs):
         console.print(_shown(table))
+    for verdict in comparison_verdicts(sources.runs):
+        console.print(verdict, highlight=False)
 
 
 def _paired(runs: list[Path], *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from mtc.packets.fields import PAYLOAD, SAMPLE_LENGTH
 from mtc.packets.transport import TCP, UDP
 from mtc.training.calibration import log_probabilities
 
-OCCLUSION_ROWS = 1_500
+OCCLUSION_ROWS = 1_000
 """Most rows of the test part that are looked at, drawn at random."""
 
 FIRST_BYTES = 16

@@ -22,7 +22,7 @@ FLATTERING = {"packets": "packet", "features": "paper"}
 
 SHOWN = ("macro_f1", "macro_recall", "accuracy", "weighted_f1", "support", "classes")
 
-QUICK = {"leading_bytes": 128, "forest_trees": 30, "boosting_rounds": 100}
+QUICK = {"leading_bytes": 128, "forest_trees": 20, "boosting_rounds": 100}
 """Settings of the shallow model: differences are asked for here, and not the best score."""
 
 Protocol = tuple[str, str, str]

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from mtc.report.glance import cards
 from mtc.report.groups import Group, by_dataset, group_runs, paper_tasks
 from mtc.report.paper import SCORES, paper_protocol
 from mtc.report.sources import Run
@@ -23,12 +24,22 @@ def comparison_tables(runs: Sequence[Run]) -> list[Table]:
     return [table for table in found if table is not None]
 
 
+def comparison_verdicts(runs: Sequence[Run]) -> list[str]:
+    """For each task whether a network beats the best shallow baseline, where both are there."""
+    return [
+        f"{card.dataset}, {card.task}: {card.verdict}"
+        for dataset, groups in by_dataset(group_runs(runs)).items()
+        for card in cards(groups, dataset)
+        if card.verdict
+    ]
+
+
 def comparison(runs: Sequence[Run]) -> dict[str, Any]:
     """The same as plain values, fit for JSON.
 
     Returns:
-        ``{"models": [{"model", "dataset", "split", "part", "seeds", "runs", "shallow", "tasks": {TASK:
-        {"packet": SCORES, "flow": SCORES, "paper": {score: value} | None}}}]}``; of SCORES, each is
+        ``{"models": [{"model", "dataset", "split", "part", "seeds", "folds", "runs", "shallow", "tasks":
+        {TASK: {"packet": SCORES, "flow": SCORES, "paper": {score: value} | None}}}]}``; of SCORES, each is
         ``{"mean", "half_width", "count", "low", "high"}`` or None. All scores lie in [0, 1].
     """
     models = []
@@ -41,6 +52,7 @@ def comparison(runs: Sequence[Run]) -> dict[str, Any]:
                 "split": group.split,
                 "part": group.part,
                 "seeds": list(group.seeds),
+                "folds": group.folds,
                 "runs": [run.name for run in group.runs],
                 "shallow": group.shallow,
                 "tasks": {

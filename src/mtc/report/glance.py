@@ -47,7 +47,8 @@ def cards(groups: Sequence[Group], dataset: str) -> list[Card]:
     for task in dict.fromkeys(task for group in groups for task in group.tasks):
         scored = [group for group in groups if group.score(task, "macro_f1") is not None]
         on_honest = [group for group in scored if group.split == honest]
-        network = _best([group for group in on_honest if not group.shallow], task)
+        networks = [group for group in on_honest if not group.shallow]
+        network = _best(networks, task)
         shallow = _best([group for group in on_honest if group.shallow], task)
         on_paper = _best([group for group in scored if group.split == paper and not group.shallow], task)
         unseen = "unseen flows" if honest != "honest" else "honest protocol"
@@ -65,7 +66,7 @@ def cards(groups: Sequence[Group], dataset: str) -> list[Card]:
         if row is not None:
             score = Percent(row.scores[task]["macro_f1"])
             lines.append(Line("the paper's own number", row.name, score, "grey"))
-        found.append(Card(dataset, task, tuple(lines), _verdict(network, shallow, task)))
+        found.append(Card(dataset, task, tuple(lines), _verdict(networks, shallow, task)))
     return [card for card in found if card.lines]
 
 
@@ -91,11 +92,14 @@ def _line(group: Group, task: str, what: str, colour: str) -> Line:
     return Line(what, group.model, score, colour)
 
 
-def _verdict(network: Group | None, shallow: Group | None, task: str) -> str:
-    """By means only: which of both is ahead beyond doubt is for a paired test over flows."""
+def _verdict(networks: Sequence[Group], shallow: Group | None, task: str) -> str:
+    """By means only: which of two is ahead beyond doubt is for a paired test over flows."""
+    network = _best(networks, task)
     if network is None or shallow is None:
         return ""
     gap = 100 * (_mean(network, task) - _mean(shallow, task))
-    if gap > 0:
-        return f"{network.model} is {gap:.1f} points ahead of {shallow.model}."
-    return f"No network here beats {shallow.model}; the best lies {-gap:.1f} points below it."
+    if gap <= 0:
+        return f"No network here beats {shallow.model}; the best lies {-gap:.1f} points below it."
+    behind = [group.model for group in networks if _mean(group, task) <= _mean(shallow, task)]
+    also = f" It is not beaten by {', '.join(behind)}." if behind else ""
+    return f"{network.model} is {gap:.1f} points ahead of {shallow.model}.{also}"

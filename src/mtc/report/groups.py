@@ -25,7 +25,10 @@ NETWORKS = {"mtc": "MTC", "transformer": "Transformer", "cnn": "1D-CNN"}
 SHALLOW = frozenset({"gradient-boosting", "extra-trees", "nearest-neighbour", "majority"})
 """Models, as the settings name them, that every network must beat to be worth its cost."""
 
-HONEST = ("flow", "honest", "capture", "time")
+FOLDS = " folds"
+"""Behind the name of a split whose folds were tested one by one, a run a fold."""
+
+HONEST = ("flow", f"flow{FOLDS}", "honest", f"honest{FOLDS}", "capture", f"capture{FOLDS}", "time")
 """Splits that keep the test part apart from the training part, in the order of preference."""
 
 NO_SETTING = frozenset({"seed", "data.split"})
@@ -34,12 +37,12 @@ NO_SETTING = frozenset({"seed", "data.split"})
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one model on one split of one dataset, a run a seed.
+    """Runs of one model on one split of one dataset, a run a seed, or a run a fold.
 
     Attributes:
         model: Name of the model, as a reader is to see it.
         dataset: Name of the dataset.
-        split: Name of the split.
+        split: Name of the split; of folds ``flow folds``, say.
         part: The part that is scored.
         runs: At least one.
         row: The row of the paper's Table 4 that this is, if any.
@@ -57,12 +60,17 @@ class Group:
     @property
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the runs, as far as known."""
-        return tuple(sorted(run.seed for run in self.runs if run.seed is not None))
+        return tuple(sorted({run.seed for run in self.runs if run.seed is not None}))
+
+    @property
+    def folds(self) -> int:
+        """Folds that were tested; 0 where the split has none."""
+        return len({run.split for run in self.runs}) if self.split.endswith(FOLDS) else 0
 
     @property
     def unit(self) -> str:
         """What is scored one by one: ``packet``, or ``row`` of a table of flow features."""
-        return "row" if self.split in ("honest", "paper") else "packet"
+        return "row" if self.split.removesuffix(FOLDS) in ("honest", "paper") else "packet"
 
     @property
     def shallow(self) -> bool:
@@ -81,7 +89,7 @@ class Group:
         return tuple(dict.fromkeys(label for classes in found for label in classes))
 
     def score(self, task: str, name: str, per: str = "packet") -> Estimate | None:
-        """Mean and interval of a score of a task over the seeds; ``None`` where no run has it."""
+        """Mean and interval of a score of a task over seeds and folds; ``None`` where no run has it."""
         return estimate([run.scores(per).get(task, {}).get(name) for run in self.runs])
 
     def class_score(self, task: str, label: str, name: str, per: str = "packet") -> Estimate | None:
@@ -99,11 +107,11 @@ class Group:
 
 
 def group_runs(runs: Iterable[Run]) -> tuple[Group, ...]:
-    """Put runs together that differ in nothing but their seed; by dataset, split and model."""
+    """Put runs together that differ in nothing but seed and fold; by dataset, split and model."""
     together: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         settings = json.dumps(_settings(run), sort_keys=True)
-        key = (run.dataset, run.split, run.part, _model(run), settings)
+        key = (run.dataset, _split(run), run.part, _model(run), settings)
         together.setdefault(key, []).append(run)
     names = _distinct_names(list(together.values()))
     groups = [
@@ -163,9 +171,9 @@ def honest_split(dataset_groups: Sequence[Group]) -> str | None:
 
 def split_text(split: str) -> str:
     """A split in words: the two of flow features say what comes first, balance or split."""
-    return {"honest": "split first (honest)", "paper": "balanced first (paper)"}.get(
-        split, f"split by {split}"
-    )
+    name = split.removesuffix(FOLDS)
+    known = {"honest": "split first (honest)", "paper": "balanced first (paper)"}
+    return known.get(name, f"split by {name}") + (", folds" if name != split else "")
 
 
 def split_order(split: str) -> tuple[int, str]:
@@ -217,6 +225,12 @@ def _settings(run: Run) -> dict[str, Any]:
     return {key: value for key, value in _flat(config).items() if key not in NO_SETTING}
 
 
+def _split(run: Run) -> str:
+    """Name of a run's split; its folds, such as ``flow/2``, are of one."""
+    name, _, fold = run.split.partition("/")
+    return name + (FOLDS if fold else "")
+
+
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else json.dumps(value).strip('"')
 
@@ -231,7 +245,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _distinct_names(members: Sequence[Sequence[Run]]) -> list[str]:
     """A name for each group: its model's, and where others share that, the settings in which it differs."""
     first = [runs[0] for runs in members]
-    places = [(run.dataset, run.split, _model(run)) for run in first]
+    places = [(run.dataset, _split(run), _model(run)) for run in first]
     settings = [_settings(run) for run in first]
     names = []
     for place, own in zip(places, settings, strict=True):

@@ -241,7 +241,8 @@ def _head(task: str) -> str:
 
 
 def _seeds(group: Group) -> str:
-    return ", ".join(map(str, group.seeds)) or str(len(group.runs))
+    seeds = ", ".join(map(str, group.seeds)) or str(len(group.runs))
+    return f"{seeds}; {group.folds} folds" if group.folds else seeds
 
 
 def _rules(rows: Sequence[Sequence[Cell]], *columns: int) -> frozenset[int]:
