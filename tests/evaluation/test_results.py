@@ -51,11 +51,10 @@ def test_mtc_first_then_one_seed_of_everything_then_the_rest(script: ModuleType,
     runs = list(script.planned(plan, []))
     names = [run.name for run in runs]
     assert names[:3] == [f"iscx-flow-mtc-{seed}" for seed in (1, 2, 3)]
-    assert [run.seed for run in runs[3:]] == [1] * 13 + [2] * 13 + [3] * 13
-    assert names[3:7] == [
-        "iscx-flow-mtc-2task-1", "iscx-flow-transformer-1", "iscx-flow-cnn-1", "iscx-packet-mtc-1"
-    ]  # fmt: skip
-    assert len(set(names)) == len(names) == 42
+    assert [run.seed for run in runs[3:]] == [1] * 21 + [2] * 21 + [3] * 21
+    rest = ("mtc-2task", "transformer", "cnn", "fields", "gradient-boosting")
+    assert names[3:9] == [*(f"iscx-flow-{name}-1" for name in rest), "iscx-packet-mtc-1"]
+    assert len(set(names)) == len(names) == 66
 
 
 def test_every_run_can_be_configured_and_shares_its_budget_rule(script: ModuleType, plan: dict) -> None:
@@ -63,7 +62,7 @@ def test_every_run_can_be_configured_and_shares_its_budget_rule(script: ModuleTy
         assert script.missing(run) == ""
         config = load_recipe(run.recipe, [f"data.split={run.split}", *run.settings])
         assert config.train.schedule == "budget"
-        assert run.recipe in plan["paper"]
+        assert run.recipe in plan["names"]
         assert run.dataset in plan["datasets"]
 
 
@@ -77,6 +76,8 @@ def test_page_has_means_intervals_and_empty_cells(script: ModuleType, plan: dict
     assert "| MTC | App. | 45.00 ± 63.53 | 22.50 ± 31.77 | 45.00 ± 63.53 | 98.25 | 98.30 |" in lines
     assert "| 1D-CNN | App. | 25.00 | 12.50 | 25.00 | 96.13 | 95.91 |" in lines
     assert "| Transformer | App. |  |  |  | 97.27 | 97.18 |" in lines
+    assert "| fields (ours) | Tra. |  |  |  |  |  |" not in lines  # a name stands in a model's first row
+    assert "| fields (ours) | App. |  |  |  |  |  |" in lines
     assert "| MTC | 1, 2 | 8 | 8.0 | 100 | 4.0 | 10,650 | m, fp32 |" in lines
     assert "| Transformer |  |  |  |  |  |  |  |" in lines
 
