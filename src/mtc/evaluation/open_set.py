@@ -121,12 +121,12 @@ def _scored(
     found["best"] = best
     found["threshold"] = None
     if reject is not None:
-        name: Score = reject["score"]
-        kept = known.score(name)[told] >= reject["threshold"]
+        chosen: Score = reject["score"]
+        kept = known.score(chosen)[told] >= reject["threshold"]
         found["threshold"] = {
-            "score": name,
+            "score": chosen,
             "kept_known": float(kept.mean()),
-            "rejected_unknown": float((unknown.score(name) < reject["threshold"]).mean()),
+            "rejected_unknown": float((unknown.score(chosen) < reject["threshold"]).mean()),
             "accuracy": float(right.mean()),
             "accuracy_kept": float(right[kept].mean()) if kept.any() else None,
         }
