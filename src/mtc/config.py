@@ -37,6 +37,9 @@ class DataConfig:
     """Whether the classes of the training part are balanced: ``none``, or, for flow features, ``table2``
     (fewer benign rows, synthesised rows of rare attacks, in the proportions of Table 2)."""
 
+    hide: tuple[str, ...] = ()
+    """Flow features that the model never sees, such as ``Destination Port``."""
+
     def __post_init__(self) -> None:
         """Check the values."""
         _require(self.balance in ("none", "table2"), "data.balance must be none or table2")

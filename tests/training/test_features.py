@@ -143,3 +143,31 @@ def test_run_and_evaluation_agree(flows: Dataset, flows_model: Path) -> None:
         assert again["parts"]["test"][task] == metrics["parts"]["test"][task]
         # A row is a flow: both verdicts are scored on the same rows.
         assert again["flow_parts"]["test"][task]["support"] == len(flows.part("honest", "test"))
+
+
+def test_hidden_features_tell_nothing(flows: Dataset, small_dataset: Path) -> None:
+    train, validation = parts_of(flows, "honest")
+    hidden = load_recipe("cicids2017-mtc", ['data.hide=["Destination Port"]', "data.balance=none"])
+    seen, _, scaler = prepare_parts(hidden, flows, train, validation)
+    plain, _, _ = prepare_parts(
+        load_recipe("cicids2017-mtc", ["data.balance=none"]), flows, train, validation
+    )
+    assert scaler is not None
+    selected = list(flows.info.features.selected)  # type: ignore[union-attr]
+    port = selected.index("Destination Port")
+    assert not seen.dense()[:, port].any()
+    assert plain.dense()[:, port].any()
+    others = np.arange(len(selected)) != port
+    assert np.array_equal(seen.dense()[:, others], plain.dense()[:, others])
+    odd = np.zeros((4, len(selected)))
+    odd[:, port] = [np.inf, -np.inf, np.nan, 1e30]
+    assert not scaler.transform(odd)[:, port].any()
+    again = QuantileScaler.from_dict(scaler.to_dict())  # as a model file holds it
+    assert not again.transform(odd)[:, port].any()
+    for split, dataset in (("honest", flows), ("flow", Dataset.open(small_dataset))):
+        with pytest.raises(UsageError, match=r"data\.hide"):
+            prepare_parts(
+                load_recipe("cicids2017-mtc", ['data.hide=["Port"]', "data.balance=none"]),
+                dataset,
+                *parts_of(dataset, split),
+            )

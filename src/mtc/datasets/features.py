@@ -1,6 +1,6 @@
 """Flow features: their names, and the transform that brings them into [0, 1]."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -105,6 +105,16 @@ class QuantileScaler:
             raise UsageError("quantiles need at least one row, and finite values only")
         fitted = QuantileTransformer(n_quantiles=min(levels, len(values)), subsample=None).fit(values)
         return cls(np.ascontiguousarray(fitted.quantiles_, np.float32))
+
+    def without(self, hidden: Sequence[int]) -> Self:
+        """The same transform, but for some features, whose every value becomes 0.
+
+        Args:
+            hidden: Their columns.
+        """
+        quantiles = self.quantiles.copy()
+        quantiles[:, hidden] = np.finfo(np.float32).max  # no value lies above it
+        return type(self)(quantiles)
 
     @property
     def features(self) -> int:

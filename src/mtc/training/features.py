@@ -34,11 +34,14 @@ def prepare_parts(
         Both parts as the network is to see them, and the transform.
 
     Raises:
-        UsageError: The network reads another number of values, or packets are to be balanced.
+        UsageError: The network reads another number of values, packets are to be balanced, or a feature
+            that is to be hidden is none of the dataset's.
     """
     if not are_features(train):
         if config.data.balance != "none":
             raise UsageError("data.balance is for flow features; packets are balanced by the dataset's cap")
+        if config.data.hide:
+            raise UsageError("data.hide is for flow features; fields of packets are hidden by data.mask")
         return train, validation, None
     values = train.dense()
     if config.model.length != values.shape[1]:
@@ -47,8 +50,13 @@ def prepare_parts(
             f"has {values.shape[1]} features: take a recipe for them, such as cicids2017-mtc"
         )
     scaler = QuantileScaler.fit(values) if scaler is None else scaler
-    train, validation = (scale_samples(part, scaler) for part in (train, validation))
     features = dataset.info.features
+    if config.data.hide and features is not None:
+        selected = list(features.selected)
+        if unknown := [name for name in config.data.hide if name not in selected]:
+            raise UsageError(f"data.hide names {', '.join(unknown)}; the features are {', '.join(selected)}")
+        scaler = scaler.without([selected.index(name) for name in config.data.hide])
+    train, validation = (scale_samples(part, scaler) for part in (train, validation))
     balanced = features is not None and config.data.split in features.balanced_splits
     if config.data.balance == "table2" and not balanced:
         train = balance_samples(train, dataset.tasks, config.seed)
