@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
-    parser.add_argument("--baseline", type=Path, help="metrics.json of the shallow baseline")
+    parser.add_argument("--baseline", type=Path, help="metrics.json of the run of trees")
     parser.add_argument("--command", default="", help="the command that made the run, for the card")
     options = parser.parse_args()
     card = load_model(options.run).card
@@ -43,9 +43,7 @@ def _lines(name: str, card: ModelCard, baseline: dict[str, Any] | None, command:
     lines = [
         f"# Model card: {name}",
         "",
-        f"- Network: `{card.config.model.name}`, n x d = {card.config.model.tokens} x "
-        f"{card.config.model.width}, CNN heads pooled `{card.config.model.cnn_pooling}`, mask "
-        f"`{card.config.data.mask}`.",
+        f"- Network: {_network(card)}, mask `{card.config.data.mask}`.",
         f"- Data: {data['name']}, {data['rows']:,} samples (sha256 {data['hash'][:16]}...); "
         f"split by {data['split']}: {data['train_rows']:,} to train on, {data['validation_rows']:,} to "
         f"validate and calibrate on, {data['test_rows']:,} to test on.",
@@ -66,6 +64,13 @@ def _lines(name: str, card: ModelCard, baseline: dict[str, Any] | None, command:
     return lines
 
 
+def _network(card: ModelCard) -> str:
+    model = card.config.model
+    if model.name == "fields":
+        return f"`fields`, {model.members} members, the leading {model.leading_bytes} bytes"
+    return f"`{model.name}`, n x d = {model.tokens} x {model.width}, CNN heads pooled `{model.cnn_pooling}`"
+
+
 def _overall(card: ModelCard, baseline: dict[str, Any] | None) -> list[str]:
     head = "| task | macro F1 | macro recall | accuracy | ECE | macro F1, flows | ECE, flows |"
     lines = [head + (" trees, macro F1 | trees, flows |" if baseline else "")]
@@ -79,7 +84,7 @@ def _overall(card: ModelCard, baseline: dict[str, Any] | None) -> list[str]:
             values += [baseline[part]["test"][task]["macro_f1"] for part in ("parts", "flow_parts")]
         lines.append(f"| {task} | " + " | ".join(_number(value) for value in values) + " |")
     if baseline:
-        lines += ["", "Trees: LightGBM on the leading 400 bytes, same split (`scripts/baseline.py`)."]
+        lines += ["", "Trees: LightGBM on the leading 400 bytes, same split (`iscx-gradient-boosting`)."]
     return lines
 
 
