@@ -110,7 +110,7 @@ def _number(value: float | None) -> str:
 def _limits(card: ModelCard) -> list[str]:
     if card.features:
         return [
-            "Trained on flows that one network made in a week of 2017, each attack made by a few scripts: the "
+            "Trained on flows that one network made in a week of 2017, each attack by a few scripts: the "
             "same attack by other means, and other networks, are outside what it has seen.",
             "One seed; Infiltration, Heartbleed and slow DoS have few rows or none.",
             "Rows that come twice are kept apart from the test part; rows of one attack are not.",
