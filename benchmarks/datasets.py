@@ -100,9 +100,9 @@ def build(source: Path, out: Path, cap: int, jobs: int, repeats: int = 2) -> Bui
 
 
 def measure_building(console: Console, folder: Path, packets: int, jobs: int) -> None:
-    speed = Table("", "cap", "packets", "rows", "packets/s", "of reading")
-    memory = Table("cap", "processes", "packets", "at most resident")
     for cap, count in ((50_000, packets), (0, packets // UNCAPPED)):
+        speed = Table("", "cap", "packets", "rows", "packets/s", "of reading")
+        memory = Table("cap", "processes", "packets", "at most resident")
         source = make_captures(folder / f"{cap}", count)
         samples = read(source)
         speed.add_row("reading, 1 process", "", f"{count:,}", "", f"{samples:,.0f}", "")
@@ -115,10 +115,18 @@ def measure_building(console: Console, folder: Path, packets: int, jobs: int) ->
         for given in (small, source):
             one = build(given, folder / "other", cap, 1, repeats=1)
             memory.add_row(name, "1", f"{one.packets:,}", f"{one.peak:,.0f} MB")
+        speed.add_row(
+            "building, 1 process",
+            name,
+            f"{one.packets:,}",
+            f"{one.rows:,}",
+            f"{one.rate:,.0f}",
+            f"{one.rate / samples:.2f}",
+        )
         memory.add_row(name, str(jobs), f"{built.packets:,}", f"{built.peak:,.0f} MB")
         shutil.rmtree(source)
-    console.print(speed)
-    console.print(memory)
+        console.print(speed)
+        console.print(memory)
 
 
 def batches(samples: LabelledSamples, count: int) -> list[np.ndarray]:
