@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from report_inputs import audit_result, open_set_result, result, sweep_result, write_results
+from report_inputs import audit_result, open_set_result, paired_result, result, sweep_result, write_results
 
 
 @pytest.fixture(scope="session")
@@ -23,5 +23,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "batches": sweep_result("train.batch_size", [64, 128]),
         "audited": audit_result("application"),
         "unknown": open_set_result(),
+        "trees-or-mtc": paired_result(),
     }
     return write_results(tmp_path_factory.mktemp("results") / "results", named)

@@ -186,3 +186,12 @@ def open_set_result() -> dict[str, Any]:
     return {"kind": "open-set", "recipe": "iscx-cnn", "model": "cnn", "split": "flow", "seed": 1,
             "config": {}, "dataset": {"name": "ISCX VPN-nonVPN 2016", "hash": "0" * 64}, "runs": runs,
             "mean": {"application": {"packet": means, "flow": means}}}  # fmt: skip
+
+
+def paired_result() -> dict[str, Any]:
+    """What ``mtc compare --paired --json`` prints, of one task."""
+    row = {"first": 0.6, "second": 0.65, "difference": 0.05, "interval": [0.01, 0.09], "above_zero": 0.98,
+           "by_pair": [0.04, 0.06], "counted": ["Email", "Skype"], "flows": 60}  # fmt: skip
+    tasks = {"application": {per: {"all": row, "common": None} for per in ("packet", "flow")}}
+    return {"first": ["runs/trees-1", "runs/trees-2"], "second": ["runs/mtc-1", "runs/mtc-2"],
+            "split": "flow", "part": "test", "common_flows": 30, "tasks": tasks}  # fmt: skip

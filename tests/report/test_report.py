@@ -107,7 +107,7 @@ def test_the_report_is_whole(drawn: Report, results: Path, flows_dataset: Path) 
     tables = {"table-4-iscx", "table-5-iscx", "table-6", "table-7", "table-8", "table-9", "sweep-batches",
               "flow-verdicts-iscx", "calibration-iscx", "costs-iscx", "all-runs", "audit-fields-iscx",
               "audit-splits-iscx", "audit-shallow-iscx", "audit-gap-iscx",
-              "audit-occlusion-iscx", "open-set"}  # fmt: skip
+              "audit-occlusion-iscx", "open-set", "paired"}  # fmt: skip
     assert tables <= set(drawn.tables)
     audits = {
         "audit-fields-iscx-application",
@@ -239,8 +239,16 @@ def test_the_projects_own_report_is_whole(tmp_path: Path) -> None:
     report = build_report(sources, tmp_path / "out")
     check_whole(report, sources)
     assert sources.remarks == []
-    everything = (sources.runs, sources.sweeps, sources.audits, sources.datasets, sources.open_sets)
-    assert sum(map(len, everything)) == len(kept)
+    whole = (
+        sources.runs,
+        sources.sweeps,
+        sources.audits,
+        sources.datasets,
+        sources.open_sets,
+        sources.paired,
+    )
+    assert sum(map(len, whole)) == len(kept)
+    assert not sources.paired or "paired" in report.tables
     assert not sources.open_sets or "open-set" in report.tables
     for name in expected_figures(sources.runs):
         assert any(re.fullmatch(name.replace("*", ".*"), found) for found in report.figures), name

@@ -16,6 +16,7 @@ from mtc.report.sources import Sources
 from mtc.report.table import Table
 from mtc.report.tables import calibration_table, class_table, common_table, flow_table, table_4, table_5
 from mtc.report.tables_audit import audit_name, audit_tables, sentences
+from mtc.report.tables_paired import paired_table
 from mtc.report.tables_runs import (
     SWEEP_TABLES,
     cost_table,
@@ -78,7 +79,7 @@ class Section:
 
 def build_sections(sources: Sources, groups: Sequence[Group]) -> Iterator[Section]:
     """All sections, in their order; each is drawn when it is asked for."""
-    yield _scores(groups)
+    yield _scores(sources, groups)
     yield _splits(groups)
     yield _classes(groups)
     yield _confusion(groups)
@@ -91,7 +92,7 @@ def build_sections(sources: Sources, groups: Sequence[Group]) -> Iterator[Sectio
     yield _runs(sources, groups)
 
 
-def _scores(groups: Sequence[Group]) -> Section:
+def _scores(sources: Sources, groups: Sequence[Group]) -> Section:
     section = Section("scores", "Scores beside the paper's")
     for dataset, members in by_dataset(groups).items():
         found = [
@@ -99,6 +100,8 @@ def _scores(groups: Sequence[Group]) -> Section:
             common_table(members, dataset),
         ]  # fmt: skip
         section.blocks.append(Block(dataset, tables=[table for table in found if table is not None]))
+    if sources.paired:
+        section.blocks.append(Block("Which model is better", tables=[paired_table(sources.paired)]))
     if not groups:
         section.missing.append("Tables 4 and 5: no run is in this report (mtc train, mtc evaluate).")
     return section

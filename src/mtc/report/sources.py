@@ -79,6 +79,7 @@ class Sources:
         datasets: Name -> ``dataset.json``.
         audits: Name -> ``audit.json``.
         open_sets: Name -> what ``scripts/open_set.py`` kept.
+        paired: Name -> what ``mtc compare --paired --json`` printed.
         remarks: What was left out, and why.
     """
 
@@ -87,6 +88,7 @@ class Sources:
     datasets: dict[str, DatasetInfo] = field(default_factory=dict)
     audits: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     open_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    paired: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
 
@@ -153,6 +155,8 @@ def _take_file(path: Path, sources: Sources, *, quiet: bool = False, name: str |
         sources.runs.append(_run_file(name, content))
     elif content.get("kind") == "open-set" and "mean" in content:
         sources.open_sets[name] = content
+    elif {"first", "second", "common_flows", "tasks"} <= content.keys():
+        sources.paired[name] = content
     elif isinstance(content.get("points"), list):
         sources.sweeps[name] = content
     elif isinstance(content.get("fields"), list) and "verdict" in content:
