@@ -6,8 +6,9 @@ A step is forward, backward and update (Adam) on one batch, as a recipe of Table
 begins with ragged bytes, for the reference with a dense tensor. Either side runs in a process of its own
 and steps while the other waits. Each step of the reference stands between two of ours, and the ratio is
 the median over these turns, since machines differ and are shared. Memory is the most that was resident in
-the process (on a GPU: allocated there). On a GPU ours takes bf16 as `train.precision=auto` does, and the
-table ends with the hours of the paper's full run: 352,000 samples, 100 epochs.
+the process, libraries included (on a GPU: allocated there). On a GPU ours takes bf16 as
+`train.precision=auto` does, and the table ends with the hours of the paper's full run: 352,000 samples,
+100 epochs.
 """
 
 import argparse
@@ -24,8 +25,6 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from mtc.config import load_recipe
@@ -48,35 +47,41 @@ def main() -> None:
     parser.add_argument(
         "--pairs", type=int, default=3, help="steps of the reference, each between two of ours"
     )
+    parser.add_argument(
+        "--cpu", action="store_true", help="processor seconds, for a machine that is not quiet"
+    )
     parser.add_argument("--child", nargs=3, metavar=("SIDE", "MODEL", "PACKETS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        serve(*options.child, options.batch)
+        serve(*options.child, options.batch, time.process_time if options.cpu else time.perf_counter)
         return
     where = torch.cuda.get_device_name() if device() == "cuda" else f"{torch.get_num_threads()} threads"
+    unit = "processor seconds" if options.cpu else "seconds"
     title = f"training step, batch {options.batch}, {where}, ours in {resolve_precision('auto', device())}"
-    columns = ("model", "packets", "samples/s", "reference", "ours is", "MB", "reference MB", "full run, h")
-    table = Table(*columns, title=title)
+    print(f"{title}, {unit}")
+    columns = ("samples/s", "reference", "ours is", "MB", "reference MB", "full run, h")
+    print(f"{'model':<12}{'packets':<9}", *(f"{column:>12}" for column in columns), sep="", flush=True)
     for model in options.models.split(","):
         for packets in ("real", "full"):
-            table.add_row(model, packets, *measured(model, packets, options.batch, options.pairs))
-    Console().print(table)
+            cells = measured(model, packets, options)
+            print(f"{model:<12}{packets:<9}", *(f"{cell:>12}" for cell in cells), sep="", flush=True)
 
 
 def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def measured(model: str, packets: str, batch: int, pairs: int) -> tuple[str, ...]:
+def measured(model: str, packets: str, options: argparse.Namespace) -> tuple[str, ...]:
     """The cells of a row."""
-    with Child("ours", model, packets, batch) as ours, Child("reference", model, packets, batch) as plain:
+    batch, about = options.batch, (model, packets, options)
+    with Child("ours", *about) as ours, Child("reference", *about) as plain:
         steps, plain_steps, ratios = [ours.step()], [], []
-        for _ in range(pairs):
+        for _ in range(options.pairs):
             plain_steps.append(plain.step())
             steps.append(ours.step())
             ratios.append(2 * plain_steps[-1] / (steps[-2] + steps[-1]))
         rate, plain_rate = (batch / statistics.median(seconds) for seconds in (steps, plain_steps))
-        hours = (f"{FULL_RUN / rate / 3600:,.1f}",) if device() == "cuda" else ("",)
+        hours = (f"{FULL_RUN / rate / 3600:,.1f}",) if device() == "cuda" else ()
         megabytes = (f"{side.megabytes():,.0f}" for side in (ours, plain))
         return f"{rate:,.1f}", f"{plain_rate:,.1f}", f"{statistics.median(ratios):.1f} x", *megabytes, *hours
 
@@ -84,8 +89,9 @@ def measured(model: str, packets: str, batch: int, pairs: int) -> tuple[str, ...
 class Child:
     """A process that takes a step when it is told to."""
 
-    def __init__(self, side: str, model: str, packets: str, batch: int) -> None:
-        command = [sys.executable, __file__, "--batch", str(batch), "--child", side, model, packets]
+    def __init__(self, side: str, model: str, packets: str, options: argparse.Namespace) -> None:
+        command = [sys.executable, __file__, "--batch", str(options.batch), "--child", side, model, packets]
+        command += ["--cpu"] * options.cpu
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
@@ -119,24 +125,24 @@ class Child:
         return float(json.loads(line))
 
 
-def serve(side: str, model: str, packets: str, batch: int) -> None:
+def serve(side: str, model: str, packets: str, batch: int, clock: Callable[[], float]) -> None:
     """What a child does."""
     torch.manual_seed(0)
     chosen = real_packets(batch)[0] if packets == "real" else full_packets(batch)
     step = (our_step if side == "ours" else plain_step)(model, chosen)
-    timed(step)  # compiles, allocates
+    timed(step, clock)  # compiles, allocates
     print(json.dumps(0), flush=True)
     for line in sys.stdin:
-        value = timed(step) if line.strip() == "step" else held_megabytes()
+        value = timed(step, clock) if line.strip() == "step" else held_megabytes()
         print(json.dumps(value), flush=True)
 
 
-def timed(step: Callable[[], None]) -> float:
-    start = time.perf_counter()
+def timed(step: Callable[[], None], clock: Callable[[], float]) -> float:
+    start = clock()
     step()
     if device() == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def held_megabytes() -> float:
@@ -152,7 +158,7 @@ def our_step(model: str, packets: Ragged) -> Callable[[], None]:
     config = load_recipe(f"iscx-{model}")
     classes = {task: tuple(map(str, range(TASKS[task]))) for task in config.data.tasks or TASKS}
     network = build_network(config.model, classes).train().to(device())
-    update = updating(network)
+    update = updating(network, fused=True)
 
     def step() -> None:
         with arithmetic():
@@ -177,8 +183,8 @@ def plain_step(model: str, packets: Ragged) -> Callable[[], None]:
     return lambda: update(network(samples))
 
 
-def updating(network: nn.Module) -> Callable[[dict[str, Tensor]], None]:
-    optimizer = torch.optim.Adam(network.parameters(), 1e-3, weight_decay=1e-4)
+def updating(network: nn.Module, *, fused: bool = False) -> Callable[[dict[str, Tensor]], None]:
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3, weight_decay=1e-4, fused=fused)
 
     def update(logits: dict[str, Tensor]) -> None:
         losses = [
