@@ -266,11 +266,11 @@ def _audits(sources: Sources) -> Section:
         verdict, findings = sentences(audit)
         block = Block(
             audit_name(audit, name),
-            text=list(verdict),
-            points=list(findings),
+            points=list(verdict),
             figures=audit_figures(audit, name),
         )
-        section.blocks += [block, Block("The numbers", tables=audit_tables(audit, name), folded=True)]
+        numbers = Block("The numbers", points=list(findings), tables=audit_tables(audit, name), folded=True)
+        section.blocks += [block, numbers]
     audited = {audit_name(audit, name) for name, audit in sources.audits.items()}
     names = dict.fromkeys([*sources.datasets, *(run.dataset for run in sources.runs)])
     section.missing += [
