@@ -8,7 +8,8 @@
     │   │   └── UnsupportedFormat   a file of a format that is not read here
     │   ├── DatasetError     a dataset folder that is missing, damaged or unfit
     │   └── ModelError       a model file that is missing, damaged or of another version
-    └── OutputError          an output cannot be written (it exists, the disk is full)   exit status 2
+    ├── OutputError          an output cannot be written (it exists, the disk is full)   exit status 2
+    └── ParityError          an exported model gives other results than the original     exit status 1
 
 The library raises these and never prints or exits; the command line turns them into one line
 on stderr and the exit status.
@@ -51,3 +52,9 @@ class ModelError(InputError):
 
 class OutputError(MtcError):
     """An output cannot be written: it exists already, or the place is not writable."""
+
+
+class ParityError(MtcError):
+    """An exported model gives other results than the model it was made of: a defect of ours."""
+
+    exit_status = 1

@@ -34,6 +34,7 @@ COMMANDS = {
     "report": "Write tables and figures of runs as a page and as files.",
     "audit": "Find leaks and shortcuts in a dataset, and what its scores are worth.",
     "classify": "Give a verdict for every flow, or every packet, of captures.",
+    "export": "Write a model as ONNX, checked against the original.",
     "models": "List the bundled models: tasks, classes, data and honest scores.",
 }
 
