@@ -35,6 +35,7 @@ COMMANDS = {
     "audit": "Find leaks and shortcuts in a dataset, and what its scores are worth.",
     "classify": "Give a verdict for every flow, or every packet, of captures.",
     "export": "Write a model as ONNX, checked against the original.",
+    "explain": "Show which header fields and bytes of a packet made its verdict.",
     "models": "List the bundled models: tasks, classes, data and honest scores.",
 }
 

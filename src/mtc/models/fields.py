@@ -124,10 +124,14 @@ class Member(nn.Module):
 
     def forward(self, places: Tensor, encoded_BFE: Tensor) -> Tensor:
         """(B, P) and (B, F, encoding) -> (B, width)."""
+        return self.from_encoded(None if self.bytes is None else self.bytes(places).flatten(1), encoded_BFE)
+
+    def from_encoded(self, bytes_BC: Tensor | None, encoded_BFE: Tensor) -> Tensor:
+        """Encoded places, (B, P * encoding width), and encoded numbers -> (B, width)."""
         numbers_BC = torch.einsum("bfe,fec->bfc", encoded_BFE, self.numbers).flatten(1)
         inputs = [(numbers_BC + self.numbers_bias).relu()]
-        if self.bytes is not None:
-            inputs.insert(0, self.bytes(places).flatten(1))
+        if bytes_BC is not None:
+            inputs.insert(0, bytes_BC)
         features: Tensor = self.dense(torch.cat(inputs, 1))
         return features
 
