@@ -120,10 +120,12 @@ class SampleFields(nn.Module):
 class ScaledFeatures(nn.Module):
     """float32 (N, 78), in CICFlowMeter's order -> the model's features in [0, 1].
 
-    It does what ``mtc.datasets.QuantileScaler.transform`` does, by a search in ``log2(levels)`` steps.
+    It does what ``mtc.datasets.QuantileScaler.transform`` does, to the last bit, by a search in
+    ``log2(levels)`` steps: a network may tell a value from its neighbour in floating point.
     """
 
     levels: Tensor
+    ranks: Tensor
     chosen: Tensor
 
     def __init__(self, scaler: QuantileScaler, chosen: NDArray[np.int64]) -> None:
@@ -134,6 +136,7 @@ class ScaledFeatures(nn.Module):
         levels = np.full((features, self.size), np.inf)
         levels[:, :count] = scaler.quantiles.T
         self.register_buffer("levels", torch.from_numpy(levels.reshape(-1)))
+        self.register_buffer("ranks", torch.from_numpy(np.linspace(0.0, 1.0, count)))
         self.register_buffer("chosen", torch.from_numpy(chosen))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -146,15 +149,13 @@ class ScaledFeatures(nn.Module):
         # A value may stand at several ranks: count the levels below it, and those up to it.
         below_BF = self._search(x_BF, first_F, equal=False)
         up_to_BF = self._search(x_BF, first_F, equal=True)
-        last_BF = self._rank(x_BF, first_F, up_to_BF - 1)
-        rank_BF = torch.where(below_BF < up_to_BF, (last_BF + below_BF / self._steps) / 2, last_BF)
+        between_BF = self._between(x_BF, first_F, up_to_BF - 1)
+        last_BF = self.ranks[(up_to_BF - 1).clamp(0, self.count - 1)]
+        stands_BF = (self.ranks[below_BF.clamp(0, self.count - 1)] + last_BF) / 2
+        rank_BF = torch.where(below_BF < up_to_BF, stands_BF, between_BF)
         highest = 1.0 if self.count > 1 else 0.0
         rank_BF = torch.where(x_BF >= high_F, highest, rank_BF)
         return torch.where(x_BF <= low_F, 0.0, rank_BF).to(torch.float32)
-
-    @property
-    def _steps(self) -> float:
-        return float(max(self.count - 1, 1))
 
     def _search(self, x_BF: Tensor, first_F: Tensor, *, equal: bool) -> Tensor:
         """How many levels are smaller than, or at most, each value: int64 (B, F)."""
@@ -167,13 +168,16 @@ class ScaledFeatures(nn.Module):
             step //= 2
         return found_BF
 
-    def _rank(self, x_BF: Tensor, first_F: Tensor, level_BF: Tensor) -> Tensor:
-        """Interpolated rank in [0, 1] of values between a level and the next."""
+    def _between(self, x_BF: Tensor, first_F: Tensor, level_BF: Tensor) -> Tensor:
+        """Rank in [0, 1] of values strictly between a level and the next, as ``numpy.interp`` rounds it."""
         level_BF = level_BF.clamp(0, max(self.count - 2, 0))
-        low_BF = self.levels[first_F + level_BF]
-        gap_BF = self.levels[first_F + level_BF + min(1, self.count - 1)] - low_BF
-        share_BF = torch.where(gap_BF > 0, (x_BF - low_BF) / torch.where(gap_BF > 0, gap_BF, 1.0), 0.0)
-        return (level_BF + share_BF) / self._steps
+        next_BF = level_BF + min(1, self.count - 1)
+        low_BF, high_BF = self.levels[first_F + level_BF], self.levels[first_F + next_BF]
+        gap_BF = torch.where(high_BF > low_BF, high_BF - low_BF, 1.0)
+        slope_BF = (self.ranks[next_BF] - self.ranks[level_BF]) / gap_BF
+        forwards_BF = slope_BF * (x_BF - low_BF) + self.ranks[level_BF]
+        backwards_BF = self.ranks[next_BF] - slope_BF * (high_BF - x_BF)
+        return (forwards_BF + backwards_BF) / 2
 
 
 def kind_of(x_BL: Tensor) -> Tensor:
