@@ -171,7 +171,9 @@ def keep(run: Run, folder: Path, options: argparse.Namespace, spent_s: float, co
 
 
 def _log(path: Path) -> dict[str, list[float | None]]:
-    """Column of the log -> its values, an epoch each: the learning curves."""
+    """Column of the log -> its values, an epoch each: the learning curves; shallow models have none."""
+    if not path.is_file():
+        return {}
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name]) if row[name] else None for row in rows] for name in (rows or [{}])[0]}

@@ -101,3 +101,9 @@ def test_a_run_is_kept_with_its_command_and_not_run_again(
     assert done == [f"iscx-flow-mtc-{seed}" for seed in (1, 2, 3)]
     assert script.run_all(runs, plan, options) == 0
     assert len(done) == 3
+
+
+def test_shallow_models_have_no_learning_curves(script: ModuleType, tmp_path: Path) -> None:
+    assert script._log(tmp_path / "epochs.csv") == {}
+    (tmp_path / "epochs.csv").write_text("epoch,loss\n1,0.5\n2,\n")
+    assert script._log(tmp_path / "epochs.csv") == {"epoch": [1, 2], "loss": [0.5, None]}
