@@ -70,6 +70,7 @@ def test_page_has_means_intervals_and_empty_cells(script: ModuleType, plan: dict
     for seed, f1 in ((1, 0.4), (2, 0.5)):
         (tmp_path / f"mtc-{seed}.json").write_text(json.dumps(finished("iscx-mtc", seed, f1)))
     (tmp_path / "cnn-1.json").write_text(json.dumps(finished("iscx-cnn", 1, 0.25)))
+    (tmp_path / "audit.json").write_text("{}")
     script.write_page(plan, tmp_path, tmp_path / "page.md")
     lines = (tmp_path / "page.md").read_text().splitlines()
     # t(0.975, 1) = 12.706 times s / sqrt 2 = 0.05
