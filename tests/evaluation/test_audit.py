@@ -143,7 +143,7 @@ def test_a_planted_shortcut_is_found_and_its_worth_told() -> None:
     kinds = {(f["kind"], f["field"]) for f in found["findings"]}
     assert ("shortcut", "udp_dst_port") in kinds
     assert {"gap", "mask"} <= {kind for kind, _ in kinds}
-    assert found["gap"]["task"]["mask_difference"] > 0.15
+    assert found["gap"]["task"]["mask_difference"] > 0.05  # the trees try a fifth of the bytes a split
     assert found["honest"]["task"]["mask"] == "strict"
     assert found["honest"]["task"]["macro_f1"] < 0.5
 
