@@ -16,7 +16,7 @@ def test_the_network_of_fields_learns_and_resumes(
         "packets": ("iscx-fields", small_dataset, "application"),
         "flows": ("cicids2017-fields", flows_dataset, "malicious"),
     }[kind]
-    small = ["model.members=2", "model.dense_widths=[32, 32]", "train.batch_size=32", "train.epochs=8"]
+    small = ["model.members=2", "model.dense_widths=[32, 32]", "train.batch_size=32", "train.epochs=20"]
     dataset, recipe = Dataset.open(folder), load_recipe(name, small)
     metrics = train(recipe, dataset, tmp_path / "run")
     assert metrics["parts"]["test"][task]["macro_f1"] > 0.9
