@@ -21,6 +21,7 @@ from mtc.evaluation.open_set import GROUPS, SCORES, HeldOut, held_out_groups, sc
 from mtc.models import load_model
 from mtc.training import train
 from mtc.training.run_folder import write_text
+from rounding import rounded
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -124,28 +125,20 @@ def means(runs: list[dict[str, Any]]) -> dict[str, Any]:
             for number in ("kept_known", "rejected_unknown", "accuracy", "accuracy_kept"):
                 known = [row[number] for row in thresholds if row[number] is not None]
                 found[number] = statistics.fmean(known) if known else None
-            table.setdefault(task, {})[per] = {key: _rounded(value) for key, value in found.items()}
+            table.setdefault(task, {})[per] = {key: rounded(value, DIGITS) for key, value in found.items()}
     return table
 
 
 def write(out: Path, content: dict[str, Any]) -> None:
     """Keep what was found, a line a run."""
     lines = []
-    for key, value in _rounded(content).items():
+    for key, value in rounded(content, DIGITS).items():
         text = json.dumps(value)
         if key == "runs":
             text = "[\n " + ",\n ".join(map(json.dumps, value)) + "\n]"
         lines.append(f"{json.dumps(key)}: {text}")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, "{\n" + ",\n".join(lines) + "\n}\n")
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return round(value, DIGITS) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

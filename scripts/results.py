@@ -23,6 +23,7 @@ from typing import Any
 
 from mtc.config import recipe_names
 from results_page import write_page
+from rounding import rounded
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, DATA = ROOT / "results", ROOT / "data"
@@ -165,7 +166,7 @@ def keep(run: Run, folder: Path, options: argparse.Namespace, spent_s: float, co
     }
     target = options.results / f"{run.name}.json"
     partial = target.with_suffix(".partial")
-    lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in _rounded(metrics).items())
+    lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in rounded(metrics, DIGITS).items())
     partial.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     partial.replace(target)
 
@@ -177,14 +178,6 @@ def _log(path: Path) -> dict[str, list[float | None]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name]) if row[name] else None for row in rows] for name in (rows or [{}])[0]}
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return round(value, DIGITS) if isinstance(value, float) else value
 
 
 def _add_sitting(path: Path, seconds: float) -> float:

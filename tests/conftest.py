@@ -1,7 +1,7 @@
 """What all tests share."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +169,13 @@ def flows_model(tmp_path_factory: pytest.TempPathFactory, flows_dataset: Path) -
 def original_header() -> str:
     """The first line of every table of MachineLearningCSV.zip."""
     return HEADER
+
+
+@pytest.fixture(scope="module")
+def small_parity_check() -> Iterator[None]:
+    """Check an export on no more than one of its largest batches: what is left is the same, and quick."""
+    from mtc.inference.export_check import BATCH_SIZES
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mtc.inference.export_check.CHECKED", max(BATCH_SIZES))
+        yield

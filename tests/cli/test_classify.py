@@ -254,3 +254,34 @@ def test_unreadable_model(
     assert (result.status, result.out) == (2, "")
     assert result.err.startswith(f"mtc: {folder}")
     assert result.err.count("\n") == 1
+
+
+def test_reject_says_unknown_below_the_threshold(
+    mtc: Callable, tiny_model: Path, capture: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    card = json.loads((model / "model.json").read_text())
+    threshold = {"packet": 0.0, "flow": 1.1}
+    card["reject"] = {
+        task: {kind: {"score": "probability", "threshold": value} for kind, value in threshold.items()}
+        for task in ISCX
+    }
+    (model / "model.json").write_text(json.dumps(card))
+    arguments = (capture, "--format", "json", "--model", model)
+    plain, rejected = (_rows(mtc("classify", *arguments, *more).out) for more in ((), ("--reject",)))
+    judged = [row["traffic"] for row in rejected if row["traffic"] is not None]
+    assert judged
+    assert all(task["label"] == "unknown" for task in judged)
+    assert [row["flow"] for row in rejected] == [row["flow"] for row in plain]
+    before = [row["traffic"]["probabilities"] for row in plain if row["traffic"] is not None]
+    assert [task["probabilities"] for task in judged] == before  # still there to be looked at
+    packets = _rows(mtc("classify", *arguments, "--per", "packet", "--reject").out)
+    assert packets
+    assert all(row["traffic"]["label"] in ISCX["traffic"] for row in packets)
+
+    card["reject"]["traffic"]["flow"]["score"] = "energy"
+    (model / "model.json").write_text(json.dumps(card))
+    refused = mtc("classify", *arguments, "--reject")
+    assert (refused.status, refused.out) == (2, "")
+    assert "energy for traffic" in refused.err

@@ -1,23 +1,15 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mtc.inference.export_check import BATCH_SIZES
-
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _fewer_samples() -> Iterator[None]:
-    """Check on no more than one of the largest batches: what is left is the same, and quick."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mtc.inference.export_check.CHECKED", max(BATCH_SIZES))
-        yield
+pytestmark = pytest.mark.usefixtures("small_parity_check")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import json
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,7 @@ pytest.importorskip("onnxscript")
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "onnx_without_torch.py"
 MakeModel = Callable[..., Path]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _fewer_samples() -> Iterator[None]:
-    """Check on no more than one of the largest batches: what is left is the same, and quick."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mtc.inference.export_check.CHECKED", max(BATCH_SIZES))
-        yield
+pytestmark = pytest.mark.usefixtures("small_parity_check")
 
 
 @pytest.fixture(scope="module")

@@ -91,27 +91,21 @@ def classify(
 
     Every row of a table of flow features gets a verdict, of a model that reads those.
 
-    [dim]mtc classify flows.csv --model runs/cicids2017[/dim]
+    [dim]mtc classify flows.csv[/dim]
     """
     chosen = _format(Format.json if as_json and output_format is None else output_format, out)
 
-    from mtc.capture import expand_inputs
     from mtc.inference import Classifier
+    from mtc.inference.verdicts import reject_unsure
 
-    if model is None:
-        model = _default_model(inputs)
-    classifier = Classifier.load(model)
+    classifier = Classifier.load(_default_model(inputs) if model is None else model)
     if classifier.reads_features:
         from mtc.cli.classify_tables import classify_tables
 
         classify_tables(classifier, inputs, chosen, out, force=force, reject=reject)
         return
-    if reject:
-        raise UsageError(f"--reject needs a model with a stored threshold, which {model} has not")
-    skipped: list[str] = []
-    sources = list(expand_inputs(inputs, on_skip=lambda name, why: skipped.append(f"{name}: {why}")))
-    _tell_skipped(skipped)
-    problems: list[str] = []
+    thresholds = classifier.thresholds(per.value) if reject else {}
+    sources, problems = _sources(inputs), list[str]()
     counts = Summary()
     try:
         with (
@@ -119,6 +113,7 @@ def classify(
             reading_bar(sum(map(_size, sources))) as progress,
         ):
             for row in _rows(classifier, sources, problems, per, decapsulate, progress, counts):
+                reject_unsure(row, thresholds)
                 writer.write(row)
                 counts.add(row, classifier.tasks)
     except MtcError:
@@ -128,6 +123,16 @@ def classify(
     typer.echo(counts.text(per), err=True)
     if problems:
         raise typer.Exit(3)
+
+
+def _sources(inputs: list[str]) -> "list[Source]":
+    """The captures among the inputs; what else is there is told."""
+    from mtc.capture import expand_inputs
+
+    skipped: list[str] = []
+    sources = list(expand_inputs(inputs, on_skip=lambda name, why: skipped.append(f"{name}: {why}")))
+    _tell_skipped(skipped)
+    return sources
 
 
 def _default_model(inputs: list[str]) -> str:

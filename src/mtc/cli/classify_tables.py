@@ -7,7 +7,8 @@ import typer
 
 from mtc.cli.classify import Format, Summary, open_writer, reading_bar, warn
 from mtc.datasets.features_sources import find_tables
-from mtc.errors import MtcError, UsageError
+from mtc.errors import MtcError
+from mtc.inference.verdicts import reject_unsure
 
 if TYPE_CHECKING:
     from mtc.inference import Classifier
@@ -30,15 +31,14 @@ def classify_tables(
         chosen: How verdicts are written.
         out: The file to write, or None for standard output.
         force: Whether a file that is there is replaced.
-        reject: Not available for these models.
+        reject: Whether verdicts below the model's threshold are ``unknown``.
 
     Raises:
         DatasetError: Nothing could be read.
-        UsageError: ``reject`` was asked for.
+        UsageError: The model has no threshold, and ``reject`` was asked for.
         Exit: With 3, an input was missing or damaged, or a line did not fit the header.
     """
-    if reject:
-        raise UsageError(f"--reject needs a model with a stored threshold, which {classifier.name} has not")
+    thresholds = classifier.thresholds("packet") if reject else {}
     sources = list(find_tables(inputs))
     problems: list[str] = []
     counts = Summary()
@@ -49,6 +49,7 @@ def classify_tables(
         ):
             for piece in classifier.classify_tables(sources, problems, progress=progress):
                 for row in piece:
+                    reject_unsure(row, thresholds)
                     writer.write(row)
                     counts.add(row, classifier.tasks)
     except MtcError:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,22 @@ class Classifier:
     def reads_features(self) -> bool:
         """Whether the model reads features of flows, and not packets."""
         return self.model.scaler is not None
+
+    def thresholds(self, per: Literal["packet", "flow"]) -> dict[str, float]:
+        """Task -> confidence below which a verdict is unknown, of packets (and rows) or of flows.
+
+        Raises:
+            UsageError: The model has none, or compares something else than the confidence.
+        """
+        stored = {task: kinds[per] for task, kinds in self.model.card.reject.items()}
+        if set(stored) != set(self.tasks):
+            raise UsageError(f"--reject needs a model with a stored threshold, which {self.name} has not")
+        if energy := [task for task, found in stored.items() if found["score"] != "probability"]:
+            raise UsageError(
+                f"--reject needs thresholds of the confidence; {self.name} has one of the energy for "
+                f"{', '.join(energy)}"
+            )
+        return {task: float(found["threshold"]) for task, found in stored.items()}
 
     def predict(self, samples: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Calibrated probabilities of packets, or of flow features where the model reads those.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mtc.packets import FlowRecords
 from mtc.tasks import Tasks
+from mtc.training.rejection import UNKNOWN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +55,16 @@ def verdict(classes: tuple[str, ...], probabilities: NDArray[np.float32]) -> dic
         "confidence": rounded[best],
         "probabilities": dict(zip(classes, rounded, strict=True)),
     }
+
+
+def reject_unsure(row: dict[str, Any], thresholds: Mapping[str, float]) -> None:
+    """Say ``unknown``, in place, where a verdict is less sure than its task's threshold.
+
+    Confidence and probabilities stay as they are, so that what was rejected can still be seen.
+    """
+    for task, threshold in thresholds.items():
+        if row[task] is not None and row[task]["confidence"] < threshold:
+            row[task]["label"] = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

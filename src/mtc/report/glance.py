@@ -101,5 +101,5 @@ def _verdict(networks: Sequence[Group], shallow: Group | None, task: str) -> str
     if gap <= 0:
         return f"No network here beats {shallow.model}; the best lies {-gap:.1f} points below it."
     behind = [group.model for group in networks if _mean(group, task) <= _mean(shallow, task)]
-    also = f" It is not beaten by {', '.join(behind)}." if behind else ""
+    also = f" Behind {shallow.model}: {', '.join(behind)}." if behind else ""
     return f"{network.model} is {gap:.1f} points ahead of {shallow.model}.{also}"
