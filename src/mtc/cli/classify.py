@@ -14,9 +14,9 @@ from mtc.errors import ModelError, MtcError, UsageError
 
 if TYPE_CHECKING:
     from mtc.capture import Source
-    from mtc.cli.verdict_writers import Writer
     from mtc.inference import Classifier
     from mtc.inference.classifier import Progress
+    from mtc.inference.verdict_files import Writer
     from mtc.tasks import Tasks
 
 DEFAULT_MODEL = "iscx"
@@ -228,7 +228,8 @@ def open_writer(
 ) -> Iterator["Writer"]:
     """Where rows are written to; ``per`` is None for rows of tables."""
     from mtc.cli.output_file import output_file
-    from mtc.cli.verdict_writers import CsvWriter, JsonWriter, ParquetWriter, RowTableWriter, TableWriter
+    from mtc.cli.verdict_writers import RowTableWriter, TableWriter
+    from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter
     from mtc.inference.verdicts import FLOW_FIELDS, PACKET_FIELDS, ROW_FIELDS
 
     fields = list(ROW_FIELDS if per is None else PACKET_FIELDS if per is Per.packet else FLOW_FIELDS)

@@ -1,18 +1,18 @@
 """The one path from samples to verdicts, for packets, flows and rows of flow features.
 
-What reads tables is imported when it is first asked for: captures need no part of it.
+Names are imported when they are first asked for: what only looks for models needs no network library,
+and captures need nothing that reads tables.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mtc.inference.classifier import Classifier
-from mtc.inference.shelf import bundled_cards, bundled_models, find_model
-from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
-from mtc.inference.votes import FlowVotes
-
 if TYPE_CHECKING:
+    from mtc.inference.classifier import Classifier
     from mtc.inference.feature_rows import RowVerdicts, TableVerdicts
+    from mtc.inference.shelf import bundled_cards, bundled_models, find_model
+    from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
+    from mtc.inference.votes import FlowVotes
 
 __all__ = [
     "CaptureVerdicts",
@@ -27,9 +27,22 @@ __all__ = [
     "find_model",
 ]
 
+_HOMES = {
+    "CaptureVerdicts": "verdicts",
+    "Classifier": "classifier",
+    "FlowVerdicts": "verdicts",
+    "FlowVotes": "votes",
+    "PacketVerdicts": "verdicts",
+    "RowVerdicts": "feature_rows",
+    "TableVerdicts": "feature_rows",
+    "bundled_cards": "shelf",
+    "bundled_models": "shelf",
+    "find_model": "shelf",
+}
+
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
-    if name not in ("RowVerdicts", "TableVerdicts"):
+    if name not in _HOMES:
         raise AttributeError(f"module 'mtc.inference' has no attribute {name!r}")
-    return getattr(import_module("mtc.inference.feature_rows"), name)
+    return getattr(import_module(f"mtc.inference.{_HOMES[name]}"), name)

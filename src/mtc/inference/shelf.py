@@ -2,9 +2,12 @@
 
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mtc.errors import ModelError
-from mtc.models import ModelCard
+
+if TYPE_CHECKING:
+    from mtc.models import ModelCard
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 
@@ -17,12 +20,14 @@ def bundled_models() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(shelf.iterdir()) if (folder / WEIGHTS).is_file()}
 
 
-def bundled_cards() -> dict[str, ModelCard]:
+def bundled_cards() -> "dict[str, ModelCard]":
     """Name -> card of every bundled model, by name.
 
     Raises:
         ModelError: A card is damaged or of another version.
     """
+    from mtc.models import ModelCard  # slow to import
+
     return {
         name: ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
         for name, folder in bundled_models().items()
