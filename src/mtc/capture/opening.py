@@ -69,20 +69,20 @@ def _open(source: Source, batch_bytes: int, live: bool, resources: contextlib.Ex
         raise CaptureError(source.problem)
     if source.path is None:
         plain = PlainStream(resources.enter_context(standard_input()))
-        return _stream(source.name, plain, None, batch_bytes, live, resources)
+        return _stream(source, plain, None, batch_bytes, live, resources)
     if source.member is not None:
         member = resources.enter_context(MemberStream(source.path, source.member))
-        return _stream(source.name, member, member.size, batch_bytes, live, resources)
+        return _stream(source, member, member.size, batch_bytes, live, resources)
 
     file = resources.enter_context(source.path.open("rb", buffering=0))
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
-        return _stream(source.name, PlainStream(file), None, batch_bytes, live, resources)
+        return _stream(source, PlainStream(file), None, batch_bytes, live, resources)
     size = status.st_size
     head = file.read(size if size <= _SMALL_FILE else formats.SNIFF_BYTES)
     if not formats.is_capture(head):
         file.seek(0)
-        return _stream(source.name, PlainStream(file), size, batch_bytes, live, resources)
+        return _stream(source, PlainStream(file), size, batch_bytes, live, resources)
     capture_format = _format(head[: formats.SNIFF_BYTES])
     in_memory = len(head) == size
     window = WholeWindow(head if in_memory else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -99,14 +99,14 @@ def _open(source: Source, batch_bytes: int, live: bool, resources: contextlib.Ex
 
 
 def _stream(
-    name: str,
-    source: PlainStream | MemberStream,
+    source: Source,
+    opened: PlainStream | MemberStream,
     size: int | None,
     batch_bytes: int,
     live: bool,
     resources: contextlib.ExitStack,
 ) -> CaptureReader:
-    stream, head = unwrap(source)
+    stream, head = unwrap(opened, source.budget)
     if stream.error is not None and not formats.is_capture(head):
         raise stream.error
     capture_format = _format(stream.peek(max(len(head), formats.header_bytes(head))))
@@ -114,12 +114,12 @@ def _stream(
     window.fill()
     window.position = capture_format.header_bytes
     return CaptureReader(
-        name,
+        source.name,
         window,
         capture_format,
         batch_bytes=batch_bytes,
         size=size,
-        progress=source,
+        progress=opened,
         resources=resources.pop_all(),
     )
 

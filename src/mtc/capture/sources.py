@@ -5,11 +5,12 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mtc.capture import formats
 from mtc.capture.archives import MemberStream, archive_members
+from mtc.capture.budget import ByteBudget, Metered
 from mtc.capture.compression import decompressed
 from mtc.capture.streams import ByteStream, PlainStream, Pushback, StreamError
 from mtc.errors import CaptureError
@@ -26,16 +27,21 @@ class Source:
         path: The file, or None for standard input.
         member: Place in the archive's directory where the file is a zip archive.
         problem: Why it can only fail, where that is known already (a folder without captures).
+        budget: What may come out of it where it is compressed; None is no limit.
     """
 
     name: str
     path: Path | None
     member: int | None = None
     problem: str | None = None
+    budget: ByteBudget | None = field(default=None, compare=False)
 
 
 def expand_inputs(
-    inputs: Iterable[str | Path], *, on_skip: Callable[[str, str], None] | None = None
+    inputs: Iterable[str | Path],
+    *,
+    on_skip: Callable[[str, str], None] | None = None,
+    budget: ByteBudget | None = None,
 ) -> Iterator[Source]:
     """Find the captures among files, folders, zip archives, and ``-`` for standard input.
 
@@ -46,21 +52,25 @@ def expand_inputs(
     Args:
         inputs: What the user named.
         on_skip: Called with name and reason for each file of a folder or archive that is left out.
+        budget: What may come out of all that is compressed, looked at or read; None is no limit.
     """
     skip = on_skip or (lambda name, reason: None)
     for given in inputs:
         name = str(given)
         if name == "-":
-            yield Source("-", None)
+            yield Source("-", None, budget=budget)
             continue
         path = given if isinstance(given, Path) else Path(given)
         mode = _mode(path)
         if stat.S_ISDIR(mode):
-            yield from _or_itself(_expand_folder(path, skip), name, path, "no capture in this folder")
+            yield from _or_itself(_expand_folder(path, skip, budget), name, path, "no capture in this folder")
         elif stat.S_ISREG(mode) and _is_zip(path):
-            yield from _or_itself(_expand_zip(name, path, skip), name, path, "no capture in this archive")
+            yield from _or_itself(
+                _expand_zip(name, path, skip, budget), name, path, "no capture in this archive"
+            )
         else:
-            yield (None if mode else find_member(path)) or Source(name, path)
+            found = None if mode else find_member(path)
+            yield replace(found, budget=budget) if found else Source(name, path, budget=budget)
 
 
 def find_member(path: Path) -> Source | None:
@@ -88,7 +98,9 @@ def _or_itself(found: Iterator[Source], name: str, path: Path, problem: str) -> 
         yield Source(name, path, problem=problem)
 
 
-def _expand_folder(folder: Path, skip: Callable[[str, str], None]) -> Iterator[Source]:
+def _expand_folder(
+    folder: Path, skip: Callable[[str, str], None], budget: ByteBudget | None
+) -> Iterator[Source]:
     for root, folders, files in os.walk(folder, onerror=lambda e: skip(str(e.filename), _why(e))):
         folders.sort()
         for file in sorted(files):
@@ -100,23 +112,25 @@ def _expand_folder(folder: Path, skip: Callable[[str, str], None]) -> Iterator[S
                 with path.open("rb", buffering=0) as opened:
                     head = opened.read(formats.SNIFF_BYTES)
                     if formats.is_capture(head):
-                        yield Source(str(path), path)
+                        yield Source(str(path), path, budget=budget)
                         continue
                     if formats.is_zip(head):
-                        yield from _expand_zip(str(path), path, skip)
+                        yield from _expand_zip(str(path), path, skip, budget)
                         continue
                     opened.seek(0)
-                    _, head = unwrap(PlainStream(opened))
+                    _, head = unwrap(PlainStream(opened), budget)
             except OSError as error:
                 skip(str(path), _why(error))
                 continue
             if formats.is_capture(head):
-                yield Source(str(path), path)
+                yield Source(str(path), path, budget=budget)
             else:
                 skip(str(path), not_a_capture(head))
 
 
-def _expand_zip(name: str, path: Path, skip: Callable[[str, str], None]) -> Iterator[Source]:
+def _expand_zip(
+    name: str, path: Path, skip: Callable[[str, str], None], budget: ByteBudget | None
+) -> Iterator[Source]:
     try:
         members = archive_members(path)
     except StreamError as error:
@@ -126,25 +140,25 @@ def _expand_zip(name: str, path: Path, skip: Callable[[str, str], None]) -> Iter
         member = f"{name}/{filename}"
         try:
             with MemberStream(path, i) as opened:
-                _, head = unwrap(opened)
+                _, head = unwrap(opened, budget)
         except StreamError as error:
             skip(member, str(error))
             continue
         if formats.is_capture(head):
-            yield Source(member, path, member=i)
+            yield Source(member, path, member=i, budget=budget)
         else:
             skip(member, not_a_capture(head))
 
 
-def unwrap(stream: ByteStream) -> tuple[Pushback, bytes]:
-    """Decompress ``stream`` as often as it is compressed.
+def unwrap(stream: ByteStream, budget: ByteBudget | None = None) -> tuple[Pushback, bytes]:
+    """Decompress ``stream`` as often as it is compressed; every layer counts against the ``budget``.
 
     Returns:
         The decompressed stream, and its first bytes, which stay to be read: as few as tell a capture
         (so that a slow pipe is not waited for), else `formats.SNIFF_BYTES`.
     """
     for _ in range(_NESTING):
-        opened = Pushback(stream)
+        opened = Pushback(stream if budget is None else Metered(stream, budget))
         head = opened.peek(12)
         if formats.is_capture(head):
             break
