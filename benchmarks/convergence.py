@@ -133,7 +133,7 @@ def forward(
     kind: str, fast: MTC, network: nn.Module, samples: LabelledSamples
 ) -> Callable[[], dict[str, Tensor]]:
     if kind == "fast":
-        return lambda: fast(pack(samples.data, samples.offsets, fast))
+        return lambda: fast(pack(samples.data, samples.offsets, fast, layout=RunConfig().train.layout))
     dense = samples.dense().astype(np.float32) / np.float32(255)
     return lambda: network(torch.from_numpy(dense))
 

@@ -162,7 +162,7 @@ def our_step(model: str, packets: Ragged) -> Callable[[], None]:
 
     def step() -> None:
         with arithmetic():
-            logits = network(pack(*packets, network).to(device()))
+            logits = network(pack(*packets, network, layout=config.train.layout).to(device()))
         update(logits)
 
     return step

@@ -201,8 +201,9 @@ class TrainConfig:
     """Machines that train together."""
     strategy: Literal["auto", "ddp"] = "auto"
     """How devices work together: ``auto`` is ``ddp`` where there are several."""
-    layout: Literal["packed", "dense"] = "packed"
-    """``packed`` leaves out the work on padding (see docs/engine.md), ``dense`` does all of it."""
+    layout: Literal["packed", "copied", "dense"] = "copied"
+    """How much of equal padding is computed: one, a few with dropout masks of their own, or all of it
+    (docs/engine.md)."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -220,7 +221,7 @@ class TrainConfig:
         _require(min(self.plateau_patience, self.stopping_patience) >= 0, "patience must not be negative")
         _require(self.max_minutes >= 0, "train.max_minutes must not be negative")
         _require(self.precision in ("auto", "fp32", "bf16"), "train.precision must be auto, fp32 or bf16")
-        _require(self.layout in ("packed", "dense"), "train.layout must be packed or dense")
+        _require(self.layout in ("packed", "copied", "dense"), "train.layout must be packed, copied or dense")
 
 
 @dataclass(frozen=True, slots=True)

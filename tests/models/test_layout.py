@@ -1,5 +1,7 @@
 """Plans: which rows and entries stand for a zero-padded sample."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,10 @@ FUSED = ("conv", "down", "up", "conv")
 MTC_FLOW = DataFlow(30, 50, ("conv", *FUSED, *FUSED))
 
 
+@pytest.mark.parametrize("copies", [1, 4])
 @pytest.mark.parametrize("live", range(31))
-def test_rows_and_entries_stand_for_every_position_and_token(live):
-    plan = plan_for(MTC_FLOW, live)
+def test_rows_and_entries_stand_for_every_position_and_token(live, copies):
+    plan = plan_for(replace(MTC_FLOW, copies=copies), live)
     assert plan.multiplicity.sum() == 30
     assert (np.bincount(plan.slot, minlength=len(plan.multiplicity)) == plan.multiplicity).all()
     assert (plan.weight * plan.multiplicity[plan.entry]).sum() == 1500
@@ -33,10 +36,20 @@ def test_work_grows_with_the_bytes():
 
 
 def test_dense_plan_merges_nothing():
-    plan = plan_for(DataFlow(30, 50, MTC_FLOW.steps, merge=False), 3)
+    plan = plan_for(DataFlow(30, 50, MTC_FLOW.steps, copies=2**31), 3)
     assert len(plan.position) == 1500
     assert len(plan.multiplicity) == 30
     assert (plan.weight == 1).all()
+
+
+def test_copies_share_what_is_equal_evenly():
+    one, four = (plan_for(replace(MTC_FLOW, copies=copies), 4) for copies in (1, 4))
+    # Of the 20 tokens that are equal each copy stands for 5, of equal positions for a quarter.
+    assert sorted(one.multiplicity)[-1] == 20
+    assert sorted(four.multiplicity)[-5:] == [1, 5, 5, 5, 5]
+    assert one.weight.max() == 50
+    assert 12 <= four.weight.max() <= 13
+    assert len(four.position) == 4 * 50 + 66
 
 
 def test_without_fusion_nothing_travels_between_tokens():

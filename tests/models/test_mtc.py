@@ -180,7 +180,7 @@ def test_second_block_equals_a_literal_one(ragged):
 
 
 @pytest.mark.parametrize("pooling", ["global", "tokens"])
-@pytest.mark.parametrize("layout", ["packed", "dense"])
+@pytest.mark.parametrize("layout", ["packed", "copied", "dense"])
 def test_evaluation_equals_the_dense_reference(reference, ragged, pooling, layout):
     network, dense = _pair(reference, dataclasses.replace(NO_DROPOUT, cnn_pooling=pooling))
     # Every end of a packet within a token, at the front, and in the last three tokens.

@@ -37,7 +37,7 @@ def test_batches_are_packed_samples_with_their_labels(dataset: Any, config: RunC
     for i, batch in enumerate(got):
         taken = samples.take(order[32 * i : 32 * (i + 1)])
         assert batch.labels["traffic"].tolist() == taken.labels["traffic"].tolist()
-        packed = pack(taken.data, taken.offsets, batches._network)
+        packed = pack(taken.data, taken.offsets, batches._network, layout="copied")
         assert torch.equal(batch.packed.values, packed.values)
 
 

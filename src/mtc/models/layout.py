@@ -6,6 +6,9 @@ through every layer. This module finds out which, exactly: it sends identities i
 through the network's data flow (``_Identities``) and lets two positions share a *row*, or two tokens
 an *entry*, only if their identities never differed. docs/engine.md derives what comes out.
 
+In training, equal positions still have dropout masks of their own. There a few copies of each are
+computed instead of one, so that means over the padding scatter little more than with all of them.
+
 Only the token in which a sample ends matters, since zeros inside that token may count as bytes: so a
 network needs ``tokens + 1`` plans, made once.
 """
@@ -29,13 +32,14 @@ class DataFlow:
         steps: The layers that mix positions, in order: ``conv`` (a 1x3 convolution), ``down``
             (tokens receive their positions), ``up`` (positions receive their token), ``place`` (tokens
             receive their place: a positional encoding).
-        merge: False keeps every position and token apart: the dense computation.
+        copies: How many of equal positions of a token, and of equal tokens, are computed: one is
+            enough but for dropout, as many as there are is the dense computation.
     """
 
     tokens: int
     width: int
     steps: tuple[str, ...]
-    merge: bool = True
+    copies: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,7 @@ class _Identities:
         size = flow.tokens * flow.width
         self.shape = (flow.tokens, flow.width)
         self.positions = np.arange(1, size + 1, dtype=np.int64)
-        if flow.merge:
-            self.positions[live * flow.width :] = 0
+        self.positions[live * flow.width :] = 0
         self.tokens = _renumber(self.positions.reshape(self.shape))
         self.before_conv: list[Ints] = []
 
@@ -93,6 +96,24 @@ class _Identities:
         spread = np.repeat(self.tokens, self.shape[1])
         self.positions = _renumber(np.stack([self.positions, spread], axis=1))
 
+    def part(self, copies: int) -> None:
+        """Tell equal positions of a token, and equal tokens, apart again, in ``copies`` shares each."""
+        self.down()
+        self.tokens = _renumber(np.column_stack([self.tokens, _share(self.tokens, copies)]))
+        token = np.repeat(np.arange(self.shape[0]), self.shape[1])
+        inside = _renumber(np.stack([token, self.positions], axis=1))
+        self.positions = _renumber(np.stack([self.positions, _share(inside, copies)], axis=1))
+
+
+def _share(identities: Ints, copies: int) -> Ints:
+    """Number of the share that each of the equal ones falls into: of about the same size, in order."""
+    _, number, counts = np.unique(identities, return_inverse=True, return_counts=True)
+    order = np.argsort(number, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    shares: Ints = rank * np.minimum(copies, counts)[number] // counts[number]
+    return shares
+
 
 def _renumber(keys: Ints) -> Ints:
     """One number for each different row of ``keys``."""
@@ -106,6 +127,8 @@ def plan_for(flow: DataFlow, live: int) -> Plan:
     identities = _Identities(flow, live)
     for step in flow.steps:
         getattr(identities, step)()
+    if flow.copies > 1:
+        identities.part(flow.copies)
     # A token is its own positions too, and a row belongs to one entry.
     identities.down()
     identities.up()

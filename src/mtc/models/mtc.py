@@ -17,7 +17,7 @@ from mtc.models.heads import Heads
 from mtc.models.layers import ConvNorm, WeightedBatchNorm, mean_of_rows, spread_to_rows
 from mtc.models.layout import DataFlow, plan_for
 from mtc.models.network import Network
-from mtc.models.packing import Layout, PackedBatch, Values, pack_samples
+from mtc.models.packing import COPIES, Layout, PackedBatch, Values, pack_samples
 
 CNN_WIDTHS = ((50, 100), (50, 100), (100, 200))
 """Inner and outer width of the bottlenecks of CNN blocks 1, 2 and 3. Source: Table 3."""
@@ -166,14 +166,14 @@ class MTC(Network):
         self.on_tokens = frozenset(on_tokens)
         self.heads = Heads({task: nn.Linear(inputs[task], classes[task]) for task in classes})
 
-    def data_flow(self, merge: bool = True) -> DataFlow:
+    def data_flow(self, layout: Layout = "packed") -> DataFlow:
         """Where positions and tokens take in others: what padding can be left out (docs/engine.md)."""
         fused = ("conv", "down", "up", "conv") if self.config.fusion else ("conv", "conv")
-        return DataFlow(self.config.tokens, self.config.width, ("conv", *fused, *fused), merge)
+        return DataFlow(self.config.tokens, self.config.width, ("conv", *fused, *fused), COPIES[layout])
 
     def pack(self, data: Values, offsets: NDArray[np.int64], layout: Layout = "packed") -> PackedBatch:
         """Samples as rows and entries."""
-        return pack_samples(data, offsets, self.data_flow(merge=layout == "packed"))
+        return pack_samples(data, offsets, self.data_flow(layout))
 
     def computed_positions(self, live: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of a sample: those of its own tokens, and a few that stand for the padding."""

@@ -61,7 +61,7 @@ def pack(
             another; trailing zeros of a sample may be left out.
         offsets: int64 (B + 1,), where each sample begins and ends in ``data``.
         network: The network that the batch is for.
-        layout: ``packed`` leaves out the work on padding, ``dense`` computes every position.
+        layout: How much of the padding is computed, see ``mtc.models.packing.Layout``.
 
     Raises:
         UsageError: There is no sample, or one is longer than the network reads.

@@ -19,8 +19,12 @@ from torch import Tensor
 
 from mtc.models.layout import DataFlow, plan_for
 
-Layout = Literal["packed", "dense"]
-"""``packed`` leaves out the work on padding, ``dense`` computes every position."""
+Layout = Literal["packed", "copied", "dense"]
+"""``packed`` computes equal padding once; ``copied`` a few times, each with dropout masks of its own, for
+training; ``dense`` computes every position."""
+
+COPIES: dict[Layout, int] = {"packed": 1, "copied": 4, "dense": 2**31}
+"""How many of equal positions of a token, and of equal tokens, are computed at most."""
 
 Values = NDArray[np.uint8] | NDArray[np.float32]
 """Bytes, or flow features in [0, 1]."""

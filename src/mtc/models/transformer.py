@@ -17,7 +17,7 @@ from mtc.models.encoder import embed, encoder_layers
 from mtc.models.heads import Heads
 from mtc.models.layout import DataFlow
 from mtc.models.network import Network
-from mtc.models.packing import Layout, PackedBatch, Values, pack_samples
+from mtc.models.packing import COPIES, Layout, PackedBatch, Values, pack_samples
 
 
 def positional_encoding(tokens: int, width: int) -> Tensor:
@@ -45,13 +45,14 @@ class Transformer(Network):
         self.encoders = encoder_layers(config, config.encoders)
         self.heads = Heads({task: nn.Linear(config.length, size) for task, size in classes.items()})
 
-    def data_flow(self, merge: bool = True) -> DataFlow:
-        """Tokens know their place, so that none equals another: only positions of a token do."""
-        return DataFlow(self.config.tokens, self.config.width, ("place",), merge)
+    def data_flow(self, layout: Layout = "packed") -> DataFlow:
+        """Tokens know their place, so that none equals another; positions, which do, have no dropout."""
+        copies = COPIES["packed" if layout == "copied" else layout]
+        return DataFlow(self.config.tokens, self.config.width, ("place",), copies)
 
     def pack(self, data: Values, offsets: NDArray[np.int64], layout: Layout = "packed") -> PackedBatch:
         """Samples as entries, one for every token."""
-        return pack_samples(data, offsets, self.data_flow(merge=layout == "packed"))
+        return pack_samples(data, offsets, self.data_flow(layout))
 
     def computed_positions(self, live: NDArray[np.int64]) -> NDArray[np.int64]:
         """All of them, whatever the sample's length."""

@@ -88,13 +88,13 @@ def pack_windows(data: Values, offsets: Ints, length: int, layout: Layout = "pac
             the samples one after another. Trailing zeros of a sample may be left out.
         offsets: int64 (B + 1,), where each sample begins and ends in ``data``.
         length: Values that the network reads.
-        layout: ``packed`` leaves out the work on padding, ``dense`` computes every position.
+        layout: ``dense`` computes every position, the others leave out the work on padding.
 
     Returns:
         The batch, on the CPU.
     """
     first, second, third = sizes(length)
-    ends = live_tokens(data, offsets, 1) if layout == "packed" else np.full(len(offsets) - 1, length)
+    ends = np.full(len(offsets) - 1, length) if layout == "dense" else live_tokens(data, offsets, 1)
     # Of each sample: windows with a byte, positions of the second convolution, pooled pairs.
     windows = np.minimum(-(-ends // STRIDE), first)
     positions = np.minimum(windows, second)
