@@ -6,6 +6,7 @@ Source: Tables 1 and 2; exact strings and their order as fixed in docs/paper.md.
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from mtc.columns import RESERVED, VPN
 from mtc.errors import UsageError
 
 Tasks = Mapping[str, tuple[str, ...]]
@@ -52,30 +53,8 @@ INFILTRATION = "Infiltration"
 UNLABELLED = -1
 """Index that stands for a missing label."""
 
-RESERVED_NAMES = frozenset(
-    {
-        "flow",
-        "protocol",
-        "src",
-        "src_port",
-        "dst",
-        "dst_port",
-        "start",
-        "end",
-        "packets",
-        "bytes",
-        "samples",
-        "community_id",
-        "capture",
-        "packet",
-        "row",
-        "vpn",
-        "time",
-        "wirelen",
-        "sample",
-    }
-)
-"""Fields of the outputs and dataset columns, which no task may be named like."""
+VPN_LABELS = ("VPN", "nonVPN")
+"""Classes of what is derived of a task that tells types over VPN from others."""
 
 
 def check_task_names(names: Iterable[str]) -> None:
@@ -85,8 +64,30 @@ def check_task_names(names: Iterable[str]) -> None:
         UsageError: A name is empty, reserved, or begins with ``split_``.
     """
     for name in names:
-        if not name or name in RESERVED_NAMES or name.startswith("split_"):
+        if not name or name in RESERVED or name.startswith("split_"):
             raise UsageError(f"a task may not be named {name!r}: that is a field of the output")
+
+
+def vpn_classes(tasks: Tasks) -> tuple[str, tuple[int, ...]] | None:
+    """The task that tells traffic over VPN from other traffic, and its classes over VPN.
+
+    Args:
+        tasks: Any tasks.
+
+    Returns:
+        The first task with labels that begin with "VPN" and others that do not, and the indices of
+        those that do; None where there is no such task.
+    """
+    for task, labels in tasks.items():
+        over = tuple(i for i, label in enumerate(labels) if label.startswith("VPN"))
+        if 0 < len(over) < len(labels):
+            return task, over
+    return None
+
+
+def with_vpn(tasks: Tasks) -> Tasks:
+    """The tasks, and behind them ``vpn`` where it can be derived: all that a row judges, with its labels."""
+    return tasks if vpn_classes(tasks) is None else {**tasks, VPN: VPN_LABELS}
 
 
 def iscx_labels(service: str | None, vpn: bool) -> dict[str, str | None]:

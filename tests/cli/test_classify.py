@@ -33,7 +33,7 @@ def test_json_lines(classify: Callable, capture: Path) -> None:
     result = classify(capture, "--format", "json")
     assert result.status == 0
     first, second = _rows(result.out)
-    assert list(first) == [*FIELDS, *ISCX]
+    assert list(first) == [*FIELDS, *ISCX, "vpn", "conflict"]
     assert {name: first[name] for name in FIELDS} == {
         "flow": 1,
         "protocol": "tcp",
@@ -60,7 +60,10 @@ def test_json_lines(classify: Callable, capture: Path) -> None:
         assert verdict["confidence"] == verdict["probabilities"][verdict["label"]]
     assert [first["application"]["probabilities"][label] for label in ("Gmail", "SCP", "Tor")] == [0, 0, 0]
     assert (second["flow"], second["packets"], second["samples"]) == (2, 1, 0)
-    assert [second[task] for task in ISCX] == [None, None, None]
+    assert [second[task] for task in (*ISCX, "vpn", "conflict")] == [None] * 5
+    over_vpn = sum(p for label, p in first["traffic"]["probabilities"].items() if label.startswith("VPN"))
+    assert first["vpn"]["probabilities"]["VPN"] == pytest.approx(over_vpn, abs=1e-5)
+    assert first["vpn"]["label"] == ("VPN" if over_vpn >= 0.5 else "nonVPN")
 
 
 def test_flows_of_several_captures_are_numbered_on(classify: Callable, capture: Path) -> None:
@@ -75,7 +78,7 @@ def test_per_packet(classify: Callable, short_capture: Path) -> None:
     assert [row["packet"] for row in rows] == samples.headers["packet"].tolist()
     assert [row["flow"] - 1 for row in rows] == samples.headers["flow"].tolist()
     assert [row["src_port"] for row in rows] == samples.headers["src_port"].tolist()
-    assert list(rows[0]) == ["flow", "packet", *FIELDS[1:], *ISCX]
+    assert list(rows[0]) == ["flow", "packet", *FIELDS[1:], *ISCX, "vpn", "conflict"]
     flows = _rows(classify(short_capture, "--format", "json").out)
     assert {row["community_id"] for row in rows} == {row["community_id"] for row in flows}
     for flow in flows:
@@ -105,10 +108,44 @@ def test_csv_and_parquet_say_the_same_as_json(
         for name in FIELDS:
             assert table[i][name] == str(row[name])
             assert frame[name][i] == row[name]
-        for task in ISCX:
+        for task in (*ISCX, "vpn"):
             assert table[i][task] == frame[task][i] == row[task]["label"]
             assert float(table[i][f"{task}_confidence"]) == row[task]["confidence"]
             assert frame[f"{task}_probabilities"][i] == row[task]["probabilities"]
+
+
+@pytest.fixture
+def contradicting(tiny_model: Path, capture: Path, mtc: Callable, tmp_path: Path) -> Path:
+    """The tiny model, taught that what it says of the capture never stands together."""
+    row = _rows(mtc("classify", capture, "--json", "--model", tiny_model).out)[0]
+    folder = tmp_path / "contradicting"
+    shutil.copytree(tiny_model, folder)
+    card = json.loads((folder / "model.json").read_text())
+    said = {task: row[task]["label"] for task in ISCX}
+    others = {task: next(label for label in ISCX[task] if label != said[task]) for task in ISCX}
+    together = {said["application"]: [others["traffic"]], others["application"]: [said["traffic"]]}
+    card["pairs"] = {"application": {"traffic": together}}
+    (folder / "model.json").write_text(json.dumps(card))
+    return folder
+
+
+def test_conflicts_are_told_in_every_format(
+    mtc: Callable, contradicting: Path, capture: Path, tmp_path: Path
+) -> None:
+    def classify(*arguments: object) -> str:
+        result = mtc("classify", capture, "--model", contradicting, *arguments)
+        assert result.status == 0
+        assert "labels that contradict each other: application/traffic 1" in result.err
+        return result.out
+
+    assert [row["conflict"] for row in _rows(classify("--json"))] == [[["application", "traffic"]], None]
+    table = list(csv.DictReader(io.StringIO(classify("--format", "csv"))))
+    assert [row["conflict"] for row in table] == ["application/traffic", ""]
+    classify("--out", tmp_path / "verdicts.parquet")
+    frame = pd.read_parquet(tmp_path / "verdicts.parquet")
+    assert [str(value) for value in frame["conflict"].fillna("-")] == ["application/traffic", "-"]
+    shown = classify()
+    assert shown.count("!") == 3  # the two labels, and what the mark means
 
 
 def test_table_names_flows_and_labels(classify: Callable, capture: Path) -> None:

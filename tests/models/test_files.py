@@ -95,3 +95,61 @@ def test_damage_is_told_in_one_line(saved, damage, reason):
 def test_no_such_folder(tmp_path):
     with pytest.raises(ModelError, match="no such model"):
         load_model(tmp_path / "nothing")
+
+
+def test_a_file_of_the_first_version_is_migrated(saved):
+    folder, _, card = saved
+    values = json.loads((folder / "model.json").read_text())
+    for name in ("pairs", "flow_packets", "flow_temperatures"):
+        del values[name]
+    (folder / "model.json").write_text(json.dumps(values | {"format_version": 1}))
+    loaded = load_model(folder)
+    assert (loaded.card.format_version, loaded.card.flow_packets, loaded.card.pairs) == (2, 10, {})
+    assert loaded.card.calibration == card.calibration
+    for packets in (1, 10, 30):  # it has one flow temperature, whatever the number of packets
+        assert loaded.flow_temperatures(packets) == {"vendor": 1.0, "kind": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        (3, "format 3 is newer than this version of mtc, which reads 1 to 2; it was written by mtc 9.9"),
+        (0, "format 0 is older than 1"),
+        ("1", "is no number"),
+        (None, "is no number"),
+    ],
+)
+def test_a_version_that_cannot_be_read_is_refused_with_the_reason(saved, version, reason):
+    folder = saved[0]
+    _change_card(format_version=version, mtc_version="9.9")(folder)
+    with pytest.raises(ModelError, match=reason) as error:
+        load_model(folder)
+    assert str(error.value).startswith(f"{folder}: ")
+
+
+def test_flow_temperatures_by_packets(saved):
+    folder = saved[0]
+    _change_card(flow_packets=2, flow_temperatures={"kind": [1.1, 9.0, 1.3]})(folder)
+    loaded = load_model(folder)
+    found = {packets: loaded.flow_temperatures(packets)["kind"] for packets in (1, 2, 3, 50)}
+    assert found == {1: 1.1, 2: 2.5, 3: 1.3, 50: 1.3}  # at 2, that of the calibration
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"flow_packets": 0},
+        {"flow_packets": "5"},
+        {"flow_temperatures": {"kind": []}},
+        {"flow_temperatures": {"kind": [0.0]}},
+        {"flow_temperatures": [1.0]},
+        {"pairs": ["vendor"]},
+        {"pairs": {"vendor": {"kind": ["a"]}}},
+        {"pairs": {"vendor": {"kind": {"a": "x"}}}},
+    ],
+    ids=str,
+)
+def test_settings_of_flow_verdicts_are_checked(saved, changes):
+    _change_card(**changes)(saved[0])
+    with pytest.raises(ModelError, match=r"model\.json is damaged"):
+        load_model(saved[0])

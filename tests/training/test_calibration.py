@@ -5,7 +5,7 @@ from sklearn.metrics import log_loss
 
 from mtc.metrics import score
 from mtc.training import calibrate, flow_scores
-from mtc.training.calibration import fit_temperature, log_probabilities
+from mtc.training.calibration import fit_flow_temperatures, fit_temperature, log_probabilities
 
 NONE = np.empty(0, np.int64)
 
@@ -86,3 +86,13 @@ def test_flows_of_alike_packets_get_a_higher_temperature_than_packets() -> None:
         {"task": np.repeat(logits, 8, axis=0)}, {"task": np.repeat(labels, 8)}, flow, {"task": NONE}
     )["task"]
     assert fitted.flow == pytest.approx(8 * fitted.packet, rel=0.05)
+
+
+def test_the_more_alike_packets_are_added_up_the_higher_the_temperature() -> None:
+    logits, labels = true_logits(300, seed=5)
+    flow = np.repeat(np.arange(300), 4)
+    arguments = {"task": np.repeat(logits, 4, axis=0)}, {"task": np.repeat(labels, 4)}, flow, {"task": NONE}
+    one, two, three, four = fit_flow_temperatures(*arguments)["task"]
+    assert [two / one, three / one, four / one] == pytest.approx([2, 3, 4], rel=0.05)
+    assert four == pytest.approx(calibrate(*arguments)["task"].flow)
+    assert fit_flow_temperatures({"task": logits}, {"task": labels}, np.arange(300), {"task": NONE}) == {}

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from mtc import columns
 from mtc.errors import ModelError, MtcError, UsageError
+from mtc.tasks import with_vpn
 
 if TYPE_CHECKING:
     from mtc.capture import Source
@@ -96,7 +98,7 @@ def classify(
     chosen = _format(Format.json if as_json and output_format is None else output_format, out)
 
     from mtc.inference import Classifier
-    from mtc.inference.verdicts import reject_unsure
+    from mtc.inference.judging import reject_unsure
 
     classifier = Classifier.load(_default_model(inputs) if model is None else model)
     if classifier.reads_features:
@@ -200,14 +202,16 @@ class Summary:
         self.rows = 0
         self.packets = 0
         self.left_out: Counter[str] = Counter()
+        self.conflicts: Counter[str] = Counter()
         self.labels: dict[str, Counter[str]] = {}
 
     def add(self, row: dict[str, Any], tasks: "Tasks") -> None:
         """Count a row."""
         self.rows += 1
-        for task in tasks:
+        for task in with_vpn(tasks):
             label = "no sample" if row[task] is None else row[task]["label"]
             self.labels.setdefault(task, Counter())[label] += 1
+        self.conflicts.update(map("/".join, row[columns.CONFLICT] or ()))
 
     def text(self, per: "Per | None") -> str:
         """What was classified; ``per`` is None for rows of tables."""
@@ -219,6 +223,9 @@ class Summary:
             f"{task}: " + ", ".join(f"{label} {n:,}" for label, n in counts.most_common())
             for task, counts in self.labels.items()
         ]
+        if self.conflicts:
+            pairs = ", ".join(f"{pair} {n:,}" for pair, n in self.conflicts.most_common())
+            lines.append(f"labels that contradict each other: {pairs}")
         return "\n".join(lines)
 
 
@@ -230,9 +237,8 @@ def open_writer(
     from mtc.cli.output_file import output_file
     from mtc.cli.verdict_writers import RowTableWriter, TableWriter
     from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter
-    from mtc.inference.verdicts import FLOW_FIELDS, PACKET_FIELDS, ROW_FIELDS
 
-    fields = list(ROW_FIELDS if per is None else PACKET_FIELDS if per is Per.packet else FLOW_FIELDS)
+    fields = columns.ROW if per is None else columns.PACKET if per is Per.packet else columns.FLOW
     with ExitStack() as stack:
         place = stack.enter_context(output_file(out, force=force)) if out is not None else None
         writer: Writer

@@ -8,7 +8,7 @@ import typer
 from mtc.cli.classify import Format, Summary, open_writer, reading_bar, warn
 from mtc.datasets.features_sources import find_tables
 from mtc.errors import MtcError
-from mtc.inference.verdicts import reject_unsure
+from mtc.inference.judging import reject_unsure
 
 if TYPE_CHECKING:
     from mtc.inference import Classifier

@@ -7,28 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from mtc.columns import FLOW_TABLE
 from mtc.errors import OutputError
 from mtc.packets import CaptureSummary
-
-COLUMNS = (
-    "capture",
-    "flow",
-    "protocol",
-    "src",
-    "src_port",
-    "dst",
-    "dst_port",
-    "start",
-    "end",
-    "packets",
-    "bytes",
-    "packets_forward",
-    "packets_back",
-    "bytes_forward",
-    "bytes_back",
-    "host_pair",
-    "community_id",
-)
 
 
 def flow_rows(summary: CaptureSummary) -> Iterator[dict[str, Any]]:
@@ -69,7 +50,7 @@ def write_csv(summaries: list[CaptureSummary], out: Path | None) -> None:
 
 
 def _write_rows(summaries: list[CaptureSummary], file: IO[str]) -> None:
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(file, list(FLOW_TABLE), lineterminator="\n")
     writer.writeheader()
     for summary in summaries:
         for row in flow_rows(summary):
@@ -85,15 +66,14 @@ def write_parquet(summaries: list[CaptureSummary], out: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {"src_port": pa.uint16(), "dst_port": pa.uint16()}
-    kinds |= dict.fromkeys(("capture", "protocol", "src", "dst", "community_id"), pa.string())
+    kinds = {name: getattr(pa, kind)() for name, kind in FLOW_TABLE.items()}
     kinds |= dict.fromkeys(("start", "end"), pa.timestamp("ns", tz="UTC"))
-    schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in COLUMNS])
+    schema = pa.schema(list(kinds.items()))
     part = _beside(out)
     try:
         with pq.ParquetWriter(part, schema, compression="zstd") as writer:
             for summary in summaries:
-                columns = {name: [row[name] for row in flow_rows(summary)] for name in COLUMNS}
+                columns = {name: [row[name] for row in flow_rows(summary)] for name in FLOW_TABLE}
                 if summary.records is not None:
                     columns["start"] = summary.records.start.tolist()
                     columns["end"] = summary.records.end.tolist()

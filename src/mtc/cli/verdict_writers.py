@@ -1,15 +1,15 @@
 """Verdict rows as tables for people, on standard output."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mtc.columns import CONFLICT
 from mtc.inference.verdict_files import Row, Writer
-from mtc.tasks import Tasks
+from mtc.tasks import Tasks, with_vpn
 
 SHOWN_ROWS = 1000
 """Most rows of a table; it has to be held as a whole to know how wide its columns are."""
@@ -17,15 +17,18 @@ SHOWN_ROWS = 1000
 PIPED_WIDTH = 200
 """Characters a line of a table that goes to no terminal."""
 
+MARK = "!"
+LEGEND = f"{MARK} labels that never stood together in the training data: doubt at least one of them"
+
 
 class TableWriter(Writer):
     """A table for people, on standard output."""
 
     def __init__(self, tasks: Tasks, *, packets: bool) -> None:
         """Collect rows; a row a packet where ``packets`` is set."""
-        self._tasks = tasks
+        self._judged = with_vpn(tasks)
         self._packets = packets
-        self._rows = 0
+        self._rows = self._conflicts = 0
         self._table = Table()
         for name in ("flow", "packet") if packets else ("flow",):
             self._table.add_column(name, justify="right")
@@ -33,7 +36,7 @@ class TableWriter(Writer):
             self._table.add_column(name, no_wrap=True)
         for name in ("bytes",) if packets else ("packets", "samples"):
             self._table.add_column(name, justify="right")
-        for task in tasks:
+        for task in self._judged:
             self._table.add_column(task, no_wrap=True)
 
     def write(self, row: Row) -> None:
@@ -41,6 +44,7 @@ class TableWriter(Writer):
         self._rows += 1
         if self._rows > SHOWN_ROWS:
             return
+        self._conflicts += row[CONFLICT] is not None
         numbers = ("flow", "packet") if self._packets else ("flow",)
         sizes = ("bytes",) if self._packets else ("packets", "samples")
         self._table.add_row(
@@ -49,13 +53,15 @@ class TableWriter(Writer):
             endpoint(row["src"], row["src_port"]),
             endpoint(row["dst"], row["dst_port"]),
             *(f"{row[name]:,}" for name in sizes),
-            *(brief(row[task]) for task in self._tasks),
+            *briefly(row, self._judged),
         )
 
     def finish(self) -> None:
         """Print the table."""
         console = stdout_console()
         console.print(self._table)
+        if self._conflicts:
+            console.print(LEGEND)
         if self._rows > SHOWN_ROWS:
             console.print(f"{SHOWN_ROWS:,} of {self._rows:,} rows; --format json, csv or parquet gives all")
 
@@ -65,25 +71,28 @@ class RowTableWriter(Writer):
 
     def __init__(self, tasks: Tasks) -> None:
         """Collect rows."""
-        self._tasks = tasks
-        self._rows = 0
+        self._judged = with_vpn(tasks)
+        self._rows = self._conflicts = 0
         self._table = Table()
         self._table.add_column("table", no_wrap=True)
         self._table.add_column("row", justify="right")
-        for task in tasks:
+        for task in self._judged:
             self._table.add_column(task, no_wrap=True)
 
     def write(self, row: Row) -> None:
         """Take a row."""
         self._rows += 1
         if self._rows <= SHOWN_ROWS:
-            verdicts = ("[dim]unreadable" if row[task] is None else brief(row[task]) for task in self._tasks)
+            self._conflicts += row[CONFLICT] is not None
+            verdicts = briefly(row, self._judged, nothing="[dim]unreadable[/dim]")
             self._table.add_row(escape(row["capture"]), f"{row['row']:,}", *verdicts)
 
     def finish(self) -> None:
         """Print the table."""
         console = stdout_console()
         console.print(self._table)
+        if self._conflicts:
+            console.print(LEGEND)
         if self._rows > SHOWN_ROWS:
             console.print(f"{SHOWN_ROWS:,} of {self._rows:,} rows; --format json, csv or parquet gives all")
 
@@ -93,11 +102,19 @@ def endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}".replace("[", "\\[") if ":" in address else f"{address}:{port}"
 
 
-def brief(verdict: Mapping[str, Any] | None) -> str:
-    """A verdict as text: label and confidence."""
-    return (
-        "[dim]no sample[/dim]" if verdict is None else f"{verdict['label']} [dim]{verdict['confidence']:.2f}"
-    )
+def briefly(row: Row, judged: Tasks, nothing: str = "[dim]no sample[/dim]") -> Iterator[str]:
+    """The verdicts of a row as text: label and confidence, and a mark where labels contradict.
+
+    Args:
+        row: A row of ``mtc.inference``.
+        judged: All that it judges.
+        nothing: What stands where there is no verdict.
+    """
+    contradict = {task for pair in row[CONFLICT] or () for task in pair}
+    for task in judged:
+        found = row[task]
+        mark = f"[yellow]{MARK}[/yellow]" if task in contradict else ""
+        yield nothing if found is None else f"{escape(found['label'])}{mark} [dim]{found['confidence']:.2f}"
 
 
 def stdout_console() -> Console:

@@ -182,6 +182,7 @@ class Classifier:
                 left_out=dict(stream.left_out),
                 damage=damage,
                 first_flow=first_flow,
+                pairs=self.model.card.pairs,
             )
             first_flow += len(flows)
 
@@ -225,6 +226,7 @@ class Classifier:
             numbers=piece.headers["packet"],
             probabilities=self._probabilities(piece.samples),
             first_flow=first_flow,
+            pairs=self.model.card.pairs,
         )
 
     def _streams(

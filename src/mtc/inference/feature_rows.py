@@ -1,21 +1,24 @@
 """Verdicts on rows of flow features: every row of a table gets one."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc import columns
 from mtc.datasets.features import FEATURES, positions
 from mtc.datasets.features_opening import open_table
 from mtc.datasets.features_sources import TableSource
 from mtc.datasets.features_tables import FeatureTable
 from mtc.errors import DatasetError, UsageError
-from mtc.inference.verdicts import ROW_FIELDS, flat, flat_columns, verdict
+from mtc.inference.judging import Judge
+from mtc.inference.verdicts import flat, flat_names
 from mtc.models import LoadedModel, predict_logits, predict_probabilities
 from mtc.models.predict import Precision
-from mtc.tasks import Tasks
+from mtc.tasks import Tasks, with_vpn
+from mtc.training.pairs import Pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +37,7 @@ class RowVerdicts:
         first: Number of the first row in the table, from 1, the header not counted.
         readable: bool (N,), false for lines that do not fit the header: they have no verdict.
         probabilities: Task -> float32 (N, classes), calibrated.
+        pairs: Which labels stood together in training, see ``Judge``.
     """
 
     capture: str
@@ -41,6 +45,7 @@ class RowVerdicts:
     first: int
     readable: NDArray[np.bool_]
     probabilities: Mapping[str, NDArray[np.float32]]
+    pairs: Pairs = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -48,12 +53,10 @@ class RowVerdicts:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """One row a line of the table, in its order."""
-        for i in range(len(self)):
-            row: dict[str, Any] = {"capture": self.capture, "row": self.first + i}
-            for task, classes in self.tasks.items():
-                found = self.probabilities[task][i]
-                row[task] = verdict(tuple(classes), found) if self.readable[i] else None
-            yield row
+        judge = Judge(self.tasks, self.pairs)
+        for i, found in enumerate(judge.rows(self.probabilities)):
+            row = {"capture": self.capture, "row": self.first + i}
+            yield row | (found if self.readable[i] else judge.nothing())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,8 @@ class TableVerdicts:
         """One row a line; a task gives three columns, as with captures."""
         import pandas as pd
 
-        columns = [*ROW_FIELDS, *(column for task in self.tasks for column in flat_columns(task))]
-        return pd.DataFrame([flat(row, self.tasks) for row in self], columns=columns)
+        judged = with_vpn(self.tasks)
+        return pd.DataFrame([flat(row, judged) for row in self], columns=flat_names(columns.ROW, judged))
 
 
 def feature_probabilities(
@@ -152,7 +155,7 @@ def classify_rows(
             for rows in table:
                 found = feature_probabilities(model, rows.values, precision)
                 unreadable += int((~rows.readable).sum())
-                yield RowVerdicts(table.name, tasks, rows.first, rows.readable, found)
+                yield RowVerdicts(table.name, tasks, rows.first, rows.readable, found, model.card.pairs)
                 if progress is not None:
                     progress(table)
         if table.damage is not None:

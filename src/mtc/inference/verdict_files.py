@@ -7,19 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from mtc.inference.verdicts import flat, flat_columns
-from mtc.tasks import Tasks
+from mtc import columns
+from mtc.inference.verdicts import flat, flat_columns, flat_names
+from mtc.tasks import Tasks, with_vpn
 
 Row = Mapping[str, Any]
 
 _PARQUET_ROWS = 10_000
-_TYPES = {
-    "start": "float64",
-    "end": "float64",
-    "src_port": "uint16",
-    "dst_port": "uint16",
-    **dict.fromkeys(("flow", "packet", "packets", "bytes", "samples", "row"), "int64"),
-}
 
 
 class Writer(ABC):
@@ -48,40 +42,41 @@ class JsonWriter(Writer):
 class CsvWriter(Writer):
     """Label and confidence of each task; the probabilities of other labels stay out."""
 
-    def __init__(self, file: IO[str], fields: list[str], tasks: Tasks) -> None:
-        """Write to an open text file: the columns ``fields``, then two a task."""
-        columns = [*fields, *(column for task in tasks for column in flat_columns(task)[:2])]
-        self._tasks = tasks
-        self._rows = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+    def __init__(self, file: IO[str], fields: Mapping[str, str], tasks: Tasks) -> None:
+        """Write to an open text file: the columns ``fields`` (of ``mtc.columns``), then two a task."""
+        self._judged = with_vpn(tasks)
+        bulky = {flat_columns(task)[2] for task in self._judged}
+        names = [name for name in flat_names(fields, self._judged) if name not in bulky]
+        self._rows = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
         self._rows.writeheader()
 
     def write(self, row: Row) -> None:
         """Take a row."""
-        self._rows.writerow(flat(row, self._tasks))
+        self._rows.writerow(flat(row, self._judged))
 
 
 class ParquetWriter(Writer):
     """All fields; the probabilities of a task are a struct with a field a label."""
 
-    def __init__(self, path: Path, fields: list[str], tasks: Tasks) -> None:
-        """Write to the file ``path``: the columns ``fields``, then three a task."""
+    def __init__(self, path: Path, fields: Mapping[str, str], tasks: Tasks) -> None:
+        """Write to the file ``path``: the columns ``fields`` (of ``mtc.columns``), then three a task."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        columns = [(name, getattr(pa, _TYPES.get(name, "string"))()) for name in fields]
-        for task, labels in tasks.items():
-            label, confidence, probabilities = flat_columns(task)
+        self._judged = with_vpn(tasks)
+        types = {name: getattr(pa, kind)() for name, kind in fields.items()}
+        for task, labels in self._judged.items():
             struct = pa.struct([(name, pa.float64()) for name in labels])
-            columns += [(label, pa.string()), (confidence, pa.float64()), (probabilities, struct)]
-        self._tasks = tasks
+            types |= zip(flat_columns(task), (pa.string(), pa.float64(), struct), strict=True)
+        types[columns.CONFLICT] = pa.string()
         self._held: list[Row] = []
-        self._schema = pa.schema(columns)
+        self._schema = pa.schema(list(types.items()))
         self._table = pa.Table
         self._file = pq.ParquetWriter(path, self._schema, compression="zstd")
 
     def write(self, row: Row) -> None:
         """Take a row."""
-        self._held.append(flat(row, self._tasks))
+        self._held.append(flat(row, self._judged))
         if len(self._held) >= _PARQUET_ROWS:
             self._flush()
 

@@ -1,70 +1,20 @@
 """Verdicts as plain rows, with the fields that every output shares."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc import columns
+from mtc.inference.judging import Judge
 from mtc.packets import FlowRecords
-from mtc.tasks import Tasks
-from mtc.training.rejection import UNKNOWN
+from mtc.tasks import Tasks, with_vpn
+from mtc.training.pairs import Pairs
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FLOW_FIELDS = (
-    "flow",
-    "protocol",
-    "src",
-    "src_port",
-    "dst",
-    "dst_port",
-    "start",
-    "end",
-    "packets",
-    "bytes",
-    "samples",
-    "community_id",
-    "capture",
-)
-"""Fields of a flow's row in their order; its tasks follow."""
-
-PACKET_FIELDS = ("flow", "packet", *FLOW_FIELDS[1:])
-"""Fields of a packet's row."""
-
-ROW_FIELDS = ("capture", "row")
-"""Fields of the row of a table of flow features."""
-
-DECIMALS = 6
-"""Decimals of the probabilities in a row."""
-
-
-def verdict(classes: tuple[str, ...], probabilities: NDArray[np.float32]) -> dict[str, Any]:
-    """One task's verdict: ``{"label", "confidence", "probabilities"}``.
-
-    Args:
-        classes: Labels of the task.
-        probabilities: float32 (classes,), calibrated.
-    """
-    rounded = np.round(probabilities.astype(np.float64), DECIMALS).tolist()
-    best = int(probabilities.argmax())
-    return {
-        "label": classes[best],
-        "confidence": rounded[best],
-        "probabilities": dict(zip(classes, rounded, strict=True)),
-    }
-
-
-def reject_unsure(row: dict[str, Any], thresholds: Mapping[str, float]) -> None:
-    """Say ``unknown``, in place, where a verdict is less sure than its task's threshold.
-
-    Confidence and probabilities stay as they are, so that what was rejected can still be seen.
-    """
-    for task, threshold in thresholds.items():
-        if row[task] is not None and row[task]["confidence"] < threshold:
-            row[task]["label"] = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +31,7 @@ class CaptureVerdicts:
         left_out: Reason -> packets that are no samples.
         damage: Where and why reading ended early, as a sentence, or None.
         first_flow: Number of the first flow in the rows: above 1 where captures before it had flows.
+        pairs: Which labels stood together in training, see ``Judge``.
     """
 
     capture: str
@@ -92,6 +43,7 @@ class CaptureVerdicts:
     left_out: Mapping[str, int]
     damage: str | None
     first_flow: int = 1
+    pairs: Pairs = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of flows."""
@@ -99,14 +51,16 @@ class CaptureVerdicts:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """One row a flow, by first packet; a flow without samples has None for its tasks."""
+        judge = Judge(self.tasks, self.pairs)
+        judged = self.samples > 0
+        found = judge.rows({task: values[judged] for task, values in self.probabilities.items()})
         for i in range(len(self)):
             row = self.flows.row(i)
             row["flow"] += self.first_flow - 1
             row["samples"] = int(self.samples[i])
             row["community_id"] = self.flows.community_id(i)
             row["capture"] = self.capture
-            for task, classes in self.tasks.items():
-                row[task] = verdict(tuple(classes), self.probabilities[task][i]) if self.samples[i] else None
+            row.update(next(found) if judged[i] else judge.nothing())
             yield row
 
 
@@ -122,6 +76,7 @@ class PacketVerdicts:
         numbers: int64 (N,), number of each packet in the capture, from 1.
         probabilities: Task -> float32 (N, classes), calibrated for packets.
         first_flow: Number of the capture's first flow in the rows.
+        pairs: Which labels stood together in training, see ``Judge``.
     """
 
     capture: str
@@ -130,6 +85,7 @@ class PacketVerdicts:
     numbers: NDArray[np.int64]
     probabilities: Mapping[str, NDArray[np.float32]]
     first_flow: int = 1
+    pairs: Pairs = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -138,16 +94,15 @@ class PacketVerdicts:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """One row a sample, in the order of the capture: a flow's row, with ``packet`` after ``flow``."""
         community_ids: dict[int, str] = {}
-        for i in range(len(self)):
+        found = Judge(self.tasks, self.pairs).rows(self.probabilities)
+        for i, verdicts in enumerate(found):
             row = self.packets.row(i)
             flow = row.pop("flow")
             if flow not in community_ids:
                 community_ids[flow] = self.packets.community_id(i)
             row = {"flow": flow + self.first_flow - 1, "packet": int(self.numbers[i]), **row}
             row |= {"samples": 1, "community_id": community_ids[flow], "capture": self.capture}
-            for task, classes in self.tasks.items():
-                row[task] = verdict(tuple(classes), self.probabilities[task][i])
-            yield row
+            yield row | verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +131,13 @@ class FlowVerdicts:
     def to_pandas(self) -> "pd.DataFrame":
         """One row a flow.
 
-        A task gives three columns: ``TASK`` (label), ``TASK_confidence`` and ``TASK_probabilities``
-        (label -> probability); they are missing values for a flow without samples.
+        A task, and ``vpn``, gives three columns: ``TASK`` (label), ``TASK_confidence`` and
+        ``TASK_probabilities`` (label -> probability); they are missing values for a flow without samples.
         """
         import pandas as pd
 
-        columns = [*FLOW_FIELDS, *(column for task in self.tasks for column in flat_columns(task))]
-        return pd.DataFrame([flat(row, self.tasks) for row in self], columns=columns)
+        judged = with_vpn(self.tasks)
+        return pd.DataFrame([flat(row, judged) for row in self], columns=flat_names(columns.FLOW, judged))
 
 
 def flat_columns(task: str) -> tuple[str, str, str]:
@@ -190,13 +145,27 @@ def flat_columns(task: str) -> tuple[str, str, str]:
     return task, f"{task}_confidence", f"{task}_probabilities"
 
 
-def flat(row: Mapping[str, Any], tasks: Tasks) -> dict[str, Any]:
-    """A row without nesting: label, confidence and probabilities of a task are columns of their own."""
-    result = {name: value for name, value in row.items() if name not in tasks}
-    for task in tasks:
+def flat_names(fields: Iterable[str], judged: Tasks) -> list[str]:
+    """Names of all columns of a flat table, in their order.
+
+    Args:
+        fields: Columns that stand before the tasks.
+        judged: All that a row judges, see ``mtc.tasks.with_vpn``.
+    """
+    return [*fields, *(name for task in judged for name in flat_columns(task)), columns.CONFLICT]
+
+
+def flat(row: Mapping[str, Any], judged: Tasks) -> dict[str, Any]:
+    """A row without nesting: label, confidence and probabilities of a task are columns of their own.
+
+    Pairs of conflicting tasks become one text such as "application/traffic".
+    """
+    result = {name: value for name, value in row.items() if name not in judged}
+    for task in judged:
         found = row[task] or {}
         names = flat_columns(task)
         result |= dict(
             zip(names, (found.get(key) for key in ("label", "confidence", "probabilities")), strict=True)
         )
-    return result
+    pairs = row[columns.CONFLICT]
+    return result | {columns.CONFLICT: None if pairs is None else " ".join(map("/".join, pairs))}

@@ -21,14 +21,12 @@ from safetensors.torch import load_file, save_file
 from mtc import __version__
 from mtc.config import RunConfig
 from mtc.errors import ConfigError, ModelError, OutputError
+from mtc.models.migration import FORMAT_VERSION, migrate
 from mtc.models.network import Network
 from mtc.models.networks import build_network
 
 if TYPE_CHECKING:
     from mtc.datasets import QuantileScaler
-
-FORMAT_VERSION = 1
-"""Version of the model file that this package writes, and the only one that it reads."""
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 PREPROCESSING = "preprocessing."
@@ -47,6 +45,11 @@ class ModelCard:
         absent: Task -> classes that had no training sample: probability 0, never predicted.
         reject: Task -> ``packet`` and ``flow`` -> ``score`` (``probability`` or ``energy``) and
             ``threshold``: a verdict with a lower score is unknown, where that is asked for.
+        pairs: Task -> a later task -> label -> labels of the other task that stood beside it in training;
+            empty where that is not known.
+        flow_packets: Packets of a flow that its verdict is made of, where nothing else is asked for; the
+            flow temperature in ``calibration`` is of these.
+        flow_temperatures: Task -> the flow temperature of verdicts on the first 1, 2, ... packets.
         dataset: What it was trained on: ``name``, ``hash``, ``split``, counts.
         training: How: epochs, minutes, samples/s, machine.
         metrics: Scores, as in ``metrics.json``.
@@ -61,6 +64,9 @@ class ModelCard:
     calibration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     reject: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    pairs: Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]] = field(default_factory=dict)
+    flow_packets: int = 10
+    flow_temperatures: Mapping[str, Sequence[float]] = field(default_factory=dict)
     dataset: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -79,13 +85,12 @@ class ModelCard:
         """Read the text of ``model.json``.
 
         Raises:
-            ModelError: It is no JSON of that kind, or of another version.
+            ModelError: It is no JSON of that kind, or of a version that cannot be read.
         """
         try:
             values = json.loads(text)
-            version = values["format_version"]
-            if version != FORMAT_VERSION:
-                raise ModelError(f"model format {version} cannot be read, only {FORMAT_VERSION}")
+            values = migrate(values)
+            _check_flow_settings(values)
             values["config"] = RunConfig.from_dict(values["config"])
             values["tasks"] = {task: tuple(classes) for task, classes in values["tasks"].items()}
             return cls(**values)
@@ -112,6 +117,29 @@ class LoadedModel:
     def temperatures(self, per: str) -> dict[str, float]:
         """Task -> temperature of verdicts per ``packet`` or per ``flow``."""
         return {task: self.card.calibration.get(task, {}).get(per, 1.0) for task in self.card.tasks}
+
+    def flow_temperatures(self, packets: int) -> dict[str, float]:
+        """Task -> temperature of verdicts on the first ``packets`` packets of a flow."""
+        temperatures = self.temperatures("flow")
+        if packets == self.card.flow_packets:
+            return temperatures
+        for task, fitted in self.card.flow_temperatures.items():
+            temperatures[task] = fitted[min(packets, len(fitted)) - 1]
+        return temperatures
+
+
+def _check_flow_settings(values: Mapping[str, Any]) -> None:
+    """Refuse settings of flow verdicts and pairs of labels that could only fail later."""
+    for other in values["pairs"].values():
+        for labels in other.values():
+            if not all(isinstance(together, list) for together in labels.values()):
+                raise ModelError(f"{CARD} is damaged (pairs are no lists of labels)")
+    packets, fitted = values["flow_packets"], values["flow_temperatures"]
+    temperatures = [value for each in fitted.values() for value in each]
+    if type(packets) is not int or packets < 1 or not all(fitted.values()):
+        raise ModelError(f"{CARD} is damaged (flow_packets {packets!r})")
+    if not all(isinstance(value, float) and 0 < value < float("inf") for value in temperatures):
+        raise ModelError(f"{CARD} is damaged (a flow temperature is no positive number)")
 
 
 def _stored(name: str, tensor: torch.Tensor) -> torch.Tensor:

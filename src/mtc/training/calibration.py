@@ -16,6 +16,9 @@ from mtc.tasks import UNLABELLED
 FLOW_PACKETS = 10
 """Sample packets at the beginning of a flow that its verdict is made from."""
 
+MOST_PACKETS = 20
+"""Numbers of packets up to which verdicts on a flow have a temperature each."""
+
 TEMPERATURES = (0.05, 100.0)
 """Range in which a temperature is sought."""
 
@@ -126,4 +129,28 @@ def calibrate(
             packet=fit_temperature(task_logits, labels[task], absent[task]),
             flow=fit_temperature(scores, labels[task][chosen], absent[task]),
         )
+    return result
+
+
+def fit_flow_temperatures(
+    logits: Mapping[str, Logits],
+    labels: Mapping[str, NDArray[np.int64]],
+    flow: NDArray[np.integer],
+    absent: Mapping[str, NDArray[np.int64]],
+) -> dict[str, list[float]]:
+    """Fit the flow temperature of verdicts on fewer packets, and on more.
+
+    The more packets are added up, the more their sum is too sure of itself.
+
+    Returns:
+        Task -> temperatures of verdicts on the first 1, 2, ... packets, up to the number from which on
+        nothing changes; empty where every flow is one sample. Arguments are those of ``calibrate``.
+    """
+    most = min(MOST_PACKETS, int(np.unique(flow, return_counts=True)[1].max(initial=1)))
+    result: dict[str, list[float]] = {}
+    for task, task_logits in logits.items():
+        for packets in range(1, most + 1) if most > 1 else ():
+            chosen, scores = flow_scores(task_logits, flow, absent[task], packets)
+            found = fit_temperature(scores, labels[task][chosen], absent[task])
+            result.setdefault(task, []).append(found)
     return result

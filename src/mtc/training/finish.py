@@ -9,7 +9,8 @@ from mtc.datasets.features_samples import scale_samples
 from mtc.metrics import Scores
 from mtc.models import ModelCard, round_to_stored, save_model
 from mtc.models.networks import Network
-from mtc.training.calibration import calibrate
+from mtc.training.calibration import FLOW_PACKETS, calibrate, fit_flow_temperatures
+from mtc.training.pairs import label_pairs
 from mtc.training.plan import Plan
 from mtc.training.rejection import fit_rejection
 from mtc.training.run_folder import write_json
@@ -98,6 +99,9 @@ def write_model(
         calibration={task: asdict(temperature) for task, temperature in calibration.items()},
         absent=names,
         reject=reject,
+        pairs=label_pairs(train_part.labels, tasks),
+        flow_packets=FLOW_PACKETS,
+        flow_temperatures=fit_flow_temperatures(known.logits, known.labels, known.flow, absent),
         dataset=metrics["dataset"]
         | {"split": config.data.split, "train_rows": len(train_part)}
         | {f"{name}_rows": len(part.flow) for name, part in parts.items()}
