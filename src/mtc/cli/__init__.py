@@ -34,8 +34,10 @@ COMMANDS = {
     "report": "Write tables and figures of runs as a page and as files.",
     "audit": "Find leaks and shortcuts in a dataset, and what its scores are worth.",
     "classify": "Give a verdict for every flow, or every packet, of captures.",
+    "watch": "Give verdicts live, from an interface or a capture on standard input.",
     "export": "Write a model as ONNX, checked against the original.",
     "explain": "Show which header fields and bytes of a packet made its verdict.",
+    "serve": "Serve verdicts over HTTP, with a web page.",
     "models": "List the bundled models: tasks, classes, data and honest scores.",
 }
 

@@ -47,22 +47,7 @@ class Pseudonyms:
             InputError: The file cannot be read, or holds no key.
             UsageError: The library is not installed.
         """
-        try:
-            with Path(path).open("rb") as file:
-                content = file.read(4 * KEY_BYTES)
-        except OSError as error:
-            raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-        if len(content) != KEY_BYTES:
-            try:
-                content = binascii.unhexlify(content.strip())
-            except binascii.Error:
-                content = b""
-        if len(content) != KEY_BYTES:
-            raise InputError(
-                f"{path}: no key for pseudonyms, which is {KEY_BYTES} bytes or {2 * KEY_BYTES} hexadecimal "
-                "digits (openssl rand -hex 32)"
-            )
-        return cls(content)
+        return cls(read_key(path))
 
     def address(self, address: str) -> str:
         """The pseudonym of an address.
@@ -88,3 +73,27 @@ class Pseudonyms:
         # The number, not the text: an IPv4 pseudonym as a bare number could be taken for either version.
         number = self._cipher.anonymize_bin(int(real), real.version)
         return str(type(real)(number))
+
+
+def read_key(path: str | Path) -> bytes:
+    """The key in a file: 32 bytes, or 64 hexadecimal digits.
+
+    Raises:
+        InputError: The file cannot be read, or holds no key.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(4 * KEY_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if len(content) != KEY_BYTES:
+        try:
+            content = binascii.unhexlify(content.strip())
+        except binascii.Error:
+            content = b""
+    if len(content) != KEY_BYTES:
+        raise InputError(
+            f"{path}: no key for pseudonyms, which is {KEY_BYTES} bytes or {2 * KEY_BYTES} hexadecimal "
+            "digits (openssl rand -hex 32)"
+        )
+    return content

@@ -1,0 +1,138 @@
+"""The server as an ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp
+
+from mtc import __version__
+from mtc.serving.http import routes_jobs, routes_live, routes_server
+from mtc.serving.http.auth import Keeper
+from mtc.serving.http.guard import Guard
+from mtc.serving.http.jobs import Job, Jobs, State
+from mtc.serving.http.live import LiveFeed
+from mtc.serving.http.metrics import Metrics
+from mtc.serving.http.models import Shelf
+from mtc.serving.http.refusal import Refusal
+from mtc.serving.http.settings import ServeSettings
+from mtc.serving.http.storage import Storage
+from mtc.serving.http.workers import Workers
+
+QUESTIONS = 1
+"""Questions about captures that are answered at a time, beside the jobs."""
+
+ABOUT = """Upload a capture, and get for every flow which application it belongs to, which type of traffic
+it is, and how sure that is. A job holds the captures of an upload and its verdicts until it expires."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the API and the page share."""
+
+    settings: ServeSettings
+    jobs: Jobs
+    shelf: Shelf
+    feed: LiveFeed
+    metrics: Metrics
+    keeper: Keeper
+
+
+def make_app(settings: ServeSettings) -> ASGIApp:
+    """The whole server: API, page, and the guard before both.
+
+    Raises:
+        MtcError: A model is not there.
+    """
+    parts = _make_parts(settings)
+    app = _make_api(parts)
+    if settings.page:
+        from mtc.serving.page import add_page  # slow to import
+
+        add_page(app, parts)
+    return Guard(app, settings, parts.keeper, lambda reason: _count_refusal(parts.metrics, reason))
+
+
+def _make_parts(settings: ServeSettings) -> Parts:
+    limits = settings.limits
+    shelf = Shelf(settings.models)
+    shelf.check_reads_captures(settings.default_model)
+    workers = Workers(limits.running + QUESTIONS)
+    jobs = Jobs(settings, Storage(limits.kept_bytes), workers, shelf)
+    metrics = Metrics()
+    _show(metrics, jobs)
+    feed = LiveFeed(limits.live_events, routes_live.event_problem())
+    workers.warm_up()
+    return Parts(settings, jobs, shelf, feed, metrics, Keeper(settings.token))
+
+
+def _make_api(parts: Parts) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        parts.jobs.start()
+        yield
+        await parts.jobs.stop()
+
+    app = FastAPI(
+        title="mtc",
+        version=__version__,
+        description=ABOUT,
+        lifespan=lifespan,
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+    )
+
+    @app.exception_handler(Refusal)
+    async def refuse(request: Request, refusal: Refusal) -> JSONResponse:
+        _count_refusal(parts.metrics, refusal.reason)
+        # What is left of an upload is not waited for.
+        headers = {"connection": "close"} if refusal.status in (408, 413, 507) else {}
+        return JSONResponse({"detail": refusal.detail}, status_code=refusal.status, headers=headers)
+
+    limits = parts.settings.limits
+    app.include_router(routes_jobs.make_router(parts.jobs, limits, parts.metrics))
+    app.include_router(routes_live.make_router(parts.feed, limits, parts.metrics))
+    secure = parts.settings.tls is not None
+    app.include_router(
+        routes_server.make_router(parts.jobs, parts.shelf, parts.metrics, parts.keeper, secure=secure)
+    )
+    if parts.keeper.asks:
+        _ask_for_token(app)
+    return app
+
+
+def _ask_for_token(app: FastAPI) -> None:
+    """Say in the description of the API that it takes a token."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        found = describe()
+        found.setdefault("components", {})["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer"}
+        }
+        found["security"] = [{"token": []}]
+        return found
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _show(metrics: Metrics, jobs: Jobs) -> None:
+    def ended(job: Job) -> None:
+        metrics.jobs.labels(job.state.value).inc()
+        metrics.job_seconds.observe(job.seconds or 0)
+        if job.summary is not None:
+            metrics.rows.inc(job.summary["rows"])
+            metrics.packets.inc(sum(capture["packets"] for capture in job.summary["captures"]))
+
+    jobs.on_end = ended
+    metrics.show("stored_bytes", "Bytes of uploads and results on disk.", lambda: jobs.storage.used)
+    for state in (State.receiving, State.waiting, State.running):
+        metrics.show(f"jobs_{state}", f"Jobs that are {state}.", partial(jobs.count, state))
+
+
+def _count_refusal(metrics: Metrics, reason: str) -> None:
+    metrics.refused.labels(reason).inc()

@@ -1,0 +1,18 @@
+"""What a client is told when it cannot have what it asks for."""
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer, not a defect
+    """A request that is answered with a status and one sentence.
+
+    Attributes:
+        status: HTTP status.
+        detail: The sentence.
+        reason: A word for counting.
+    """
+
+    def __init__(self, status: int, detail: str, reason: str) -> None:
+        """Refuse."""
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.reason = reason

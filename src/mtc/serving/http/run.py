@@ -1,0 +1,57 @@
+"""The server as a program: it binds, says where it is, and stops cleanly."""
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from mtc.errors import UsageError
+from mtc.serving.http.app import make_app
+from mtc.serving.http.settings import ServeSettings
+
+STOP_S = 5
+"""Seconds that open connections get at the end."""
+
+HEADER_BYTES = 16 << 10
+
+
+def run(settings: ServeSettings, say: Callable[[str], None]) -> None:
+    """Serve until interrupted.
+
+    Args:
+        settings: See ``ServeSettings``.
+        say: Called with lines for whoever started the server.
+
+    Raises:
+        UsageError: The address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise UsageError(
+            f"{settings.host} port {settings.port} cannot be bound: {error.strerror or error}"
+        ) from None
+    port = listening.getsockname()[1]
+    app = make_app(settings)
+    cert, key = settings.tls or (None, None)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        timeout_graceful_shutdown=STOP_S,
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        ssl_certfile=cert,
+        ssl_keyfile=key,
+    )
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "http" if settings.tls is None else "https"
+    say(f"serving on {scheme}://{host}:{port} (Ctrl-C stops)")
+    uvicorn.Server(config).run(sockets=[listening])

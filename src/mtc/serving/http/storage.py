@@ -1,0 +1,82 @@
+"""Where uploads and results lie: one folder a server, one folder a job, and how full they are."""
+
+import fcntl
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from mtc.serving.http.refusal import Refusal
+
+PREFIX = "mtc-serve-"
+LOCK = "lock"
+MOST_NAME = 100
+_UNPRINTABLE = re.compile(r"[^\w.,+=@()\[\] -]")
+
+
+class Storage:
+    """Folders of jobs, inside a folder that only this user can read.
+
+    What a server that was killed left behind is deleted by the next one.
+    """
+
+    def __init__(self, limit: int, parent: Path | None = None) -> None:
+        """Make the folder; at most ``limit`` bytes are kept in it."""
+        self.limit = limit
+        _delete_orphans(Path(tempfile.gettempdir()) if parent is None else parent)
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        self._lock = (self.folder / LOCK).open("wb")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._used: dict[str, int] = {}
+
+    @property
+    def used(self) -> int:
+        """Bytes of all jobs."""
+        return sum(self._used.values())
+
+    def make(self, job: str) -> Path:
+        """A new folder for a job."""
+        folder = self.folder / job
+        folder.mkdir(mode=0o700)
+        self._used[job] = 0
+        return folder
+
+    def take(self, job: str, size: int) -> None:
+        """Count bytes before they are written.
+
+        Raises:
+            Refusal: There is no room for them.
+        """
+        if self.used + size > self.limit:
+            raise Refusal(507, "no room for more uploads; try again later", "storage")
+        self._used[job] = self._used.get(job, 0) + size
+
+    def measure(self, job: str) -> None:
+        """Count what lies in a job's folder, results included."""
+        self._used[job] = sum(f.stat().st_size for f in (self.folder / job).iterdir())
+
+    def delete(self, job: str) -> None:
+        """Delete a job's folder and all that is in it."""
+        shutil.rmtree(self.folder / job, ignore_errors=True)
+        self._used.pop(job, None)
+
+    def close(self) -> None:
+        """Delete everything."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
+
+
+def display_name(given: str | None) -> str:
+    """A client's name for a file, fit to be shown; it is never used as a path."""
+    last = re.split(r"[/\\]", given or "")[-1]
+    return _UNPRINTABLE.sub("_", last).strip(" .")[-MOST_NAME:] or "capture"
+
+
+def _delete_orphans(parent: Path) -> None:
+    for folder in parent.glob(f"{PREFIX}*"):
+        try:
+            with (folder / LOCK).open("r+b") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # a server that runs holds it, or it is not ours
+            continue

@@ -1,0 +1,186 @@
+"""A job: verdicts on the captures of an upload, as files, and what the page shows of them."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtc import columns
+from mtc.capture import CaptureReader, Source
+from mtc.errors import MtcError, UsageError
+from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts
+from mtc.inference.judging import reject_unsure
+from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter, Writer
+from mtc.serving.http.results import FILES, FLOWS
+from mtc.serving.http.work.rows import compact, pseudonymous
+from mtc.serving.http.work.sources import check, sources_of
+from mtc.serving.http.work.template import classifier
+from mtc.serving.http.work.timeline import Marks, Timeline
+from mtc.serving.pseudonyms import Pseudonyms
+from mtc.tasks import Tasks, with_vpn
+
+Tell = Callable[[dict[str, Any]], None]
+
+TELL_EVERY_S = 0.2
+NO_SAMPLE = "no sample"
+
+
+def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Do a job.
+
+    Args:
+        task: See ``mtc.serving.http.jobs.Jobs``.
+        tell: Called with ``progress`` from time to time.
+
+    Returns:
+        What is known of the captures and their flows; see ``Tally.to_dict``.
+
+    Raises:
+        MtcError: Nothing could be read, or too much came out.
+    """
+    chosen = classifier(task["model"])
+    if chosen.reads_features:
+        raise UsageError(f"model {task['model_name']} reads flow features, not captures")
+    thresholds = chosen.thresholds(task["per"]) if task["reject"] else {}
+    key = task["pseudonym_key"]
+    rename = None if key is None else Pseudonyms(bytes.fromhex(key)).address
+    problems: list[str] = []
+    sources, budget = sources_of(task, problems)
+    tally = Tally(chosen.tasks)
+    tell_progress = _progress(sources, tell)
+    with ExitStack() as stack:
+        writers = _writers(stack, Path(task["folder"]), task["per"], chosen.tasks)
+        flows = stack.enter_context((Path(task["folder"]) / FLOWS).open("w", encoding="utf-8"))
+        try:
+            for piece in _pieces(chosen, sources, problems, task["per"], tell_progress):
+                check(budget, task)
+                for row in tally.rows(piece):
+                    reject_unsure(row, thresholds)
+                    tally.count(row)
+                    shown = row if rename is None else pseudonymous(row, rename)
+                    for writer in writers:
+                        writer.write(shown)
+                    if task["per"] == "flow":
+                        flows.write(json.dumps(compact(shown, with_vpn(chosen.tasks))) + "\n")
+        except MtcError:
+            check(budget, task)
+            raise
+        for writer in writers:
+            writer.finish()
+    check(budget, task)
+    return tally.to_dict(sources_of(task, [])[0], problems)
+
+
+class Tally:
+    """What is counted over all rows of a job."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        """Begin with nothing."""
+        self._tasks = tasks
+        self._labels: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
+        self._bytes: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
+        self._captures: dict[str, dict[str, Any]] = {}
+        self._marks: dict[str, dict[str, list[str]]] = {}
+        self._span = (np.iinfo(np.int64).max, 0)
+        self._rows = 0
+
+    def rows(self, piece: CaptureVerdicts | PacketVerdicts) -> Iterator[dict[str, Any]]:
+        """The rows of a piece; the capture it comes from is noted."""
+        if isinstance(piece, CaptureVerdicts):
+            self._captures[piece.capture] = {
+                "capture": piece.capture,
+                "packets": piece.packets,
+                "left_out": dict(piece.left_out),
+                "flows": len(piece),
+                "first_flow": piece.first_flow,
+                "damage": piece.damage,
+            }
+            if len(piece):
+                first, last = int(piece.flows.start.min()), int(piece.flows.end.max())
+                self._span = (min(self._span[0], first), max(self._span[1], last))
+        yield from piece
+
+    def count(self, row: dict[str, Any]) -> None:
+        """Count a row."""
+        self._rows += 1
+        marks = self._marks.setdefault(row["capture"], {task: [] for task in self._labels})
+        for task in self._labels:
+            label = NO_SAMPLE if row[task] is None else row[task]["label"]
+            self._labels[task][label] += 1
+            self._bytes[task][label] += row["bytes"]
+            marks[task].append(label)
+
+    def to_dict(self, sources: list[Source], problems: list[str]) -> dict[str, Any]:
+        """All that is known; captures are read a second time for traffic over time."""
+        return {
+            "rows": self._rows,
+            "tasks": {task: list(labels) for task, labels in with_vpn(self._tasks).items()},
+            "labels": {task: dict(counts.most_common()) for task, counts in self._labels.items()},
+            "bytes": {task: dict(counts.most_common()) for task, counts in self._bytes.items()},
+            "captures": list(self._captures.values()),
+            "problems": problems,
+            "timeline": self._timeline(sources),
+        }
+
+    def _timeline(self, sources: list[Source]) -> dict[str, Any] | None:
+        if self._span[1] == 0:
+            return None
+        timeline = Timeline(*self._span)
+        for source in sources:
+            if source.name in self._captures:
+                marks = self._marks.get(source.name, {})
+                timeline.add(source, {task: _marks(labels) for task, labels in marks.items()}, True)
+        return timeline.to_dict()
+
+
+def _marks(labels: list[str]) -> Marks:
+    names, places = np.unique(np.array(labels), return_inverse=True)
+    return tuple(map(str, names)), places.astype(np.int64)
+
+
+def _pieces(
+    chosen: Classifier,
+    sources: list[Source],
+    problems: list[str],
+    per: str,
+    progress: Callable[[CaptureReader], None],
+) -> Iterator[CaptureVerdicts | PacketVerdicts]:
+    if per == "packet":
+        return chosen.classify_packets(sources, problems, progress=progress)
+    return chosen.classify_sources(sources, problems, progress=progress)
+
+
+def _writers(stack: ExitStack, folder: Path, per: str, tasks: Tasks) -> list[Writer]:
+    """A file of each format, open until the ``stack`` is left."""
+    fields = columns.PACKET if per == "packet" else columns.FLOW
+    lines, table = (
+        stack.enter_context((folder / FILES[name]).open("w", encoding="utf-8")) for name in ("json", "csv")
+    )
+    return [
+        JsonWriter(lines),
+        CsvWriter(table, fields, tasks),
+        ParquetWriter(folder / FILES["parquet"], fields, tasks),
+    ]
+
+
+def _progress(sources: list[Source], tell: Tell) -> Callable[[CaptureReader], None]:
+    """A function that tells how far reading is, but not too often."""
+    sizes = {s.name: s.path.stat().st_size for s in sources if s.path is not None and s.member is None}
+    done: dict[str, int] = {}
+    last = 0.0
+
+    def show(reader: CaptureReader) -> None:
+        nonlocal last
+        done[reader.name] = reader.bytes_read
+        if reader.size is not None:
+            sizes[reader.name] = reader.size
+        if time.monotonic() - last >= TELL_EVERY_S:
+            last = time.monotonic()
+            tell({"progress": {"read": sum(done.values()), "size": sum(sizes.values())}})
+
+    return show

@@ -1,0 +1,102 @@
+"""The process of one job: its limits, its task, and what it tells the server.
+
+It talks to the server in JSON, so that a capture which took it over could not have the server run code.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from mtc.errors import MtcError
+
+Task = dict[str, Any]
+Tell = Callable[[dict[str, Any]], None]
+
+KINDS = ("classify", "packets", "explain")
+MOST_MESSAGE = 4 << 20
+"""Bytes of one message to the server."""
+
+OUT_OF_MEMORY = "needs more memory than a job may take"
+
+
+def main(connection: Connection, text: str) -> None:
+    """Do a task and tell the answer; runs in the child."""
+    task: Task = json.loads(text)
+
+    def tell(message: dict[str, Any]) -> None:
+        connection.send_bytes(json.dumps(message).encode())
+
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends its jobs
+        _end_with(os.getppid())
+        answer = _do(task, tell)
+    except MtcError as error:
+        answer = {"failed": str(error)}
+    except MemoryError:
+        answer = {"failed": OUT_OF_MEMORY}
+    except Exception as error:
+        answer = {"failed": OUT_OF_MEMORY if _says_memory(error) else "a defect: this capture broke the job"}
+        if not _says_memory(error):
+            traceback.print_exc(file=sys.stderr)
+    tell(answer)
+    connection.close()
+    sys.stderr.flush()
+    os._exit(0)  # nothing is left to tidy up, and tidying up takes time
+
+
+def _do(task: Task, tell: Tell) -> dict[str, Any]:
+    kind = task["kind"]
+    if kind not in KINDS:
+        raise ValueError(kind)
+    import torch
+
+    work = import_module(f"mtc.serving.http.work.{kind}")
+    torch.set_num_threads(task["threads"])
+    _restrict(task)
+    return {"done": work.run(task, tell)}
+
+
+def _restrict(task: Task) -> None:
+    """Limits that the kernel keeps; what the process begins with is not counted."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (task["result_bytes"],) * 2)
+    cpu_s = int(task["seconds"] * task["threads"]) + 5
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
+    if task["memory_bytes"]:
+        limit = _data_bytes() + task["memory_bytes"]
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _data_bytes() -> int:
+    """Writable private memory of this process."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 2 << 30
+    sizes = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(sizes["VmData"].split()[0]) * 1024
+
+
+def _end_with(parent: int) -> None:
+    """End when the process that forked this one has ended: a job outlives no server."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _says_memory(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError | OSError) and "memory" in str(error).lower()

@@ -1,0 +1,35 @@
+"""What the process of every job is forked from: it has imported this and never sees an upload.
+
+The libraries and the default model are in memory, and the bundled capture was judged once, so that
+compiled code is there too. No thread may be started here: a fork would not take it along.
+"""
+
+import contextlib
+from importlib import resources
+from pathlib import Path
+
+import pyarrow.parquet
+import torch
+
+from mtc.serving.http.work import classify, packets
+from mtc.serving.http.work.template import classifier
+
+MODEL = "iscx"
+
+__all__ = ["classify", "packets", "pyarrow"]
+
+with contextlib.suppress(ImportError):  # reasons need a library that is not everywhere
+    import captum.attr  # noqa: F401
+
+    from mtc.serving.http.work import explain  # noqa: F401
+
+
+def _judge_something() -> None:
+    torch.set_num_threads(1)
+    capture = Path(str(resources.files("mtc") / "assets" / "demo.pcap"))
+    if capture.is_file():
+        for row in classifier(MODEL).classify(capture):
+            row.clear()
+
+
+_judge_something()
