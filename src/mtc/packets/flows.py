@@ -116,17 +116,44 @@ class FlowTable:
         """All flows that are held, by id; a copy."""
         return FlowRecords.of_rows(self._flows[: self._rows])
 
-    def take_finished(self) -> FlowRecords:
-        """Hand out and forget the flows that are over by the time of the newest packet."""
+    def records_of(self, ids: NDArray[np.int64]) -> FlowRecords:
+        """Flows that are held, by their ids (int64, ascending); a copy."""
+        held = self._flows["flow"][: self._rows]  # rows stand in the order of ids
+        return FlowRecords.of_rows(self._flows[np.searchsorted(held, ids)])
+
+    @property
+    def held(self) -> int:
+        """Number of flows that are held."""
+        return self._rows
+
+    def take_finished(self, now: int | None = None) -> FlowRecords:
+        """Hand out and forget the flows that are over.
+
+        Args:
+            now: The time in ns, where it goes on without packets; else that of the newest packet.
+        """
+        now = self._now if now is None else max(now, self._now)
         flows = self._flows[: self._rows]
         over = (flows["state"] & table.SUPERSEDED) != 0
         idle, active, tcp_end = (int(limit) for limit in self._limits)
         if idle >= 0:
-            over |= flows["end"] < self._now - idle
+            over |= flows["end"] < now - idle
         if active >= 0:
-            over |= flows["start"] < self._now - active
+            over |= flows["start"] < now - active
         if tcp_end:
-            over |= ((flows["state"] & table.ENDED) != 0) & (flows["end"] < self._now - LINGER_NS)
+            over |= ((flows["state"] & table.ENDED) != 0) & (flows["end"] < now - LINGER_NS)
+        return self._take(over)
+
+    def take_idlest(self, count: int) -> FlowRecords:
+        """Hand out and forget the ``count`` flows whose last packet is longest ago."""
+        over = np.zeros(self._rows, np.bool_)
+        if count > 0:
+            ends = self._flows["end"][: self._rows]
+            over[np.argsort(ends, kind="stable")[:count]] = True
+        return self._take(over)
+
+    def _take(self, over: NDArray[np.bool_]) -> FlowRecords:
+        flows = self._flows[: self._rows]
         finished = FlowRecords.of_rows(flows[over])
         if len(finished):
             self._resize(flows[~over])

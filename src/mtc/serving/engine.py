@@ -1,0 +1,350 @@
+"""From packets to events of flows: flow table, samples, the model, verdicts, in bounded memory."""
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtc.capture import PacketBatch
+from mtc.columns import CONFLICT, VPN
+from mtc.errors import UsageError
+from mtc.inference import Classifier
+from mtc.inference.judging import Judge, reject_unsure
+from mtc.packets import (
+    FlowRecords,
+    FlowSettings,
+    FlowTable,
+    Headers,
+    build_samples,
+    decode,
+    mask_samples,
+)
+from mtc.serving.events import Event, EventMaker, FlowState
+from mtc.serving.flow_book import FlowBook
+from mtc.serving.sampling import flow_shares
+from mtc.training.rejection import UNKNOWN
+
+PIECE = 8192
+"""Most packets handled at a time."""
+
+COMPUTE_AT = 512
+"""Samples that are worth a call of the model; fewer wait for the next tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """How flows are told apart and when they get verdicts."""
+
+    first_packets: int | None = None
+    """Samples of a flow that are judged, and that make its early verdict; None: as many as the model says."""
+    early_confidence: float | None = None
+    """Confidence in all tasks that makes a flow's early verdict with fewer samples."""
+    verdict_timeout_s: float = 5.0
+    """Seconds after its first sample when a flow gets its early verdict anyway."""
+    idle_timeout_s: float = 60.0
+    """Seconds without a packet that end a flow."""
+    active_timeout_s: float = 1800.0
+    """Seconds that a flow lasts at most; what follows is another flow."""
+    max_flows: int = 1 << 18
+    """Flows that are held at a time; beyond, those idle the longest are pushed out."""
+    decapsulate: bool = True
+    """Whether tunnels are peeled down to the innermost IP packet."""
+    snaplen: int = 0
+    """Packets captured with this many bytes may have been longer on the wire; 0: wire lengths are known."""
+    probabilities: bool = False
+    """Whether events tell the probabilities of all classes."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        limits = ("first_packets", "verdict_timeout_s", "idle_timeout_s", "active_timeout_s", "max_flows")
+        for name in limits:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"{name} must be positive, not {value}")
+        if self.early_confidence is not None and not 0 < self.early_confidence <= 1:
+            raise UsageError(f"early_confidence must be between 0 and 1, not {self.early_confidence}")
+
+
+@dataclass
+class WatchCounts:
+    """What has gone through an engine so far; names as in the events of kind ``stats``."""
+
+    packets: int = 0
+    wire_bytes: int = 0
+    samples: int = 0
+    judged: int = 0
+    sampling: int = 0
+    flows_ended: int = 0
+    flows_judged: int = 0
+    flows_sampled_out: int = 0
+    flows_evicted: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+class WatchEngine:
+    """Takes packets in and gives events of flows out.
+
+    Attributes:
+        counts: What has gone through so far.
+        flows: The flow table.
+        rate: Share of new flows that is judged; to be set from outside.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        maker: EventMaker,
+        emit: Callable[[Event], None],
+        settings: WatchSettings | None = None,
+        *,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> None:
+        """Begin without flows.
+
+        Args:
+            classifier: A model that reads packets.
+            maker: Makes the events.
+            emit: Takes each event.
+            settings: Timeouts and limits.
+            thresholds: Task -> confidence below which its label is unknown.
+
+        Raises:
+            UsageError: The model does not read packets.
+        """
+        if classifier.reads_features:
+            raise UsageError(f"model {classifier.name}: reads features of whole flows, not packets")
+        self.settings = settings or WatchSettings()
+        self.counts = WatchCounts()
+        self.rate = 1.0
+        self.flows = FlowTable(
+            FlowSettings(
+                idle_timeout_s=self.settings.idle_timeout_s,
+                active_timeout_s=self.settings.active_timeout_s,
+                tcp_end=True,
+            )
+        )
+        self._classifier = classifier
+        card = classifier.model.card
+        self._tasks = tuple(classifier.tasks)
+        self._judge = Judge(classifier.tasks, card.pairs)
+        self._maker, self._emit = maker, emit
+        self._thresholds = dict(thresholds or {})
+        self._first_packets = self.settings.first_packets or card.flow_packets
+        self._book = FlowBook(classifier, self._first_packets)
+        self._seed = secrets.randbits(64)
+        self.now = 0  # time of the newest packet, ns
+
+    def take(self, batch: PacketBatch) -> None:
+        """Take in packets."""
+        for begin in range(0, len(batch), PIECE):
+            self._take_piece(_piece(batch, begin))
+            if self._book.pending >= COMPUTE_AT:
+                self._compute(self.now)
+            # Pushed out by eighths, so that a full table is not searched for every packet.
+            if self.flows.held > self.settings.max_flows:
+                self._compute(self.now)
+                count = self.flows.held - self.settings.max_flows * 7 // 8
+                self._end(self.flows.take_idlest(count), self.now, "evicted")
+
+    def tick(self, now: int) -> None:
+        """Give the verdicts that are due; to be called a few times a second.
+
+        Args:
+            now: The time by the clock of the packets, ns.
+        """
+        now = max(now, self.now)
+        self._compute(now)
+        self._end(self.flows.take_finished(now), now)
+        columns = self._book.columns
+        waited = now - columns["first"] >= self.settings.verdict_timeout_s * 1e9
+        due = (columns["flow"] >= 0) & ~columns["told"] & (columns["judged"] > 0) & waited
+        self._tell_early(np.flatnonzero(due), now, "waited")
+
+    def finish(self, now: int, reason: str) -> None:
+        """End all flows, for ``end_of_input`` or because the watch is ``stopped``."""
+        now = max(now, self.now)
+        self._compute(now)
+        self._end(self.flows.take_finished(now), now)
+        self._end(self.flows.take_idlest(self.flows.held), now, reason)
+
+    def _take_piece(self, batch: PacketBatch) -> None:
+        headers = decode(batch, decapsulate=self.settings.decapsulate)
+        if self.settings.snaplen:
+            batch = replace(batch, wirelens=_wire_lengths(batch, headers, self.settings.snaplen))
+        flow = self.flows.update(headers, batch)
+        rows = headers.sample_rows()
+        counts = self.counts
+        counts.packets += len(batch)
+        counts.wire_bytes += int(batch.wirelens.sum())
+        counts.samples += len(rows)
+        counts.left_out.update(headers.left_out())
+        if len(batch):
+            self.now = max(self.now, int(batch.timestamps.max()))
+        if len(rows):
+            self._take_samples(batch, headers, rows, flow[rows])
+
+    def _take_samples(
+        self, batch: PacketBatch, headers: Headers, rows: NDArray[np.int64], flow: NDArray[np.int64]
+    ) -> None:
+        """Hold the samples that count: the first ones of each flow that is not left out by sampling."""
+        flows, first, member = np.unique(flow, return_index=True, return_inverse=True)
+        places = self._book.rows_of(flows)
+        new = places < 0
+        if new.any():
+            begins = rows[first[new]]
+            sampled = flow_shares(headers, begins, self._seed) < self.rate
+            places[new] = self._book.open(flows[new], batch.timestamps[begins], sampled, self.rate)
+        columns = self._book.columns
+        row = places[member]
+        counted = columns["held"][row] + _rank(member) < self._first_packets
+        columns["seen"][places] += np.bincount(member, minlength=len(places))
+        columns["held"][places] += np.bincount(member[counted], minlength=len(places)).astype(np.int32)
+        judged = counted & columns["sampled"][row]
+        self.counts.sampling += int(np.count_nonzero(counted & ~judged))
+        if judged.any():
+            samples = build_samples(batch, headers, rows[judged])
+            if self._classifier.mask != "paper":
+                mask_samples(samples, self._classifier.mask, out=samples)
+            self._book.hold(samples, row[judged])
+
+    def _compute(self, now: int) -> None:
+        """Let the model judge what is held back, and tell the flows that have enough by that."""
+        rows = self._book.compute()
+        if not len(rows):
+            return
+        self.counts.judged += len(rows)
+        columns = self._book.columns
+        rows = np.unique(rows)
+        rows = rows[~columns["told"][rows]]
+        enough = columns["judged"][rows] >= self._first_packets
+        self._tell_early(rows[enough], now, "packets")
+        if self.settings.early_confidence is not None and len(rows := rows[~enough]):
+            best = [values.max(1) for values in self._book.probabilities(rows).values()]
+            sure = np.min(best, axis=0) >= self.settings.early_confidence
+            self._tell_early(rows[sure], now, "confidence")
+
+    def _tell_early(self, rows: NDArray[np.int64], now: int, reason: str) -> None:
+        if not len(rows):
+            return
+        columns = self._book.columns
+        rows = rows[np.argsort(columns["flow"][rows])]
+        columns["told"][rows] = True
+        records = self.flows.records_of(columns["flow"][rows])
+        for at, told in enumerate(self._states(rows, "early", [reason] * len(rows))):
+            self._emit(self._maker.flow_verdict(records, at, told, now))
+
+    def _end(self, records: FlowRecords, now: int, reason: str | None = None) -> None:
+        """Tell and forget flows that are over; all their samples have been computed."""
+        if not len(records):
+            return
+        rows = self._book.rows_of(records.flow)
+        reasons = [reason or self._why(records, at, now) for at in range(len(records))]
+        for at, told in enumerate(self._states(rows, "end", reasons)):
+            self._count_end(told)
+            self._emit(self._maker.flow_verdict(records, at, told, now))
+        self._book.close(rows[rows >= 0])
+
+    def _count_end(self, told: FlowState) -> None:
+        counts = self.counts
+        counts.flows_ended += 1
+        counts.flows_judged += told.judged > 0
+        counts.flows_sampled_out += not told.sampled
+        counts.flows_evicted += told.reason == "evicted"
+
+    def _why(self, records: FlowRecords, row: int, now: int) -> str:
+        if now - int(records.end[row]) > self.settings.idle_timeout_s * 1e9:
+            return "idle"
+        if now - int(records.start[row]) > self.settings.active_timeout_s * 1e9:
+            return "active"
+        return "closed"
+
+    def _states(self, rows: NDArray[np.int64], state: str, reasons: Sequence[str]) -> Iterator[FlowState]:
+        """What is known of flows by their rows in the book, -1 where a flow has had no sample."""
+        columns = self._book.columns
+        judged = np.where(rows >= 0, columns["judged"][rows], 0) if len(columns["judged"]) else rows * 0
+        found = self._judge.rows(self._book.probabilities(rows[judged > 0])) if judged.any() else iter(())
+        for row, count, reason in zip(rows.tolist(), judged.tolist(), reasons, strict=True):
+            verdicts = self._told(next(found) if count else self._judge.nothing())
+            if row < 0:
+                yield FlowState(state, reason, 0, 0, verdicts)
+                continue
+            yield FlowState(
+                state,
+                reason,
+                samples=int(columns["seen"][row]),
+                judged=count,
+                verdicts=verdicts,
+                sampled=bool(columns["sampled"][row]),
+                sampling_rate=float(columns["rate"][row]),
+            )
+
+    def _told(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Verdicts as events tell them."""
+        likeliest = {task: row[task]["label"] for task in self._tasks if row[task]}
+        reject_unsure(row, self._thresholds)
+        for name in (*self._tasks, VPN):
+            found = row.get(name)
+            if found and found["label"] == UNKNOWN and name in likeliest:
+                found["likeliest"] = likeliest[name]
+            if found and not self.settings.probabilities:
+                del found["probabilities"]
+        told = {"tasks": {task: row[task] for task in self._tasks}}
+        return told | {name: row[name] for name in (VPN, CONFLICT) if name in row}
+
+
+def warm_up(classifier: Classifier) -> None:
+    """Load what the first packet would wait for: compiled kernels, and the model's first call."""
+    frame = np.frombuffer(_FRAME, np.uint8)
+    one = np.ones(1, np.int64)
+    batch = PacketBatch(
+        data=frame,
+        offsets=one - 1,
+        caplens=one * len(frame),
+        wirelens=one * len(frame),
+        timestamps=one,
+        link_types=np.full(1, 101, np.int32),
+        first_packet=1,
+    )
+    maker = EventMaker({"name": "", "version": ""}, "")
+    engine = WatchEngine(classifier, maker, lambda event: None)
+    engine.take(batch)
+    engine.finish(0, "stopped")
+
+
+_FRAME = bytes.fromhex("45000021000000004011000000000000000000000400040000000d0000") + b"hello"
+"""A UDP packet over IPv4 with five bytes of payload."""
+
+
+def _piece(batch: PacketBatch, begin: int) -> PacketBatch:
+    end = begin + PIECE
+    if begin == 0 and end >= len(batch):
+        return batch
+    return replace(
+        batch,
+        offsets=batch.offsets[begin:end],
+        caplens=batch.caplens[begin:end],
+        wirelens=batch.wirelens[begin:end],
+        timestamps=batch.timestamps[begin:end],
+        link_types=batch.link_types[begin:end],
+        first_packet=batch.first_packet + begin,
+    )
+
+
+def _rank(member: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many samples of the same flow stand before each."""
+    order = np.argsort(member, kind="stable")
+    sizes = np.bincount(member)
+    rank = np.empty(len(member), np.int64)
+    rank[order] = np.arange(len(member)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return rank
+
+
+def _wire_lengths(batch: PacketBatch, headers: Headers, snaplen: int) -> NDArray[np.int64]:
+    """Lengths on the wire where they were not captured, from what IP says of its packet."""
+    claimed = headers.ip_offset - batch.offsets + headers.ip_length
+    cut = (batch.caplens >= snaplen) & (headers.ip_version > 0)
+    return np.where(cut, np.maximum(claimed, batch.wirelens), batch.wirelens)

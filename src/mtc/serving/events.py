@@ -1,0 +1,164 @@
+"""Events: what a watch tells, one JSON object each, by the schema in ``event.schema.json``."""
+
+import json
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import communityid
+
+from mtc.packets import FlowRecords
+from mtc.packets.transport import TCP
+
+SCHEMA_VERSION = 1
+RUN_BITS, FLOW_BITS = 20, 33
+"""A flow id is a random number of the run and the number of the flow: 53 bits, exact in a double."""
+
+Event = dict[str, Any]
+"""One event; ``encode`` makes a line of it."""
+
+
+@cache
+def event_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of every event."""
+    text = resources.files("mtc.serving").joinpath("event.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def encode(event: Event) -> str:
+    """An event as one line of JSON, without the line's end."""
+    return json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+
+
+def iso_time(ns: int) -> str:
+    """A time as the events write it: ISO 8601 with microseconds, UTC.
+
+    Args:
+        ns: Nanoseconds since the Unix epoch; years beyond 1970 to 9999 are brought to the nearest.
+    """
+    seconds, rest = divmod(min(max(ns, 0), 253_402_300_799_999_999_999), 1_000_000_000)
+    return (
+        datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000).isoformat("T", "microseconds")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState:
+    """What a flow's event tells beside its record.
+
+    Attributes:
+        state: ``early`` or ``end``.
+        reason: What made the event, see the schema.
+        samples: Samples seen.
+        judged: Samples that the verdict is made of.
+        verdicts: Task -> verdict or None, and further fields of the verdict.
+        sampled: Whether the flow is judged at all.
+        sampling_rate: Share of new flows that was judged when it began.
+    """
+
+    state: str
+    reason: str
+    samples: int
+    judged: int
+    verdicts: Mapping[str, Any]
+    sampled: bool = True
+    sampling_rate: float = 1.0
+
+
+@dataclass
+class EventMaker:
+    """Makes events of one run.
+
+    Attributes:
+        model: Name and version of the model.
+        interface: Interface or capture that is watched.
+        host: Name of the sensor.
+        pseudonym: What every address goes through before it is told, or None.
+    """
+
+    model: Mapping[str, str]
+    interface: str
+    host: str = field(default_factory=socket.gethostname)
+    pseudonym: Callable[[str], str] | None = None
+    run: int = field(default_factory=lambda: secrets.randbits(RUN_BITS))
+
+    def flow_verdict(self, records: FlowRecords, row: int, told: FlowState, now: int) -> Event:
+        """The event of one flow.
+
+        Args:
+            records: Flows.
+            row: Which of them.
+            told: What is known of it beside its record.
+            now: Time of the verdict, ns.
+        """
+        src, dst = records.address("src", row), records.address("dst", row)
+        if self.pseudonym is not None:
+            src, dst = self.pseudonym(src), self.pseudonym(dst)
+        ports = int(records.src_port[row]), int(records.dst_port[row])
+        tcp = bool(records.protocol[row] == TCP)
+        start, end = int(records.start[row]), int(records.end[row])
+        verdicts = dict(told.verdicts)
+        return {
+            "timestamp": iso_time(now),
+            "event_type": "flow_verdict",
+            "schema_version": SCHEMA_VERSION,
+            "host": self.host,
+            "in_iface": self.interface,
+            "flow_id": self.flow_id(int(records.flow[row])),
+            "community_id": community_id(src, dst, *ports, tcp=tcp),
+            "src_ip": src,
+            "src_port": ports[0],
+            "dest_ip": dst,
+            "dest_port": ports[1],
+            "proto": "TCP" if tcp else "UDP",
+            "flow": {
+                "pkts_toserver": int(records.packets_forward[row]),
+                "pkts_toclient": int(records.packets_back[row]),
+                "bytes_toserver": int(records.bytes_forward[row]),
+                "bytes_toclient": int(records.bytes_back[row]),
+                "start": iso_time(start),
+                "end": iso_time(end),
+                "age": round((end - start) / 1e9, 6),
+            },
+            "state": told.state,
+            "reason": told.reason,
+            "samples": told.samples,
+            "samples_judged": told.judged,
+            **verdicts,
+            "model": dict(self.model),
+            "sampled": told.sampled,
+            "sampling_rate": round(told.sampling_rate, 6),
+        }
+
+    def stats(self, counts: Mapping[str, Any], now: int) -> Event:
+        """The event that tells the counts of a run so far.
+
+        Args:
+            counts: All fields but those that every event has.
+            now: Wall clock, ns.
+        """
+        return {
+            "timestamp": iso_time(now),
+            "event_type": "stats",
+            "schema_version": SCHEMA_VERSION,
+            "host": self.host,
+            "in_iface": self.interface,
+            **counts,
+            "model": dict(self.model),
+        }
+
+    def flow_id(self, flow: int) -> int:
+        """The id that a flow's events carry."""
+        return self.run << FLOW_BITS | flow % (1 << FLOW_BITS)
+
+
+def community_id(src: str, dst: str, src_port: int, dst_port: int, *, tcp: bool) -> str:
+    """Community ID (version 1, seed 0) of a flow, from the addresses as they are told."""
+    make = communityid.FlowTuple.make_tcp if tcp else communityid.FlowTuple.make_udp
+    return str(communityid.CommunityID().calc(make(src, dst, src_port, dst_port)))

@@ -1,0 +1,165 @@
+"""Flow verdicts as Parquet, a file an hour, by way of a journal that survives a sudden end."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from mtc.serving.sinks.base import SinkDown
+
+JOURNAL = ".journal"
+ROWS = 20_000
+"""Rows of a row group, and of events held in memory at a time."""
+
+_FLOW = ("pkts_toserver", "pkts_toclient", "bytes_toserver", "bytes_toclient", "start", "end", "age")
+
+
+class ParquetSink:
+    """Writes DIR/2026-11-23T15.parquet when the hour (UTC) is over, or when the watch ends.
+
+    Until then the hour's events stand in DIR/.journal/2026-11-23T15.jsonl; what a process that died
+    left there becomes Parquet at the next start. An hour that is continued gets a further file. Events
+    of kind ``stats`` are left out.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Prepare; the folder is made with the first events."""
+        self._folder = folder
+        self._hour = ""
+        self._file: IO[bytes] | None = None
+        self._recovered = False
+
+    def send(self, lines: Sequence[str]) -> None:
+        """See ``Sink``."""
+        rows = [line for line in lines if json.loads(line)["event_type"] == "flow_verdict"]
+        try:
+            if not self._recovered:
+                self._finish_journals(but="")
+                self._recovered = True
+            hour = f"{datetime.fromtimestamp(time.time(), UTC):%Y-%m-%dT%H}"
+            if self._file is None or hour != self._hour or not self._path(hour).exists():
+                self._turn(hour)
+            if rows:
+                self._append("".join(f"{line}\n" for line in rows).encode())
+        except OSError as error:
+            self._let_go()
+            raise SinkDown((error.strerror or str(error)).lower()) from error
+
+    def close(self) -> None:
+        """See ``Sink``."""
+        self._let_go()
+        with contextlib.suppress(OSError):  # then the journal stays, and the next start makes it Parquet
+            self._finish_journals(but="")
+
+    def _path(self, hour: str) -> Path:
+        return self._folder / JOURNAL / f"{hour}.jsonl"
+
+    def _turn(self, hour: str) -> None:
+        self._let_go()
+        self._finish_journals(but=hour)
+        self._path(hour).parent.mkdir(parents=True, exist_ok=True)
+        self._file, self._hour = self._path(hour).open("ab", buffering=0), hour
+
+    def _append(self, data: bytes) -> None:
+        assert self._file is not None
+        begin = self._file.tell()
+        try:
+            if self._file.write(data) != len(data):
+                raise OSError("the disk is full")  # noqa: TRY301 - a short write is one more way to fail
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(begin)
+            raise
+
+    def _let_go(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _finish_journals(self, but: str) -> None:
+        """Make Parquet of the journals of other hours than ``but``."""
+        for journal in sorted((self._folder / JOURNAL).glob("*.jsonl")):
+            if journal.stem == but:
+                continue
+            if journal.stat().st_size:
+                target, number = self._folder / f"{journal.stem}.parquet", 1
+                while target.exists():
+                    number += 1
+                    target = self._folder / f"{journal.stem}-{number}.parquet"
+                part = self._folder / f".{target.name}.{os.getpid()}.part"
+                try:
+                    _to_parquet(journal, part)
+                    part.replace(target)
+                finally:
+                    part.unlink(missing_ok=True)
+            journal.unlink()
+
+
+def _to_parquet(journal: Path, path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    tasks = sorted({task for events in _chunks(journal) for event in events for task in event["tasks"]})
+    schema = _schema(tasks)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for events in _chunks(journal):
+            writer.write_table(_table(events, tasks, schema))
+
+
+def _chunks(journal: Path) -> Iterator[list[dict[str, Any]]]:
+    """The journal's events; a last line that a sudden end has cut is left out."""
+    chunk: list[dict[str, Any]] = []
+    with journal.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                chunk.append(json.loads(line))
+            if len(chunk) == ROWS:
+                yield chunk
+                chunk = []
+    if chunk:
+        yield chunk
+
+
+def _schema(tasks: Sequence[str]) -> Any:
+    import pyarrow as pa
+
+    time_type, text = pa.timestamp("us", tz="UTC"), pa.string()
+    fields = [
+        ("timestamp", time_type), ("host", text), ("in_iface", text), ("flow_id", pa.int64()),
+        ("community_id", text), ("src_ip", text), ("src_port", pa.uint16()), ("dest_ip", text),
+        ("dest_port", pa.uint16()), ("proto", text),
+        *((name, pa.int64()) for name in _FLOW[:4]),
+        ("start", time_type), ("end", time_type), ("age", pa.float64()),
+        ("state", text), ("reason", text), ("samples", pa.int64()), ("samples_judged", pa.int64()),
+    ]  # fmt: skip
+    for task in tasks:
+        fields += [(task, text), (f"{task}_confidence", pa.float64()), (f"{task}_likeliest", text)]
+        fields += [(f"{task}_probabilities", pa.map_(text, pa.float64()))]
+    fields += [("vpn", text), ("conflict", text), ("model", text), ("model_version", text)]
+    fields += [("sampled", pa.bool_()), ("sampling_rate", pa.float64()), ("schema_version", pa.int32())]
+    return pa.schema(fields)
+
+
+def _table(events: list[dict[str, Any]], tasks: Sequence[str], schema: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.Table.from_pylist([_row(event, tasks) for event in events], schema=schema)
+
+
+def _row(event: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+    row = {name: value for name, value in event.items() if name not in ("flow", "tasks", "model")}
+    row |= {name: event["flow"][name] for name in _FLOW}
+    for name in ("timestamp", "start", "end"):
+        row[name] = datetime.fromisoformat(row[name])
+    for name in ("vpn", "conflict"):
+        if name in row:
+            row[name] = json.dumps(row[name])
+    for task in tasks:
+        found = event["tasks"].get(task) or {}
+        row |= {task: found.get("label"), f"{task}_confidence": found.get("confidence")}
+        row[f"{task}_likeliest"] = found.get("likeliest", found.get("label"))
+        row[f"{task}_probabilities"] = list(found.get("probabilities", {}).items()) or None
+    return row | {"model": event["model"]["name"], "model_version": event["model"]["version"]}
