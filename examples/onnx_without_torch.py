@@ -44,11 +44,21 @@ class ExportedModel:
         }
 
     def _probabilities(self, task: str, logits: np.ndarray) -> np.ndarray:
-        scaled = logits.astype(np.float64) / self.temperatures[task]
+        scaled = logits.astype(np.float64)
         # What had no training sample is never predicted.
         scaled[:, [label in self.absent.get(task, ()) for label in self.tasks[task]]] = -np.inf
-        odds = np.exp(scaled - scaled.max(1, keepdims=True))
-        return (odds / odds.sum(1, keepdims=True)).astype(np.float32)
+        # The temperature rises with the entropy.
+        before = softmax(scaled)
+        entropy = -(before * np.log(np.maximum(before, 1e-300))).sum(1, keepdims=True)
+        temperature = self.temperatures[task]
+        scaled /= temperature["base"] * np.exp(temperature["rise"] * entropy)
+        return softmax(scaled).astype(np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Row by row."""
+    odds = np.exp(logits - logits.max(1, keepdims=True))
+    return odds / odds.sum(1, keepdims=True)
 
 
 def verdicts(model: ExportedModel, capture: str) -> Iterator[dict[str, object]]:

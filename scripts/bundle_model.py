@@ -3,28 +3,22 @@
 Copies the model file to src/mtc/assets/models/NAME and writes its card, CARD.md, from model.json (and
 from the JSON that scripts/baseline.py wrote for the same dataset and split).
 
-A model that is bundled already, and was written by an older version, is completed in its place with what
-its file lacks, measured anew on the dataset that it was trained on:
+A model that is bundled already is measured anew in its place (temperatures, thresholds, pairs of labels,
+scores, card) on the dataset that it was trained on:
 
-    python scripts/bundle_model.py --complete iscx --data data/iscx-mini
+    python scripts/bundle_model.py --complete iscx --data data/iscx-mini [--baseline JSON]
 """
 
 import argparse
 import json
 import shutil
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mtc import __version__
 from mtc.datasets import Dataset
-from mtc.datasets.features_samples import scale_samples
 from mtc.models import ModelCard, load_model
 from mtc.models.files import CARD, WEIGHTS
-from mtc.training.calibration import FLOW_PACKETS, Calibration, fit_flow_temperatures
-from mtc.training.pairs import label_pairs
-from mtc.training.rejection import fit_rejection
-from mtc.training.scoring import run_network
+from mtc.training.measure import recalibrate
 
 SHELF = Path(__file__).resolve().parents[1] / "src" / "mtc" / "assets" / "models"
 
@@ -35,52 +29,40 @@ def main() -> None:
     parser.add_argument("name", nargs="?")
     parser.add_argument("--baseline", type=Path, help="metrics.json of the run of trees")
     parser.add_argument("--command", default="", help="the command that made the run, for the card")
-    parser.add_argument("--complete", metavar="NAME", help="complete the file of a bundled model")
+    parser.add_argument("--complete", metavar="NAME", help="measure a bundled model anew")
     parser.add_argument("--data", type=Path, help="with --complete: what the model was trained on")
     options = parser.parse_args()
+    baseline = json.loads(options.baseline.read_text(encoding="utf-8")) if options.baseline else None
     if options.complete and options.data:
-        complete(SHELF / options.complete, options.data)
+        complete(SHELF / options.complete, options.data, baseline)
         return
     if options.complete or not options.name:
         parser.error("give RUN and NAME, or --complete NAME and --data DATASET")
-    card = load_model(options.run).card
-    baseline = json.loads(options.baseline.read_text(encoding="utf-8")) if options.baseline else None
-    if baseline and baseline["dataset"]["hash"] != card.dataset["hash"]:
-        parser.error("the baseline was scored on another dataset")
     folder = SHELF / options.name
     folder.mkdir(parents=True, exist_ok=True)
     for name in (WEIGHTS, CARD):
         shutil.copyfile(options.run / name, folder / name)
-    (folder / "CARD.md").write_text(
-        "\n".join(_lines(options.name, card, baseline, options.command)) + "\n", encoding="utf-8"
-    )
+    write_card(folder, baseline, options.command)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder.relative_to(SHELF.parents[3])}: {size / 1e6:.1f} MB")
 
 
-def complete(folder: Path, data: Path) -> None:
-    """Measure what the file of a model lacks: pairs of labels, temperatures by packets, thresholds."""
-    model, dataset = load_model(folder), Dataset.open(data)
-    card = model.card
-    if dataset.hash != card.dataset["hash"]:
-        raise SystemExit(f"{folder.name} was trained on another dataset than {data}")
-    split, mask = card.config.data.split, card.config.data.mask
-    train, known = (dataset.part(split, name, mask=mask) for name in ("train", "validation"))
-    tasks = {task: tuple(labels) for task, labels in card.tasks.items()}
-    part = run_network(model.network, scale_samples(known, model.scaler))
-    seen = part.logits, part.labels, part.flow, model.absent
-    changed: dict[str, Any] = {
-        "pairs": label_pairs(train.labels, tasks),
-        "flow_packets": FLOW_PACKETS,
-        "flow_temperatures": fit_flow_temperatures(*seen),
-        "mtc_version": __version__,
-    }
-    if not card.reject:
-        calibration = {task: Calibration(**both) for task, both in card.calibration.items()}
-        found = fit_rejection(*seen, calibration)
-        changed["reject"] = {t: {per: asdict(r) for per, r in both.items()} for t, both in found.items()}
-    (folder / CARD).write_text(replace(card, **changed).to_json(), encoding="utf-8")
-    print(f"{folder.name}: completed")
+def complete(folder: Path, data: Path, baseline: dict[str, Any] | None) -> None:
+    """Measure a model anew, and write its card by that; the command that made it stays as it is told."""
+    recalibrate(folder, Dataset.open(data))
+    written = (folder / "CARD.md").read_text(encoding="utf-8").splitlines()
+    command = next((line.split("`")[1] for line in written if line.startswith("- Command: ")), "")
+    write_card(folder, baseline, command)
+    print(f"{folder.name}: measured anew")
+
+
+def write_card(folder: Path, baseline: dict[str, Any] | None, command: str) -> None:
+    """CARD.md from model.json."""
+    card = load_model(folder).card
+    if baseline and baseline["dataset"]["hash"] != card.dataset["hash"]:
+        raise SystemExit("the baseline was scored on another dataset")
+    text = "\n".join(_lines(folder.name, card, baseline, command)) + "\n"
+    (folder / "CARD.md").write_text(text, encoding="utf-8")
 
 
 def _lines(name: str, card: ModelCard, baseline: dict[str, Any] | None, command: str) -> list[str]:

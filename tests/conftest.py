@@ -78,7 +78,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = ModelCard(
         tasks=dict(ISCX),
         config=config,
-        calibration={"application": {"packet": 0.5, "flow": 2.0}, "traffic": {"packet": 1.5, "flow": 4.0}},
+        calibration={
+            "application": {"packet": {"base": 0.5, "rise": 0.2}, "flow": {"base": 0.8, "rise": 0.0}},
+            "traffic": {"packet": {"base": 1.5, "rise": 0.0}, "flow": {"base": 0.7, "rise": -0.1}},
+        },
         absent={"application": ["Gmail", "SCP", "Tor"], "traffic": ["VPN Email"]},
         dataset={"name": "none", "split": "flow"},
         notes=["Untrained."],

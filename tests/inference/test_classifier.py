@@ -35,6 +35,14 @@ def _without_absent(logits: np.ndarray, absent: np.ndarray) -> np.ndarray:
     return logits
 
 
+def _calibrated(model: LoadedModel, task: str, per: str, scores: np.ndarray) -> np.ndarray:
+    """By the definition: divided by base times e to the rise times the entropy."""
+    found = model.card.calibration.get(task, {}).get(per, {"base": 1.0, "rise": 0.0})
+    before = _softmax(scores)
+    entropy = -(before * np.log(before + 1e-300)).sum(axis=1, keepdims=True)
+    return _softmax(scores / (found["base"] * np.exp(found["rise"] * entropy)))
+
+
 def test_tasks(classifier: Classifier) -> None:
     assert {task: len(labels) for task, labels in classifier.tasks.items()} == {
         "application": 17,
@@ -48,9 +56,8 @@ def test_predict_is_the_calibrated_softmax_without_absent_classes(
 ) -> None:
     model = classifier.model
     result = classifier.predict(samples.samples)
-    temperatures = {"application": 0.5, "traffic": 1.5, "auxiliary": 1.0}
     for task, logits in _logits(model, samples.samples).items():
-        expected = _softmax(_without_absent(logits, model.absent[task]) / temperatures[task])
+        expected = _calibrated(model, task, "packet", _without_absent(logits, model.absent[task]))
         np.testing.assert_allclose(result[task], expected, atol=1e-5)
         assert result[task].dtype == np.float32
     names = classifier.tasks["application"]
@@ -61,18 +68,17 @@ def test_predict_is_the_calibrated_softmax_without_absent_classes(
     ]
 
 
-def test_flow_verdict_is_the_sum_of_its_first_ten_packets(
+def test_flow_verdict_is_the_mean_of_its_first_ten_packets(
     classifier: Classifier, samples: mtc.packets.Samples, short_capture: Path
 ) -> None:
     model, flow = classifier.model, samples.headers["flow"]
     verdicts = classifier.classify(short_capture)
-    temperatures = {"application": 2.0, "traffic": 4.0, "auxiliary": 1.0}
     logits = _logits(model, samples.samples)
     for row in verdicts:
         first = np.flatnonzero(flow == row["flow"] - 1)[:10]
         for task, values in logits.items():
             log_p = np.log(_softmax(_without_absent(values[first], model.absent[task])) + 1e-300)
-            expected = _softmax(log_p.sum(axis=0, keepdims=True) / temperatures[task])[0]
+            expected = _calibrated(model, task, "flow", log_p.mean(axis=0, keepdims=True))[0]
             found = np.array(list(row[task]["probabilities"].values()))
             np.testing.assert_allclose(found, expected, atol=1e-4)
         assert row["samples"] == np.count_nonzero(flow == row["flow"] - 1)

@@ -77,8 +77,8 @@ def test_file_says_what_it_is(exported: Path) -> None:
     assert [output.name for output in model.graph.output] == list(ISCX)
     stored = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
     assert {task: tuple(labels) for task, labels in stored["tasks"].items()} == dict(ISCX)
-    assert stored["temperatures"]["packet"]["application"] == 0.5
-    assert stored["temperatures"]["flow"] == {"application": 2.0, "traffic": 4.0, "auxiliary": 1.0}
+    assert stored["temperatures"]["packet"]["application"] == {"base": 0.5, "rise": 0.2}
+    assert stored["temperatures"]["flow"]["auxiliary"] == {"base": 1.0, "rise": 0.0}
     assert stored["absent"]["traffic"] == ["VPN Email"]
     assert stored["mask"] == "paper"
     assert stored["preprocessing"] == ["mask paper", "divide by 255"]
@@ -128,9 +128,8 @@ def test_flow_features_are_scaled_inside(flows_model: Path, tmp_path: Path) -> N
     classifier = Classifier.load(flows_model, precision="exact")
     for task, expected in classifier.predict(values).items():
         temperature = classifier.model.temperatures("packet")[task]
-        odds = np.exp((found[task] - found[task].max(1, keepdims=True)) / temperature)
-        odds[:, classifier.model.absent[task]] = 0
-        np.testing.assert_allclose(odds / odds.sum(1, keepdims=True), expected, atol=2e-5, rtol=0)
+        known = np.exp(temperature.log_probabilities(found[task], classifier.model.absent[task]))
+        np.testing.assert_allclose(known, expected, atol=2e-5, rtol=0)
 
 
 def test_example_gives_the_verdicts_of_the_package_without_torch(

@@ -8,10 +8,21 @@ import torch
 
 from mtc.config import ModelConfig, RunConfig
 from mtc.errors import ModelError
-from mtc.models import ModelCard, build_network, load_model, predict_logits, round_to_stored, save_model
+from mtc.models import (
+    ModelCard,
+    Temperature,
+    build_network,
+    load_model,
+    predict_logits,
+    round_to_stored,
+    save_model,
+)
 
 TASKS = {"vendor": ("a", "b", "c"), "kind": ("x", "y")}
 CONFIG = RunConfig(model=ModelConfig(repetitions=(1, 1, 1), ffn_width=32))
+
+
+PACKET, FLOW = {"base": 1.5, "rise": 0.0}, {"base": 2.5, "rise": 0.1}
 
 
 @pytest.fixture
@@ -19,7 +30,10 @@ def saved(tmp_path):
     torch.manual_seed(0)
     network = build_network(CONFIG.model, TASKS)
     card = ModelCard(
-        tasks=TASKS, config=CONFIG, calibration={"kind": {"packet": 1.5, "flow": 2.5}}, absent={"kind": ["y"]}
+        tasks=TASKS,
+        config=CONFIG,
+        calibration={"kind": {"packet": PACKET, "flow": FLOW}},
+        absent={"kind": ["y"]},
     )
     save_model(tmp_path / "model", network, card)
     return tmp_path / "model", network, card
@@ -31,7 +45,7 @@ def test_a_model_comes_back(saved):
     assert not loaded.network.training
     assert loaded.card.tasks == TASKS
     assert loaded.card.config == CONFIG
-    assert loaded.temperatures("flow") == {"vendor": 1.0, "kind": 2.5}
+    assert loaded.temperatures("flow") == {"vendor": Temperature(), "kind": Temperature(2.5, 0.1)}
     assert {task: indices.tolist() for task, indices in loaded.absent.items()} == {"vendor": [], "kind": [1]}
     round_to_stored(network)
     for name, tensor in network.state_dict().items():
@@ -98,16 +112,17 @@ def test_no_such_folder(tmp_path):
 
 
 def test_a_file_of_the_first_version_is_migrated(saved):
-    folder, _, card = saved
+    folder, _, _ = saved
     values = json.loads((folder / "model.json").read_text())
-    for name in ("pairs", "flow_packets", "flow_temperatures"):
+    for name in ("pairs", "flow_packets"):
         del values[name]
-    (folder / "model.json").write_text(json.dumps(values | {"format_version": 1}))
+    first = {"format_version": 1, "calibration": {"kind": {"packet": 1.5, "flow": 9.0}}}
+    (folder / "model.json").write_text(json.dumps(values | first))
     loaded = load_model(folder)
     assert (loaded.card.format_version, loaded.card.flow_packets, loaded.card.pairs) == (2, 10, {})
-    assert loaded.card.calibration == card.calibration
-    for packets in (1, 10, 30):  # it has one flow temperature, whatever the number of packets
-        assert loaded.flow_temperatures(packets) == {"vendor": 1.0, "kind": 2.5}
+    # Its flow temperature was one for sums of packets; that of their mean is about that of a packet.
+    for per in ("packet", "flow"):
+        assert loaded.temperatures(per) == {"vendor": Temperature(), "kind": Temperature(1.5)}
 
 
 @pytest.mark.parametrize(
@@ -127,29 +142,21 @@ def test_a_version_that_cannot_be_read_is_refused_with_the_reason(saved, version
     assert str(error.value).startswith(f"{folder}: ")
 
 
-def test_flow_temperatures_by_packets(saved):
-    folder = saved[0]
-    _change_card(flow_packets=2, flow_temperatures={"kind": [1.1, 9.0, 1.3]})(folder)
-    loaded = load_model(folder)
-    found = {packets: loaded.flow_temperatures(packets)["kind"] for packets in (1, 2, 3, 50)}
-    assert found == {1: 1.1, 2: 2.5, 3: 1.3, 50: 1.3}  # at 2, that of the calibration
-
-
 @pytest.mark.parametrize(
     "changes",
     [
         {"flow_packets": 0},
         {"flow_packets": "5"},
-        {"flow_temperatures": {"kind": []}},
-        {"flow_temperatures": {"kind": [0.0]}},
-        {"flow_temperatures": [1.0]},
+        {"calibration": {"kind": {"packet": PACKET}}},
+        {"calibration": {"kind": {"packet": PACKET, "flow": 2.5}}},
+        {"calibration": {"kind": {"packet": PACKET, "flow": {"base": 0.0, "rise": 0.0}}}},
         {"pairs": ["vendor"]},
         {"pairs": {"vendor": {"kind": ["a"]}}},
         {"pairs": {"vendor": {"kind": {"a": "x"}}}},
     ],
     ids=str,
 )
-def test_settings_of_flow_verdicts_are_checked(saved, changes):
+def test_settings_of_verdicts_are_checked(saved, changes):
     _change_card(**changes)(saved[0])
     with pytest.raises(ModelError, match=r"model\.json is damaged"):
         load_model(saved[0])

@@ -6,7 +6,7 @@ import torch
 
 from mtc.config import ModelConfig
 from mtc.errors import UsageError
-from mtc.models import build_network, pack, predict_logits, predict_probabilities
+from mtc.models import Temperature, build_network, pack, predict_logits, predict_probabilities
 
 TASKS = {"vendor": ("a", "b", "c"), "kind": ("x", "y")}
 
@@ -59,7 +59,7 @@ def test_training_step_in_bfloat16(ragged):
 
 def test_probabilities_are_calibrated_and_absent_classes_are_zero():
     logits = {"vendor": np.array([[1.0, 2.0, 9.0], [0.0, 0.0, 0.0]], np.float32)}
-    result = predict_probabilities(logits, {"vendor": 2.0}, {"vendor": np.array([2])})["vendor"]
+    result = predict_probabilities(logits, {"vendor": Temperature(2.0)}, {"vendor": np.array([2])})["vendor"]
     odds = np.exp(0.5)
     assert np.allclose(result[0], [1 / (1 + odds), odds / (1 + odds), 0])
     assert np.allclose(result[1], [0.5, 0.5, 0])

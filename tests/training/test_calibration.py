@@ -4,8 +4,9 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from mtc.metrics import score
+from mtc.models.temperature import Temperature, entropy
 from mtc.training import calibrate, flow_scores
-from mtc.training.calibration import fit_flow_temperatures, fit_temperature, log_probabilities
+from mtc.training.calibration import ENOUGH, fit_temperature, log_probabilities
 
 NONE = np.empty(0, np.int64)
 
@@ -22,12 +23,13 @@ def true_logits(n: int, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np
 def test_finds_by_how_much_the_logits_were_scaled(overconfidence: float) -> None:
     logits, labels = true_logits(4000)
     found = fit_temperature(logits * overconfidence, labels, NONE)
-    assert found == pytest.approx(overconfidence, rel=0.1)
+    assert found.base == pytest.approx(overconfidence, rel=0.1)
+    assert abs(found.rise) < 0.1
 
 
 def test_is_the_minimum_of_the_log_loss() -> None:
-    logits, labels = true_logits(300, seed=1)
-    found = fit_temperature(logits * 2, labels, NONE)
+    logits, labels = true_logits(ENOUGH - 1, seed=1)
+    found = fit_temperature(logits * 2, labels, NONE).base
     at = {t: log_loss(labels, softmax(logits * 2 / t, axis=1)) for t in (0.97 * found, found, 1.03 * found)}
     assert min(at, key=at.__getitem__) == found
 
@@ -48,21 +50,11 @@ def test_missing_labels_and_absent_classes_do_not_count() -> None:
     labels[::3] = -1
     absent = np.array([2])
     counts = (labels >= 0) & (labels != 2)
-    assert fit_temperature(logits, labels, absent) == pytest.approx(
-        fit_temperature(logits[counts], labels[counts], absent)
-    )
-    assert fit_temperature(logits, np.full(500, -1), NONE) == 1.0
+    assert fit_temperature(logits, labels, absent) == fit_temperature(logits[counts], labels[counts], absent)
+    assert fit_temperature(logits, np.full(500, -1), NONE) == Temperature()
 
 
-def test_absent_classes_have_probability_zero() -> None:
-    logits, _ = true_logits(20)
-    probabilities = np.exp(log_probabilities(logits, np.array([1, 3]), 2.0))
-    assert not probabilities[:, [1, 3]].any()
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
-    np.testing.assert_allclose(probabilities[:, [0, 2]], softmax(logits[:, [0, 2]] / 2, axis=1))
-
-
-def test_flow_scores_are_sums_over_the_first_packets() -> None:
+def test_flow_scores_are_means_over_the_first_packets() -> None:
     rng = np.random.default_rng(4)
     logits, flow = rng.normal(size=(40, 3)), rng.integers(0, 7, 40) * 11 + 5
     chosen, scores = flow_scores(logits, flow, NONE, first=3)
@@ -70,7 +62,7 @@ def test_flow_scores_are_sums_over_the_first_packets() -> None:
     for row, first_packet in zip(scores, chosen, strict=True):
         packets = np.flatnonzero(flow == flow[first_packet])[:3]
         assert packets[0] == first_packet
-        np.testing.assert_allclose(row, np.log(softmax(logits[packets], axis=1)).sum(axis=0))
+        np.testing.assert_allclose(row, np.log(softmax(logits[packets], axis=1)).mean(axis=0))
 
 
 def test_flow_scores_of_absent_classes_stay_impossible() -> None:
@@ -79,20 +71,26 @@ def test_flow_scores_of_absent_classes_stay_impossible() -> None:
     assert np.isfinite(scores[:, [0, 2]]).all()
 
 
-def test_flows_of_alike_packets_get_a_higher_temperature_than_packets() -> None:
+def test_flows_of_alike_packets_have_the_temperature_of_packets() -> None:
     logits, labels = true_logits(300, seed=5)
     flow = np.repeat(np.arange(300), 8)  # eight packets that say the same are no more evidence than one
     fitted = calibrate(
         {"task": np.repeat(logits, 8, axis=0)}, {"task": np.repeat(labels, 8)}, flow, {"task": NONE}
     )["task"]
-    assert fitted.flow == pytest.approx(8 * fitted.packet, rel=0.05)
+    assert fitted.flow.base == pytest.approx(fitted.packet.base, rel=0.02)
+    assert fitted.flow.rise == pytest.approx(fitted.packet.rise, abs=0.02)
 
 
-def test_the_more_alike_packets_are_added_up_the_higher_the_temperature() -> None:
-    logits, labels = true_logits(300, seed=5)
-    flow = np.repeat(np.arange(300), 4)
-    arguments = {"task": np.repeat(logits, 4, axis=0)}, {"task": np.repeat(labels, 4)}, flow, {"task": NONE}
-    one, two, three, four = fit_flow_temperatures(*arguments)["task"]
-    assert [two / one, three / one, four / one] == pytest.approx([2, 3, 4], rel=0.05)
-    assert four == pytest.approx(calibrate(*arguments)["task"].flow)
-    assert fit_flow_temperatures({"task": logits}, {"task": labels}, np.arange(300), {"task": NONE}) == {}
+def test_finds_that_the_unsure_are_too_sure() -> None:
+    logits, labels = true_logits(4000, seed=6)
+    # What comes out of this has to be made less sure the less sure it is.
+    distorted = logits.copy()
+    for _ in range(50):
+        distorted = logits * 0.9 * np.exp(0.3 * entropy(distorted))[:, None]
+    found = fit_temperature(distorted, labels, NONE)
+    assert (found.base, found.rise) == (pytest.approx(0.9, rel=0.1), pytest.approx(0.3, abs=0.1))
+
+
+def test_few_samples_give_no_rise() -> None:
+    logits, labels = true_logits(ENOUGH - 1, seed=7)
+    assert fit_temperature(logits, labels, NONE).rise == 0.0

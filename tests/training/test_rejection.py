@@ -3,6 +3,7 @@ import pytest
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import roc_auc_score
 
+from mtc.models import Temperature
 from mtc.training.calibration import Calibration, flow_scores
 from mtc.training.rejection import KEPT, fit_rejection, flow_energy, packet_energy, sureness
 
@@ -40,7 +41,7 @@ def test_the_energy_of_a_flow_is_the_mean_of_its_first_packets() -> None:
 def test_thresholds_keep_the_share_that_they_say() -> None:
     logits, labels, flow = some_flows(1)
     labels = np.where(flow % 2 == 0, labels, -1)
-    calibration = {"task": Calibration(2.0, 5.0)}
+    calibration = {"task": Calibration(Temperature(2.0), Temperature(5.0))}
     found = fit_rejection({"task": logits}, {"task": labels}, flow, {"task": NONE}, calibration)["task"]
     both = sureness(logits, flow, NONE, calibration["task"])
     for per, rejection in found.items():

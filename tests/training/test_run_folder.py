@@ -53,7 +53,7 @@ def test_the_model_file_knows_what_it_never_saw(undisturbed: Path) -> None:
     assert model.card.absent["application"] == ["never"]
     assert model.absent["application"].tolist() == [2]
     assert model.card.calibration.keys() == {"application", "traffic"}
-    assert all(t["packet"] > 0 and t["flow"] > 0 for t in model.card.calibration.values())
+    assert all(t["packet"]["base"] > 0 and t["flow"]["base"] > 0 for t in model.card.calibration.values())
     assert model.card.training["ended"] == "epochs"
 
 

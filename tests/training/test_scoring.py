@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mtc.metrics import score
+from mtc.models import Temperature
 from mtc.training import Calibration, Part, flow_scores, score_part
 from mtc.training.scoring import flows_by_capture, rare_classes
 
@@ -36,7 +37,9 @@ def test_packets_and_flows_are_scored_with_their_own_temperature() -> None:
     labels, flow = rng.integers(-1, 2, 60), np.repeat(np.arange(20), 3)
     part = Part({"task": logits}, {"task": labels}, flow)
     none = {"task": np.empty(0, np.int64)}
-    packets, flows = score_part(part, {"task": ("a", "b")}, {"task": Calibration(2.0, 5.0)}, none)
+    packets, flows = score_part(
+        part, {"task": ("a", "b")}, {"task": Calibration(Temperature(2.0), Temperature(5.0))}, none
+    )
 
     def softmax(x: np.ndarray) -> np.ndarray:
         return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)

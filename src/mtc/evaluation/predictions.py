@@ -13,8 +13,8 @@ from mtc.errors import UsageError
 from mtc.evaluation.matching import match_labels, shared_tasks
 from mtc.inference import find_model
 from mtc.models import LoadedModel, load_model, predict_logits
+from mtc.models.temperature import Logits
 from mtc.tasks import Tasks
-from mtc.training.calibration import Logits
 from mtc.training.run_folder import read_json
 
 Progress = Callable[[int, int], None]

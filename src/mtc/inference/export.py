@@ -3,7 +3,7 @@
 import json
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -158,7 +158,10 @@ def metadata(model: LoadedModel) -> dict[str, str]:
             steps[1] = f"{model.network.places} leading bytes as categories, header fields as numbers"
     values: dict[str, Any] = {
         "tasks": {task: list(classes) for task, classes in card.tasks.items()},
-        "temperatures": {per: model.temperatures(per) for per in ("packet", "flow")},
+        "temperatures": {
+            "packet": {task: asdict(found) for task, found in model.temperatures("packet").items()},
+            "flow": {task: asdict(found) for task, found in model.temperatures("flow").items()},
+        },
         "absent": {task: list(classes) for task, classes in card.absent.items()},
         "mask": card.config.data.mask if model.scaler is None else None,
         "preprocessing": steps,

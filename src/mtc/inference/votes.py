@@ -16,7 +16,7 @@ BUFFERED_SAMPLES = 4096
 class FlowVotes:
     """Adds up what the first packets of each flow say.
 
-    A flow's verdict is the softmax of the sum of its first packets' log-probabilities divided by the
+    A flow's verdict is the softmax of the mean of its first packets' log-probabilities divided by the
     model's flow temperature. Held are the sums, never the packets, so memory grows by the number of
     flows only; what a flow brings beyond its first packets is counted and not computed.
     """
@@ -69,11 +69,10 @@ class FlowVotes:
         """
         self._compute()
         self._grow(flows)
-        sums = {task: values[:flows].astype(np.float32) for task, values in self._sums.items()}
-        if not flows:
-            return self._seen[:0], sums
+        counted = np.clip(self._seen[:flows], 1, self._first_packets)[:, None]
+        means = {task: (sums[:flows] / counted).astype(np.float32) for task, sums in self._sums.items()}
         model = self._model
-        return self._seen[:flows], predict_probabilities(sums, model.temperatures("flow"), model.absent)
+        return self._seen[:flows], predict_probabilities(means, model.temperatures("flow"), model.absent)
 
     def _compute(self) -> None:
         if not self._held:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from mtc.errors import ConfigError, ModelError, OutputError
 from mtc.models.migration import FORMAT_VERSION, migrate
 from mtc.models.network import Network
 from mtc.models.networks import build_network
+from mtc.models.temperature import Temperature
 
 if TYPE_CHECKING:
     from mtc.datasets import QuantileScaler
@@ -41,15 +42,14 @@ class ModelCard:
     Attributes:
         tasks: Task -> classes, in the order of the outputs.
         config: Settings of the run that made it; ``config.data.mask`` is applied to every sample.
-        calibration: Task -> ``{"packet": T, "flow": T}``, the temperatures of verdicts.
+        calibration: Task -> ``packet`` and ``flow`` -> ``{"base", "rise"}``, the temperature of verdicts,
+            see ``mtc.models.Temperature``.
         absent: Task -> classes that had no training sample: probability 0, never predicted.
         reject: Task -> ``packet`` and ``flow`` -> ``score`` (``probability`` or ``energy``) and
             ``threshold``: a verdict with a lower score is unknown, where that is asked for.
         pairs: Task -> a later task -> label -> labels of the other task that stood beside it in training;
             empty where that is not known.
-        flow_packets: Packets of a flow that its verdict is made of, where nothing else is asked for; the
-            flow temperature in ``calibration`` is of these.
-        flow_temperatures: Task -> the flow temperature of verdicts on the first 1, 2, ... packets.
+        flow_packets: Packets of a flow that its verdict is made of, where nothing else is asked for.
         dataset: What it was trained on: ``name``, ``hash``, ``split``, counts.
         training: How: epochs, minutes, samples/s, machine.
         metrics: Scores, as in ``metrics.json``.
@@ -61,12 +61,11 @@ class ModelCard:
 
     tasks: Mapping[str, Sequence[str]]
     config: RunConfig = field(default_factory=RunConfig)
-    calibration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    calibration: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     reject: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     pairs: Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]] = field(default_factory=dict)
     flow_packets: int = 10
-    flow_temperatures: Mapping[str, Sequence[float]] = field(default_factory=dict)
     dataset: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -90,7 +89,7 @@ class ModelCard:
         try:
             values = json.loads(text)
             values = migrate(values)
-            _check_flow_settings(values)
+            _check_verdict_settings(values)
             values["config"] = RunConfig.from_dict(values["config"])
             values["tasks"] = {task: tuple(classes) for task, classes in values["tasks"].items()}
             return cls(**values)
@@ -114,32 +113,27 @@ class LoadedModel:
     absent: dict[str, NDArray[np.int64]]
     scaler: "QuantileScaler | None" = None
 
-    def temperatures(self, per: str) -> dict[str, float]:
-        """Task -> temperature of verdicts per ``packet`` or per ``flow``."""
-        return {task: self.card.calibration.get(task, {}).get(per, 1.0) for task in self.card.tasks}
-
-    def flow_temperatures(self, packets: int) -> dict[str, float]:
-        """Task -> temperature of verdicts on the first ``packets`` packets of a flow."""
-        temperatures = self.temperatures("flow")
-        if packets == self.card.flow_packets:
-            return temperatures
-        for task, fitted in self.card.flow_temperatures.items():
-            temperatures[task] = fitted[min(packets, len(fitted)) - 1]
-        return temperatures
+    def temperatures(self, per: Literal["packet", "flow"]) -> dict[str, Temperature]:
+        """Task -> temperature of verdicts on packets or on flows."""
+        stored = self.card.calibration
+        return {
+            task: Temperature.from_json(stored[task][per]) if task in stored else Temperature()
+            for task in self.card.tasks
+        }
 
 
-def _check_flow_settings(values: Mapping[str, Any]) -> None:
-    """Refuse settings of flow verdicts and pairs of labels that could only fail later."""
+def _check_verdict_settings(values: Mapping[str, Any]) -> None:
+    """Refuse settings of verdicts and pairs of labels that could only fail later."""
     for other in values["pairs"].values():
         for labels in other.values():
             if not all(isinstance(together, list) for together in labels.values()):
                 raise ModelError(f"{CARD} is damaged (pairs are no lists of labels)")
-    packets, fitted = values["flow_packets"], values["flow_temperatures"]
-    temperatures = [value for each in fitted.values() for value in each]
-    if type(packets) is not int or packets < 1 or not all(fitted.values()):
+    packets = values["flow_packets"]
+    if type(packets) is not int or packets < 1:
         raise ModelError(f"{CARD} is damaged (flow_packets {packets!r})")
-    if not all(isinstance(value, float) and 0 < value < float("inf") for value in temperatures):
-        raise ModelError(f"{CARD} is damaged (a flow temperature is no positive number)")
+    for both in values["calibration"].values():
+        for per in ("packet", "flow"):
+            Temperature.from_json(both[per])
 
 
 def _stored(name: str, tensor: torch.Tensor) -> torch.Tensor:

@@ -36,6 +36,16 @@ def migrate(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_1(values: dict[str, Any]) -> dict[str, Any]:
-    # Version 1 had no pairs of labels (so nothing is known to conflict), and one flow temperature, which
-    # was fitted on the first ten packets of each flow.
-    return {"pairs": {}, "flow_packets": 10, "flow_temperatures": {}, **values, "format_version": 2}
+    # Version 1 had no pairs of labels (so nothing is known to conflict), plain temperatures, and flow
+    # verdicts from the sum of ten packets' log-probabilities. Now it is their mean, whose temperature is
+    # about that of a packet: it takes the place of the one for sums.
+    temperatures = {
+        task: {"base": both["packet"], "rise": 0.0} for task, both in values.get("calibration", {}).items()
+    }
+    return {
+        "pairs": {},
+        "flow_packets": 10,
+        **values,
+        "calibration": {task: {"packet": found, "flow": found} for task, found in temperatures.items()},
+        "format_version": 2,
+    }

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mtc.models.network import Network
 from mtc.models.networks import pack
 from mtc.models.packing import live_tokens
+from mtc.models.temperature import Temperature
 
 Precision = Literal["exact", "auto"]
 
@@ -73,26 +74,26 @@ def predict_logits(
 
 def predict_probabilities(
     logits: Mapping[str, NDArray[np.float32]],
-    temperatures: Mapping[str, float],
+    temperatures: Mapping[str, Temperature],
     absent: Mapping[str, NDArray[np.int64]],
 ) -> dict[str, NDArray[np.float32]]:
     """Calibrated probabilities of logits.
 
     Args:
         logits: Task -> float32 (N, classes).
-        temperatures: Task -> what its logits are divided by; 1 where a task is not named.
+        temperatures: Task -> temperature; 1 where a task is not named.
         absent: Task -> indices of classes without training samples: their probability is 0.
 
     Returns:
         Task -> float32 (N, classes), rows sum to 1.
     """
-    result = {}
-    for task, values in logits.items():
-        scaled = values.astype(np.float64) / temperatures.get(task, 1.0)
-        scaled[:, absent.get(task, np.empty(0, np.int64))] = -np.inf
-        scaled = np.exp(scaled - scaled.max(1, keepdims=True))
-        result[task] = (scaled / scaled.sum(1, keepdims=True)).astype(np.float32)
-    return result
+    none, certain = np.empty(0, np.int64), Temperature()
+    return {
+        task: np.exp(
+            temperatures.get(task, certain).log_probabilities(values, absent.get(task, none))
+        ).astype(np.float32)
+        for task, values in logits.items()
+    }
 
 
 def _gather(

@@ -39,10 +39,10 @@ class FlowBook:
 
         Args:
             classifier: Judges the samples.
-            first_packets: Samples of a flow that are judged, which its temperature is of.
+            first_packets: Samples of a flow that are judged.
         """
         self._model = classifier.model
-        self._temperatures = classifier.model.flow_temperatures(first_packets)
+        self._temperatures = classifier.model.temperatures("flow")
         self._precision = classifier.precision
         self._rows: dict[int, int] = {}
         self._free: list[int] = []
@@ -106,10 +106,9 @@ class FlowBook:
 
     def probabilities(self, rows: NDArray[np.int64]) -> Mapping[str, NDArray[np.float32]]:
         """Calibrated probabilities of flows: task -> float32 (F, classes); no meaning without a sample."""
-        sums = {task: values[rows] for task, values in self._sums.items()}
-        if not len(rows):
-            return sums
-        return predict_probabilities(sums, self._temperatures, self._model.absent)
+        judged = np.maximum(self.columns["judged"][rows], 1)[:, None].astype(np.float32)
+        means = {task: values[rows] / judged for task, values in self._sums.items()}
+        return predict_probabilities(means, self._temperatures, self._model.absent)
 
     def close(self, rows: NDArray[np.int64]) -> None:
         """Forget flows whose samples have all been computed."""

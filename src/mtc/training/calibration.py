@@ -1,63 +1,55 @@
-"""Temperature scaling, for verdicts on packets and on flows, fitted on the validation part.
+"""Temperatures for verdicts on packets and on flows, fitted on the validation part.
 
-The packets of a flow are not independent, so the product of their probabilities is far too sure of
-itself: flows have a temperature of their own.
+The packets of a flow are so alike that ten of them are hardly more evidence than one: a flow is judged by
+the mean of their log-probabilities, not by the sum, and has a temperature of its own.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
+from mtc.models.temperature import Logits, Temperature
 from mtc.tasks import UNLABELLED
 
 FLOW_PACKETS = 10
 """Sample packets at the beginning of a flow that its verdict is made from."""
 
-MOST_PACKETS = 20
-"""Numbers of packets up to which verdicts on a flow have a temperature each."""
-
 TEMPERATURES = (0.05, 100.0)
 """Range in which a temperature is sought."""
 
-Logits = NDArray[np.float32] | NDArray[np.float64]
+RISES = (-2.0, 2.0)
+"""Range in which its rise with the entropy is sought."""
+
+ENOUGH = 200
+"""Samples from which on a rise is sought: of fewer it would be learned by heart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Temperatures of one task: logits (and sums of log-probabilities) are divided by them."""
+    """Temperatures of one task: of the logits of packets, and of the scores of flows."""
 
-    packet: float = 1.0
-    flow: float = 1.0
+    packet: Temperature = field(default_factory=Temperature)
+    flow: Temperature = field(default_factory=Temperature)
 
 
 def log_probabilities(
-    logits: Logits, absent: NDArray[np.int64], temperature: float = 1.0
+    logits: Logits, absent: NDArray[np.int64], temperature: Temperature | None = None
 ) -> NDArray[np.float64]:
-    """Logarithms of the probabilities of packets.
+    """Logarithms of probabilities, without calibration where no temperature is given.
 
-    Args:
-        logits: Float (N, C).
-        absent: int64, classes without training samples: their probability is 0.
-        temperature: What the logits are divided by.
-
-    Returns:
-        float64 (N, C); -inf for absent classes.
+    Arguments and result are those of ``Temperature.log_probabilities``.
     """
-    scaled = logits.astype(np.float64) / temperature
-    scaled[:, absent] = -np.inf
-    result: NDArray[np.float64] = log_softmax(scaled, axis=1)
-    return result
+    return (temperature or Temperature()).log_probabilities(logits, absent)
 
 
 def flow_scores(
     logits: Logits, flow: NDArray[np.integer], absent: NDArray[np.int64], first: int = FLOW_PACKETS
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Combine the packets of each flow: the sum of the log-probabilities of its first packets.
+    """Combine the packets of each flow: the mean of the log-probabilities of its first packets.
 
-    The verdict on a flow is the softmax of its sum, divided by the flow temperature.
+    The verdict on a flow is the softmax of its score, divided by the flow temperature.
 
     Args:
         logits: Float (N, C) of packets, uncalibrated.
@@ -77,11 +69,12 @@ def flow_scores(
     counted = by_flow[rank < first]
     scores = np.zeros((len(chosen), logits.shape[1]))
     np.add.at(scores, member[counted], log_probabilities(logits[counted], absent))
+    scores /= np.minimum(sizes, first)[:, None]
     in_time = np.argsort(chosen, kind="stable")
     return chosen[in_time], scores[in_time]
 
 
-def fit_temperature(scores: Logits, labels: NDArray[np.int64], absent: NDArray[np.int64]) -> float:
+def fit_temperature(scores: Logits, labels: NDArray[np.int64], absent: NDArray[np.int64]) -> Temperature:
     """The temperature that makes the labels likeliest.
 
     Args:
@@ -90,22 +83,28 @@ def fit_temperature(scores: Logits, labels: NDArray[np.int64], absent: NDArray[n
         absent: int64, classes without training samples.
 
     Returns:
-        The temperature; 1 where no sample counts.
+        The temperature; 1 where no sample counts, and without a rise where few do.
     """
-    from scipy.optimize import minimize_scalar  # slow to import, and only training needs it
+    from scipy.optimize import minimize, minimize_scalar  # slow to import, and only training needs it
 
     counts = (labels != UNLABELLED) & ~np.isin(labels, absent)
     if not counts.any():
-        return 1.0
+        return Temperature()
     scores, labels = scores[counts], labels[counts]
     rows = np.arange(len(labels))
 
-    def loss(log_temperature: float) -> float:
-        return float(-log_probabilities(scores, absent, np.exp(log_temperature))[rows, labels].mean())
+    def loss(log_base: float, rise: float = 0.0) -> float:
+        found = Temperature(float(np.exp(log_base)), rise).log_probabilities(scores, absent)
+        return float(-found[rows, labels].mean())
 
     low, high = np.log(TEMPERATURES)
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x))
+    one = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
+    if len(labels) < ENOUGH:
+        return Temperature(float(np.exp(one.x)))
+    both = minimize(
+        lambda at: loss(at[0], float(at[1])), (one.x, 0.0), method="Nelder-Mead", bounds=((low, high), RISES)
+    )
+    return Temperature(float(np.exp(both.x[0])), float(both.x[1]))
 
 
 def calibrate(
@@ -129,28 +128,4 @@ def calibrate(
             packet=fit_temperature(task_logits, labels[task], absent[task]),
             flow=fit_temperature(scores, labels[task][chosen], absent[task]),
         )
-    return result
-
-
-def fit_flow_temperatures(
-    logits: Mapping[str, Logits],
-    labels: Mapping[str, NDArray[np.int64]],
-    flow: NDArray[np.integer],
-    absent: Mapping[str, NDArray[np.int64]],
-) -> dict[str, list[float]]:
-    """Fit the flow temperature of verdicts on fewer packets, and on more.
-
-    The more packets are added up, the more their sum is too sure of itself.
-
-    Returns:
-        Task -> temperatures of verdicts on the first 1, 2, ... packets, up to the number from which on
-        nothing changes; empty where every flow is one sample. Arguments are those of ``calibrate``.
-    """
-    most = min(MOST_PACKETS, int(np.unique(flow, return_counts=True)[1].max(initial=1)))
-    result: dict[str, list[float]] = {}
-    for task, task_logits in logits.items():
-        for packets in range(1, most + 1) if most > 1 else ():
-            chosen, scores = flow_scores(task_logits, flow, absent[task], packets)
-            found = fit_temperature(scores, labels[task][chosen], absent[task])
-            result.setdefault(task, []).append(found)
     return result

@@ -5,23 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mtc.datasets.features_samples import scale_samples
 from mtc.metrics import Scores
 from mtc.models import ModelCard, round_to_stored, save_model
 from mtc.models.networks import Network
-from mtc.training.calibration import FLOW_PACKETS, calibrate, fit_flow_temperatures
+from mtc.training.measure import measure
 from mtc.training.pairs import label_pairs
 from mtc.training.plan import Plan
-from mtc.training.rejection import fit_rejection
 from mtc.training.run_folder import write_json
 from mtc.training.samples import absent_classes
-from mtc.training.scoring import rare_classes, run_network, score_part
-
-SCORED = ("validation", "test")
-"""Parts that a run scores."""
-
-BULKY = ("confusion", "reliability", "interval")
-"""Scores that the card leaves to ``metrics.json``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +59,7 @@ def write_model(
     train_part = plan.train_part
     round_to_stored(network)
     absent = {task: absent_classes(train_part.labels[task], len(tasks[task])) for task in tasks}
-    parts = {
-        name: run_network(
-            network, scale_samples(dataset.part(config.data.split, name, mask=config.data.mask), scaler)
-        )
-        for name in SCORED
-    }
-    known = parts["validation"]
-    calibration = calibrate(known.logits, known.labels, known.flow, absent)
-    rejection = fit_rejection(known.logits, known.labels, known.flow, absent, calibration)
-    reject = {task: {per: asdict(found) for per, found in both.items()} for task, both in rejection.items()}
-    rare = rare_classes(dataset)
-    scores = {name: score_part(part, tasks, calibration, absent, rare) for name, part in parts.items()}
+    found = measure(network, config, dataset, tasks, absent, scaler)
     metrics: dict[str, Any] = {
         "model": config.model.name,
         "protocol": config.data.split,
@@ -88,47 +68,33 @@ def write_model(
         "epochs": outcome.epochs,
         "train_samples_per_s": outcome.samples_per_s,
         "minutes": outcome.minutes,
-        "parts": {name: packets for name, (packets, _) in scores.items()},
-        "flow_parts": {name: flows for name, (_, flows) in scores.items()},
-        "reject": reject,
+        "parts": found.parts,
+        "flow_parts": found.flow_parts,
+        "reject": found.reject,
     }
     names = {task: [tasks[task][i] for i in indices] for task, indices in absent.items()}
     card = ModelCard(
         tasks=tasks,
         config=config,
-        calibration={task: asdict(temperature) for task, temperature in calibration.items()},
         absent=names,
-        reject=reject,
         pairs=label_pairs(train_part.labels, tasks),
-        flow_packets=FLOW_PACKETS,
-        flow_temperatures=fit_flow_temperatures(known.logits, known.labels, known.flow, absent),
         dataset=metrics["dataset"]
         | {"split": config.data.split, "train_rows": len(train_part)}
-        | {f"{name}_rows": len(part.flow) for name, part in parts.items()}
+        | {f"{name}_rows": rows for name, rows in found.rows.items()}
         | ({} if scaler is None else {"synthesised_rows": int((train_part.row < 0).sum())}),
         training=asdict(outcome)
         | {"seed": config.seed}
         | ({"init": plan.start.to_dict()} if plan.start else {}),
-        metrics={key: _brief(metrics[key]) for key in ("parts", "flow_parts")},
         notes=[
             *_started(plan, fresh),
             *_notes(plan, names, metrics["parts"]["test"]),
         ],
         features=() if scaler is None or dataset.info.features is None else dataset.info.features.selected,
+        **found.card_fields(),
     )
     save_model(out, network, card, scaler)
     write_json(out / "metrics.json", metrics)
     return metrics
-
-
-def _brief(parts: Mapping[str, Mapping[str, Scores]]) -> dict[str, dict[str, Scores]]:
-    return {
-        part: {
-            task: {name: value for name, value in scores.items() if name not in BULKY}
-            for task, scores in tasks.items()
-        }
-        for part, tasks in parts.items()
-    }
 
 
 def _started(plan: Plan, fresh: Mapping[str, Sequence[str]]) -> list[str]:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from mtc.models.temperature import Logits
 from mtc.tasks import UNLABELLED
-from mtc.training.calibration import FLOW_PACKETS, Calibration, Logits, flow_scores, log_probabilities
+from mtc.training.calibration import FLOW_PACKETS, Calibration, flow_scores, log_probabilities
 
 KEPT = 0.92
 """Share of the validation part's verdicts that the threshold keeps."""

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from mtc.metrics import COMMON_FLOWS, Scores, score
 from mtc.models import predict_logits
 from mtc.models.networks import Network
+from mtc.models.temperature import Logits
 from mtc.tasks import Tasks
-from mtc.training.calibration import Calibration, Logits, flow_scores, log_probabilities
+from mtc.training.calibration import Calibration, flow_scores, log_probabilities
 
 if TYPE_CHECKING:
     from mtc.datasets import Dataset, LabelledSamples

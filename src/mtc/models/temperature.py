@@ -1,0 +1,69 @@
+"""What makes a verdict as sure as it is right: logits are divided by a temperature.
+
+Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, for one
+temperature; that it depends on the logits is after Tomani, Cremers, Buettner, "Parameterized Temperature
+Scaling", ECCV 2022, in the smallest form: by the entropy alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+Logits = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Temperature:
+    """The temperature of a task: ``base * exp(rise * entropy)``, which changes no verdict's label.
+
+    Attributes:
+        base: Positive, the temperature of a verdict that is quite sure.
+        rise: By how much the logarithm of the temperature grows for each nat of entropy of the
+            probabilities before calibration; 0 is plain temperature scaling.
+    """
+
+    base: float = 1.0
+    rise: float = 0.0
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, float]) -> Self:
+        """Read what ``model.json`` holds.
+
+        Raises:
+            ValueError: It is no temperature.
+        """
+        found = cls(float(value["base"]), float(value["rise"]))
+        if not (0 < found.base < np.inf and np.isfinite(found.rise)):
+            raise ValueError(f"{value} is no temperature")
+        return found
+
+    def log_probabilities(self, logits: Logits, absent: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Logarithms of calibrated probabilities.
+
+        Args:
+            logits: Float (N, C) of packets, or scores of flows.
+            absent: int64, classes without training samples: their probability is 0.
+
+        Returns:
+            float64 (N, C); -inf for absent classes.
+        """
+        values = logits.astype(np.float64)
+        values[:, absent] = -np.inf
+        if self.rise:
+            values /= self.base * np.exp(self.rise * entropy(values))[:, None]
+        else:
+            values /= self.base
+        result: NDArray[np.float64] = log_softmax(values, axis=1)
+        return result
+
+
+def entropy(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Entropy in nats of the softmax of logits, float64 (N, C) -> (N,); -inf is probability 0."""
+    logarithms = log_softmax(logits, axis=1)
+    probabilities = np.exp(logarithms)
+    result: NDArray[np.float64] = -(probabilities * np.where(probabilities > 0, logarithms, 0.0)).sum(1)
+    return result
