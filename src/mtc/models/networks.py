@@ -66,8 +66,18 @@ def pack(
     Raises:
         UsageError: There is no sample, or one is longer than the network reads.
     """
-    longest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
-    if len(offsets) < 2 or longest > network.config.length:
-        raise UsageError(f"a batch needs samples of at most {network.config.length} values each")
+    if len(offsets) < 2:
+        raise UsageError("a batch needs at least one sample")
+    check_lengths(offsets, network)
     batch: NetworkBatch = network.pack(data, offsets, layout)
     return batch
+
+
+def check_lengths(offsets: NDArray[np.int64], network: Network) -> None:
+    """Make sure that no sample is longer than the network reads.
+
+    Raises:
+        UsageError: One is.
+    """
+    if len(offsets) > 1 and int(np.diff(offsets).max()) > network.config.length:
+        raise UsageError(f"a batch needs samples of at most {network.config.length} values each")

@@ -1,18 +1,22 @@
 """From samples to logits and calibrated probabilities: the one forward pass of evaluation mode."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtc.models.engine import engine_for
+from mtc.models.mtc import MTC
 from mtc.models.network import Network
-from mtc.models.networks import pack
-from mtc.models.packing import live_tokens
+from mtc.models.networks import check_lengths, pack
+from mtc.models.packing import Values, live_tokens
 from mtc.models.temperature import Temperature
 
 Precision = Literal["exact", "auto"]
+
+Ints = NDArray[np.int64]
 
 _POSITIONS_PER_BATCH = 51_200
 """Computed positions of a batch, about: enough for full matrix products, few enough for the cache."""
@@ -28,8 +32,8 @@ def native_bf16(device: torch.device | str = "cpu") -> bool:
 @torch.inference_mode()
 def predict_logits(
     network: Network,
-    data: NDArray[np.uint8] | NDArray[np.float32],
-    offsets: NDArray[np.int64],
+    data: Values,
+    offsets: Ints,
     *,
     precision: Precision = "exact",
     advance: Callable[[int], None] | None = None,
@@ -53,9 +57,27 @@ def predict_logits(
     logits = {task: np.empty((count, size), np.float32) for task, size in network.classes.items()}
     live = live_tokens(data, offsets, network.config.width)
     order = np.argsort(live, kind="stable")
-    positions = network.computed_positions(live[order])
     reduced = precision == "auto" and native_bf16(device)
-    start = 0
+    if isinstance(network, MTC) and device.type == "cpu" and not reduced:
+        check_lengths(offsets, network)
+        parts = engine_for(network).logits(data, offsets, order, live)
+    else:
+        parts = _by_torch(network, data, offsets, order, live, reduced)
+    for rows, found in parts:
+        for task, values in found.items():
+            logits[task][rows] = values
+        if advance is not None:
+            advance(len(rows))
+    return logits
+
+
+def _by_torch(
+    network: Network, data: Values, offsets: Ints, order: Ints, live: Ints, reduced: bool
+) -> Iterator[tuple[Ints, dict[str, NDArray[np.float32]]]]:
+    """Logits by the network's own forward, batch by batch of similar length."""
+    device = next(network.parameters()).device
+    positions = network.computed_positions(live[order])
+    start, count = 0, len(order)
     while start < count:
         # The longest sample of a batch is its last: grow it until that one would fill the batch.
         size = np.arange(1, count - start + 1) * positions[start:]
@@ -64,18 +86,14 @@ def predict_logits(
         batch = pack(*_gather(data, offsets, rows), network).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
             outputs = network(batch)
-        for task, values in outputs.items():
-            logits[task][rows] = values.float().cpu().numpy()
-        if advance is not None:
-            advance(len(rows))
+        yield rows, {task: values.float().cpu().numpy() for task, values in outputs.items()}
         start = end
-    return logits
 
 
 def predict_probabilities(
     logits: Mapping[str, NDArray[np.float32]],
     temperatures: Mapping[str, Temperature],
-    absent: Mapping[str, NDArray[np.int64]],
+    absent: Mapping[str, Ints],
 ) -> dict[str, NDArray[np.float32]]:
     """Calibrated probabilities of logits.
 
@@ -96,9 +114,7 @@ def predict_probabilities(
     }
 
 
-def _gather(
-    data: NDArray[np.uint8] | NDArray[np.float32], offsets: NDArray[np.int64], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.uint8] | NDArray[np.float32], NDArray[np.int64]]:
+def _gather(data: Values, offsets: Ints, rows: Ints) -> tuple[Values, Ints]:
     """The given samples one after another."""
     lengths = offsets[rows + 1] - offsets[rows]
     taken = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
