@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from mtc.serving.http.jobs import Job, Jobs, State
 from mtc.serving.http.live import LiveFeed
 from mtc.serving.http.metrics import Metrics
 from mtc.serving.http.models import Shelf
+from mtc.serving.http.parts import Parts
 from mtc.serving.http.refusal import Refusal
 from mtc.serving.http.settings import ServeSettings
 from mtc.serving.http.storage import Storage
@@ -28,18 +28,6 @@ QUESTIONS = 1
 
 ABOUT = """Upload a capture, and get for every flow which application it belongs to, which type of traffic
 it is, and how sure that is. A job holds the captures of an upload and its verdicts until it expires."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the API and the page share."""
-
-    settings: ServeSettings
-    jobs: Jobs
-    shelf: Shelf
-    feed: LiveFeed
-    metrics: Metrics
-    keeper: Keeper
 
 
 def make_app(settings: ServeSettings) -> ASGIApp:

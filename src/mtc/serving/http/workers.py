@@ -36,6 +36,8 @@ class Workers:
 
     def __init__(self, most: int) -> None:
         """Run at most ``most`` tasks at a time."""
+        # Arrow's own pool takes a gigabyte of address space at once, which would count as a job's memory.
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["__main__", "mtc.serving.http.work.warm"])
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="task")

@@ -1,7 +1,8 @@
-"""The web page of ``mtc serve``."""
+"""The web page of ``mtc serve``: captures, jobs, reasons, running watches and models.
 
-from typing import Any
+It uses the same jobs, models and events as the API, in the same process, and loads nothing from elsewhere.
+"""
 
+from mtc.serving.page.site import add_page
 
-def add_page(app: Any, parts: Any) -> None:
-    """Nothing yet."""
+__all__ = ["add_page"]

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from mtc import columns
-from mtc.capture import CaptureReader, Source
+from mtc.capture import Source
 from mtc.errors import MtcError, UsageError
 from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts
+from mtc.inference.captures import Reading
 from mtc.inference.judging import reject_unsure
 from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter, Writer
 from mtc.serving.http.results import FILES, FLOWS
@@ -28,6 +29,8 @@ Tell = Callable[[dict[str, Any]], None]
 
 TELL_EVERY_S = 0.2
 NO_SAMPLE = "no sample"
+STEPS = 10
+"""Of the histogram of confidence, from 0 to 1."""
 
 
 def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
@@ -84,6 +87,7 @@ class Tally:
         self._tasks = tasks
         self._labels: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
         self._bytes: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
+        self._confidence = {task: [0] * STEPS for task in with_vpn(tasks)}
         self._captures: dict[str, dict[str, Any]] = {}
         self._marks: dict[str, dict[str, list[str]]] = {}
         self._span = (np.iinfo(np.int64).max, 0)
@@ -114,6 +118,8 @@ class Tally:
             self._labels[task][label] += 1
             self._bytes[task][label] += row["bytes"]
             marks[task].append(label)
+            if row[task] is not None:
+                self._confidence[task][min(STEPS - 1, int(row[task]["confidence"] * STEPS))] += 1
 
     def to_dict(self, sources: list[Source], problems: list[str]) -> dict[str, Any]:
         """All that is known; captures are read a second time for traffic over time."""
@@ -122,6 +128,7 @@ class Tally:
             "tasks": {task: list(labels) for task, labels in with_vpn(self._tasks).items()},
             "labels": {task: dict(counts.most_common()) for task, counts in self._labels.items()},
             "bytes": {task: dict(counts.most_common()) for task, counts in self._bytes.items()},
+            "confidence": self._confidence,
             "captures": list(self._captures.values()),
             "problems": problems,
             "timeline": self._timeline(sources),
@@ -148,7 +155,7 @@ def _pieces(
     sources: list[Source],
     problems: list[str],
     per: str,
-    progress: Callable[[CaptureReader], None],
+    progress: Callable[[Reading], None],
 ) -> Iterator[CaptureVerdicts | PacketVerdicts]:
     if per == "packet":
         return chosen.classify_packets(sources, problems, progress=progress)
@@ -168,17 +175,16 @@ def _writers(stack: ExitStack, folder: Path, per: str, tasks: Tasks) -> list[Wri
     ]
 
 
-def _progress(sources: list[Source], tell: Tell) -> Callable[[CaptureReader], None]:
+def _progress(sources: list[Source], tell: Tell) -> Callable[[Reading], None]:
     """A function that tells how far reading is, but not too often."""
     sizes = {s.name: s.path.stat().st_size for s in sources if s.path is not None and s.member is None}
     done: dict[str, int] = {}
     last = 0.0
 
-    def show(reader: CaptureReader) -> None:
+    def show(reader: Reading) -> None:
         nonlocal last
         done[reader.name] = reader.bytes_read
-        if reader.size is not None:
-            sizes[reader.name] = reader.size
+        sizes[reader.name] = max(sizes.get(reader.name, 0), reader.bytes_read)
         if time.monotonic() - last >= TELL_EVERY_S:
             last = time.monotonic()
             tell({"progress": {"read": sum(done.values()), "size": sum(sizes.values())}})

@@ -8,7 +8,7 @@ import contextlib
 from importlib import resources
 from pathlib import Path
 
-import pyarrow.parquet
+import pyarrow.parquet  # noqa: F401 - slow to import
 import torch
 
 from mtc.serving.http.work import classify, packets
@@ -16,7 +16,7 @@ from mtc.serving.http.work.template import classifier
 
 MODEL = "iscx"
 
-__all__ = ["classify", "packets", "pyarrow"]
+__all__ = ["classify", "packets"]
 
 with contextlib.suppress(ImportError):  # reasons need a library that is not everywhere
     import captum.attr  # noqa: F401
