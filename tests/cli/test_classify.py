@@ -181,6 +181,16 @@ def test_a_failed_run_leaves_no_output(classify: Callable, tmp_path: Path) -> No
         ["--out", "a.txt"],
         ["--format", "table", "--out", "a.csv"],
         ["--out", "nowhere/a.csv"],
+        ["--packets", "0"],
+        ["--until", "1.5"],
+        ["--until", "0"],
+        ["--per", "packet", "--packets", "3"],
+        ["--per", "packet", "--until", "0.9"],
+        ["--per", "packet", "--by", "host"],
+        ["--from", "yesterday"],
+        ["--from", "20", "--to", "10"],
+        ["--filter", "tcp prt 443"],
+        ["--workers", "0"],
     ],
     ids=" ".join,
 )
@@ -189,6 +199,61 @@ def test_senseless_combinations(classify: Callable, capture: Path, arguments: li
     assert (result.status, result.out) == (2, "")
     assert result.err.startswith("mtc: ")
     assert result.err.count("\n") == 1
+
+
+def test_few_packets_and_early_decisions(classify: Callable, short_capture: Path) -> None:
+    samples = sum(row["samples"] for row in _rows(classify(short_capture, "--json").out))
+    flows = len(_rows(classify(short_capture, "--json").out))
+    few = classify(short_capture, "--json", "--packets", "1")
+    assert f"{flows} of {samples} samples judged" in few.err
+    early = classify(
+        short_capture, "--json", "--until", "0.05"
+    )  # an untrained model is as sure as that at once
+    assert f"{flows} of {samples} samples judged" in early.err
+    assert [row["traffic"] for row in _rows(few.out)] == [row["traffic"] for row in _rows(early.out)]
+
+
+def test_only_packets_of_a_filter_and_a_window(classify: Callable, capture: Path) -> None:
+    result = classify(capture, "--json", "--from", "1970-01-01T00:16:41", "--to", "1002")
+    assert [row["packets"] for row in _rows(result.out)] == [1]
+    assert "(left out: outside_window 2)" in result.err
+    pytest.importorskip("pcapy", reason="filters need pcapy-ng, which is not installed")
+    result = classify(capture, "--json", "--filter", "tcp port 22")
+    assert [(row["dst_port"], row["packets"]) for row in _rows(result.out)] == [(22, 1)]
+    assert "filtered 2" in result.err
+    packets = _rows(classify(capture, "--json", "--per", "packet", "--filter", "tcp src port 443").out)
+    assert [row["packet"] for row in packets] == [2]  # its number in the file
+
+
+def test_hosts(classify: Callable, short_capture: Path, tmp_path: Path) -> None:
+    rows = _rows(classify(short_capture, "--by", "host", "--json").out)
+    assert list(rows[0])[:4] == ["host", "flows", "flows_begun", "packets"]
+    assert list(rows[0]["traffic"]) == ["label", "share", "flows", "bytes"]
+    table = list(csv.DictReader(io.StringIO(classify(short_capture, "--by", "host", "--format", "csv").out)))
+    classify(short_capture, "--by", "host", "--out", tmp_path / "hosts.parquet")
+    frame = pd.read_parquet(tmp_path / "hosts.parquet")
+    assert len(rows) == len(table) == len(frame)
+    for i, row in enumerate(rows):
+        assert table[i]["host"] == frame["host"][i] == row["host"]
+        assert int(table[i]["bytes_sent"]) == frame["bytes_sent"][i] == row["bytes_sent"]
+        assert table[i]["traffic"] == frame["traffic"][i] == row["traffic"]["label"]
+        assert (
+            json.loads(table[i]["traffic_bytes"])
+            == dict(frame["traffic_bytes"][i])
+            == row["traffic"]["bytes"]
+        )
+    shown = classify(short_capture, "--by", "host")
+    assert rows[0]["host"] in shown.out
+    assert "flows classified" in shown.err
+
+
+def test_options_for_captures_are_refused_for_tables(
+    mtc: Callable, flows_model: Path, write_table: Callable, tmp_path: Path
+) -> None:
+    table = write_table(tmp_path / "flows.csv", [b"BENIGN"])
+    for arguments in (["--packets", "3"], ["--by", "host"], ["--workers", "2"], ["--from", "3"]):
+        result = mtc("classify", table, "--model", flows_model, *arguments)
+        assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
 
 
 def _damaged(whole: bytes, name: str) -> bytes:

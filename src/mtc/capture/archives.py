@@ -34,6 +34,18 @@ def archive_members(path: Path) -> list[tuple[int, str]]:
     return [(i, info.filename) for i, info in directory if not info.is_dir()]
 
 
+def member_size(path: Path, member: int) -> int:
+    """Bytes of a member when it is unpacked, as the archive's directory claims.
+
+    Raises:
+        StreamError: The directory cannot be read.
+    """
+    try:
+        return _archive(path).infolist()[member].file_size
+    except _ERRORS as error:
+        raise StreamError(f"a zip archive that cannot be read ({error})") from None
+
+
 class MemberStream(ReadInto):
     """The bytes of one member, and at their end the check of their sum; a context manager."""
 

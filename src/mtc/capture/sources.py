@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mtc.capture import formats
-from mtc.capture.archives import MemberStream, archive_members
+from mtc.capture.archives import MemberStream, archive_members, member_size
 from mtc.capture.budget import ByteBudget, Metered
 from mtc.capture.compression import decompressed
 from mtc.capture.streams import ByteStream, PlainStream, Pushback, StreamError
@@ -35,6 +35,15 @@ class Source:
     member: int | None = None
     problem: str | None = None
     budget: ByteBudget | None = field(default=None, compare=False)
+
+    def size(self) -> int:
+        """What ``CaptureReader.bytes_read`` comes to at its end; 0 where that cannot be told."""
+        try:
+            if self.path is None:
+                return 0
+            return self.path.stat().st_size if self.member is None else member_size(self.path, self.member)
+        except (OSError, StreamError):
+            return 0
 
 
 def expand_inputs(

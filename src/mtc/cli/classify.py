@@ -1,39 +1,23 @@
 """``mtc classify``: verdicts for captures."""
 
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtc import columns
+from mtc.cli.classify_output import Format, Rows, Summary, choose_format, open_writer, reading_bar, warn
 from mtc.errors import ModelError, MtcError, UsageError
-from mtc.tasks import with_vpn
 
 if TYPE_CHECKING:
     from mtc.capture import Source
-    from mtc.inference import Classifier
-    from mtc.inference.classifier import Progress
-    from mtc.inference.verdict_files import Writer
-    from mtc.tasks import Tasks
+    from mtc.inference import Classifier, Place, VerdictSettings
+    from mtc.inference.captures import Progress
 
 DEFAULT_MODEL = "iscx"
 DEFAULT_TABLE_MODEL = "cicids2017"
 SHOWN_SKIPPED = 5
-
-
-class Reading(Protocol):
-    """What is known of a file on the way."""
-
-    name: str
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes that were read so far."""
 
 
 class Per(StrEnum):
@@ -43,16 +27,17 @@ class Per(StrEnum):
     packet = "packet"
 
 
-class Format(StrEnum):
-    """How verdicts are written."""
+class By(StrEnum):
+    """What verdicts on flows are summed up for."""
 
-    table = "table"
-    json = "json"
-    csv = "csv"
-    parquet = "parquet"
+    host = "host"
 
 
-SUFFIXES = {".json": Format.json, ".jsonl": Format.json, ".csv": Format.csv, ".parquet": Format.parquet}
+class On(StrEnum):
+    """Where captures are judged."""
+
+    local = "local"
+    ray = "ray"
 
 
 def classify(
@@ -72,6 +57,9 @@ def classify(
         ),
     ] = None,
     per: Annotated[Per, typer.Option("--per", help="What gets a verdict.")] = Per.flow,
+    by: Annotated[
+        By | None, typer.Option("--by", help="Sum up who talks what: a row a host, not a row a flow.")
+    ] = None,
     output_format: Annotated[
         Format | None,
         typer.Option("--format", help="[dim]\\[default: by the suffix of --out, else a table][/dim]"),
@@ -82,49 +70,154 @@ def classify(
     reject: Annotated[
         bool, typer.Option("--reject", help="Say unknown below the model's threshold.")
     ] = False,
+    packets: Annotated[
+        int | None,
+        typer.Option(
+            "--packets",
+            metavar="K",
+            help="First packets of a flow, of those that carry information, that its verdict is made of "
+            "[dim]\\[default: the model's, see mtc models][/dim]",
+        ),
+    ] = None,
+    until: Annotated[
+        float | None,
+        typer.Option(
+            "--until",
+            metavar="CONFIDENCE",
+            help="Judge no more packets of a flow once every task is as sure as that.",
+        ),
+    ] = None,
+    bpf: Annotated[
+        str, typer.Option("--filter", metavar="BPF", help="Only packets that pass, as in tcpdump.")
+    ] = "",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="TIME", help="Only packets from then on: Unix seconds or ISO, in UTC."
+        ),
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only packets before then.")] = None,
+    reuse: Annotated[
+        bool, typer.Option("--reuse/--no-reuse", help="Compute samples that are the same only once.")
+    ] = True,
     decapsulate: Annotated[
         bool, typer.Option("--decapsulate/--no-decapsulate", help="Peel tunnels to the innermost IP packet.")
     ] = True,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            help="Captures judged at a time [dim]\\[default: 1; on Ray, all cores][/dim]",
+        ),
+    ] = None,
+    on: Annotated[On, typer.Option("--on", help="Where captures are judged.")] = On.local,
 ) -> None:
     """Give every flow, or every packet that counts, its application and traffic type.
 
     [dim]mtc classify capture.pcap[/dim]
     [dim]mtc classify captures/ --format json --out verdicts.jsonl[/dim]
+    [dim]mtc classify capture.pcap --filter "tcp port 443" --by host[/dim]
 
     Every row of a table of flow features gets a verdict, of a model that reads those.
 
     [dim]mtc classify flows.csv[/dim]
     """
-    chosen = _format(Format.json if as_json and output_format is None else output_format, out)
+    chosen = choose_format(Format.json if as_json and output_format is None else output_format, out)
+    if per is Per.packet and (by is not None or packets is not None or until is not None):
+        raise UsageError("--by, --packets and --until are about flows, not --per packet")
 
-    from mtc.inference import Classifier
-    from mtc.inference.judging import reject_unsure
+    from mtc.inference import Classifier, Place, VerdictSettings
+    from mtc.packets import Selection
 
+    settings = VerdictSettings(packets, until, reuse, decapsulate, Selection.of(bpf, start, end))
+    place = Place(on.value, workers)
     classifier = Classifier.load(_default_model(inputs) if model is None else model)
     if classifier.reads_features:
         from mtc.cli.classify_tables import classify_tables
 
+        if by is not None or place != Place() or settings != VerdictSettings(decapsulate=decapsulate):
+            raise UsageError("a model of flow features judges rows of tables: these options are for captures")
         classify_tables(classifier, inputs, chosen, out, force=force, reject=reject)
         return
-    thresholds = classifier.thresholds(per.value) if reject else {}
-    sources, problems = _sources(inputs), list[str]()
-    counts = Summary()
-    try:
-        with (
-            open_writer(chosen, out, force, classifier.tasks, per) as writer,
-            reading_bar(sum(map(_size, sources))) as progress,
+    what = Rows.host if by is By.host else Rows(per.value)
+    _Run(classifier, settings, place, per, what, reject).write(inputs, chosen, out, force=force)
+
+
+class _Run:
+    """One run over captures."""
+
+    def __init__(
+        self,
+        classifier: "Classifier",
+        settings: "VerdictSettings",
+        place: "Place",
+        per: Per,
+        what: Rows,
+        reject: bool,
+    ) -> None:
+        self._classifier = classifier
+        self._settings, self._place, self._per, self._what = settings, place, per, what
+        self._thresholds = classifier.thresholds(per.value) if reject else {}
+        self._problems: list[str] = []
+        self._summary = Summary()
+
+    def write(self, inputs: list[str], chosen: Format, out: Path | None, *, force: bool) -> None:
+        """Read all captures and write the rows; tell at the end what they were."""
+        sources = _sources(inputs)
+        tasks = self._classifier.tasks
+        try:
+            with (
+                open_writer(chosen, out, force, tasks, self._what) as writer,
+                reading_bar(sum(source.size() for source in sources)) as progress,
+            ):
+                rows = self._hosts if self._what is Rows.host else self._rows
+                for row in rows(sources, progress):
+                    writer.write(row)
+        except MtcError:
+            warn(self._problems)
+            raise
+        warn(self._problems)
+        typer.echo(self._summary.text(Rows(self._per.value)), err=True)
+        if self._problems:
+            raise typer.Exit(3)
+
+    def _rows(self, sources: list["Source"], progress: "Progress") -> Iterator[dict[str, Any]]:
+        packets = self._per is Per.packet
+        judge = self._classifier.classify_packets if packets else self._classifier.classify_sources
+        for piece in judge(
+            sources,
+            self._problems,
+            settings=self._settings,
+            place=self._place,
+            progress=progress,
+            on_end=self._summary.add_end,
         ):
-            for row in _rows(classifier, sources, problems, per, decapsulate, progress, counts):
-                reject_unsure(row, thresholds)
-                writer.write(row)
-                counts.add(row, classifier.tasks)
-    except MtcError:
-        warn(problems)
-        raise
-    warn(problems)
-    typer.echo(counts.text(per), err=True)
-    if problems:
-        raise typer.Exit(3)
+            yield from self._finished(piece)
+
+    def _hosts(self, sources: list["Source"], progress: "Progress") -> Iterator[dict[str, Any]]:
+        from mtc.inference import HostSummary
+
+        hosts = HostSummary(self._classifier.tasks)
+        for capture in self._classifier.classify_sources(
+            sources,
+            self._problems,
+            settings=self._settings,
+            place=self._place,
+            progress=progress,
+            on_end=self._summary.add_end,
+        ):
+            hosts.add(capture, self._finished(capture))
+        yield from hosts
+
+    def _finished(self, rows: Any) -> Iterator[dict[str, Any]]:
+        """Rows as they are to be written, each counted."""
+        from mtc.inference.judging import reject_unsure
+
+        for row in rows:
+            reject_unsure(row, self._thresholds)
+            self._summary.add(row, self._classifier.tasks)
+            yield row
 
 
 def _sources(inputs: list[str]) -> "list[Source]":
@@ -135,6 +228,13 @@ def _sources(inputs: list[str]) -> "list[Source]":
     sources = list(expand_inputs(inputs, on_skip=lambda name, why: skipped.append(f"{name}: {why}")))
     _tell_skipped(skipped)
     return sources
+
+
+def _tell_skipped(skipped: list[str]) -> None:
+    for line in skipped[:SHOWN_SKIPPED]:
+        typer.echo(f"mtc: skipped {line}", err=True)
+    if len(skipped) > SHOWN_SKIPPED:
+        typer.echo(f"mtc: skipped {len(skipped) - SHOWN_SKIPPED} more files", err=True)
 
 
 def _default_model(inputs: list[str]) -> str:
@@ -162,139 +262,3 @@ def _default_model(inputs: list[str]) -> str:
 def _may_hold_tables(name: str) -> bool:
     """Whether an input is worth a closer look, which captures are not to pay for."""
     return Path(name).is_dir() or any(suffix in name.lower() for suffix in (".csv", ".parquet", ".zip"))
-
-
-def _format(given: Format | None, out: Path | None) -> Format:
-    chosen = given or (SUFFIXES.get(out.suffix.lower()) if out is not None else Format.table)
-    if chosen is None or (chosen is Format.table and out is not None):
-        raise UsageError("--out needs --format json, csv or parquet")
-    if chosen is Format.parquet and out is None:
-        raise UsageError("--format parquet needs --out FILE")
-    return chosen
-
-
-def _rows(
-    classifier: "Classifier",
-    sources: list["Source"],
-    problems: list[str],
-    per: Per,
-    decapsulate: bool,
-    progress: "Progress",
-    counts: "Summary",
-) -> Iterator[dict[str, Any]]:
-    if per is Per.packet:
-        for piece in classifier.classify_packets(
-            sources, problems, decapsulate=decapsulate, progress=progress
-        ):
-            yield from piece
-        return
-    for capture in classifier.classify_sources(sources, problems, decapsulate=decapsulate, progress=progress):
-        counts.packets += capture.packets
-        counts.left_out.update(capture.left_out)
-        yield from capture
-
-
-class Summary:
-    """What the end of the run tells."""
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.rows = 0
-        self.packets = 0
-        self.left_out: Counter[str] = Counter()
-        self.conflicts: Counter[str] = Counter()
-        self.labels: dict[str, Counter[str]] = {}
-
-    def add(self, row: dict[str, Any], tasks: "Tasks") -> None:
-        """Count a row."""
-        self.rows += 1
-        for task in with_vpn(tasks):
-            label = "no sample" if row[task] is None else row[task]["label"]
-            self.labels.setdefault(task, Counter())[label] += 1
-        self.conflicts.update(map("/".join, row[columns.CONFLICT] or ()))
-
-    def text(self, per: "Per | None") -> str:
-        """What was classified; ``per`` is None for rows of tables."""
-        lines = [f"{self.rows:,} {'rows' if per is None else f'{per}s'} classified"]
-        if self.packets:
-            left_out = ", ".join(f"{reason} {n:,}" for reason, n in self.left_out.most_common())
-            lines[0] += f" from {self.packets:,} packets" + (f" (left out: {left_out})" if left_out else "")
-        lines += [
-            f"{task}: " + ", ".join(f"{label} {n:,}" for label, n in counts.most_common())
-            for task, counts in self.labels.items()
-        ]
-        if self.conflicts:
-            pairs = ", ".join(f"{pair} {n:,}" for pair, n in self.conflicts.most_common())
-            lines.append(f"labels that contradict each other: {pairs}")
-        return "\n".join(lines)
-
-
-@contextmanager
-def open_writer(
-    chosen: Format, out: Path | None, force: bool, tasks: "Tasks", per: Per | None
-) -> Iterator["Writer"]:
-    """Where rows are written to; ``per`` is None for rows of tables."""
-    from mtc.cli.output_file import output_file
-    from mtc.cli.verdict_writers import RowTableWriter, TableWriter
-    from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter
-
-    fields = columns.ROW if per is None else columns.PACKET if per is Per.packet else columns.FLOW
-    with ExitStack() as stack:
-        place = stack.enter_context(output_file(out, force=force)) if out is not None else None
-        writer: Writer
-        if chosen is Format.parquet and place is not None:
-            writer = ParquetWriter(place, fields, tasks)
-        elif chosen is Format.table:
-            writer = RowTableWriter(tasks) if per is None else TableWriter(tasks, packets=per is Per.packet)
-        else:
-            file = sys.stdout if place is None else stack.enter_context(place.open("w", encoding="utf-8"))
-            writer = JsonWriter(file) if chosen is Format.json else CsvWriter(file, fields, tasks)
-        yield writer
-        writer.finish()
-
-
-@contextmanager
-def reading_bar(size: int) -> Iterator[Callable[["Reading"], None]]:
-    """A bar on stderr over the bytes of all inputs, ``size`` together, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("classifying"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    done: dict[str, int] = {}
-
-    def show(reader: Reading) -> None:
-        done[reader.name] = reader.bytes_read
-        bar.update(task, completed=sum(done.values()))
-
-    with bar:
-        task = bar.add_task("classifying", total=size or None)
-        yield show
-
-
-def _size(source: "Source") -> int:
-    try:
-        return source.path.stat().st_size if source.path is not None else 0
-    except OSError:
-        return 0
-
-
-def warn(problems: list[str]) -> None:
-    """Say on stderr what could not be read."""
-    for problem in problems:
-        typer.echo(f"mtc: {problem}", err=True)
-
-
-def _tell_skipped(skipped: list[str]) -> None:
-    for line in skipped[:SHOWN_SKIPPED]:
-        typer.echo(f"mtc: skipped {line}", err=True)
-    if len(skipped) > SHOWN_SKIPPED:
-        typer.echo(f"mtc: skipped {len(skipped) - SHOWN_SKIPPED} more files", err=True)

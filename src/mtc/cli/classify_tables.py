@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mtc.cli.classify import Format, Summary, open_writer, reading_bar, warn
+from mtc.cli.classify_output import Format, Rows, Summary, open_writer, reading_bar, warn
 from mtc.datasets.features_sources import find_tables
 from mtc.errors import MtcError
 from mtc.inference.judging import reject_unsure
@@ -44,7 +44,7 @@ def classify_tables(
     counts = Summary()
     try:
         with (
-            open_writer(chosen, out, force, classifier.tasks, None) as writer,
+            open_writer(chosen, out, force, classifier.tasks, Rows.row) as writer,
             reading_bar(sum(source.size() for source in sources)) as progress,
         ):
             for piece in classifier.classify_tables(sources, problems, progress=progress):
@@ -56,6 +56,6 @@ def classify_tables(
         warn(problems)
         raise
     warn(problems)
-    typer.echo(counts.text(None), err=True)
+    typer.echo(counts.text(Rows.row), err=True)
     if problems:
         raise typer.Exit(3)

@@ -1,7 +1,7 @@
 """Verdict rows as tables for people, on standard output."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +16,9 @@ SHOWN_ROWS = 1000
 
 PIPED_WIDTH = 200
 """Characters a line of a table that goes to no terminal."""
+
+SHOWN_LABELS = 3
+"""Most labels of a task that a host's row shows."""
 
 MARK = "!"
 LEGEND = f"{MARK} labels that never stood together in the training data: doubt at least one of them"
@@ -95,6 +98,43 @@ class RowTableWriter(Writer):
             console.print(LEGEND)
         if self._rows > SHOWN_ROWS:
             console.print(f"{SHOWN_ROWS:,} of {self._rows:,} rows; --format json, csv or parquet gives all")
+
+
+class HostTableWriter(Writer):
+    """Hosts as a table for people, on standard output: of each task the labels with most bytes."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        """Collect rows."""
+        self._judged = with_vpn(tasks)
+        self._rows = 0
+        self._table = Table()
+        self._table.add_column("host", no_wrap=True)
+        for name in ("flows", "packets", "sent", "received"):
+            self._table.add_column(name, justify="right")
+        for task in self._judged:
+            self._table.add_column(f"{task}, share of bytes")
+
+    def write(self, row: Row) -> None:
+        """Take a row."""
+        self._rows += 1
+        if self._rows <= SHOWN_ROWS:
+            sizes = (f"{row[name]:,}" for name in ("flows", "packets", "bytes_sent", "bytes_received"))
+            self._table.add_row(row["host"], *sizes, *(shares(row[task]["bytes"]) for task in self._judged))
+
+    def finish(self) -> None:
+        """Print the table."""
+        console = stdout_console()
+        console.print(self._table)
+        if self._rows > SHOWN_ROWS:
+            console.print(f"{SHOWN_ROWS:,} of {self._rows:,} hosts; --format json, csv or parquet gives all")
+
+
+def shares(counts: Mapping[str, int]) -> str:
+    """The labels with most bytes, and their shares."""
+    total = sum(counts.values()) or 1
+    first = list(counts.items())[:SHOWN_LABELS]
+    text = ", ".join(f"{escape(label)} [dim]{n / total:.0%}[/dim]" for label, n in first)
+    return text + (f" [dim]+{len(counts) - len(first)}[/dim]" if len(counts) > len(first) else "")
 
 
 def endpoint(address: str, port: int) -> str:

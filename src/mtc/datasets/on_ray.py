@@ -37,7 +37,7 @@ def run_on_ray(
         DatasetError: A node does not see the files, or has another version of this package.
         WorkerLost: The workers of a task were killed again and again.
     """
-    with _cluster() as ray:
+    with ray_cluster() as ray:
         there = ray.remote(num_cpus=1, max_retries=_RETRIES, scheduling_strategy="SPREAD")(_run_there)
         waiting = deque(tasks)
         running: dict[Any, BuildTask] = {}
@@ -69,17 +69,17 @@ def check_ray() -> Any:
     Raises:
         UsageError: It is not installed.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a build is told to anyone
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
     try:
         import ray
         import ray.exceptions
     except ImportError as error:
-        raise UsageError("building on Ray needs its package: pip install 'mtc-traffic[ray]'") from error
+        raise UsageError("this needs Ray: pip install 'mtc-traffic[ray]'") from error
     return ray
 
 
 @contextmanager
-def _cluster() -> Iterator[Any]:
+def ray_cluster() -> Iterator[Any]:
     """The module ``ray``, connected to a cluster; the connection ends where it was made here."""
     ray = check_ray()
     if ray.is_initialized():

@@ -139,10 +139,11 @@ def _start_worker(shared: _Shared) -> None:
     global _shared
     _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Wait for the end of the process that started this one, and end with it."""
     # A parent that was killed cannot say so, and the queue between us would never end.
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -1,27 +1,27 @@
 """The public face: a model that gives verdicts on samples and on captures."""
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.capture import CaptureReader, Source, expand_inputs
-from mtc.errors import CaptureError, UsageError
-from mtc.inference.shelf import find_model
+from mtc.capture import Source, expand_inputs
+from mtc.errors import UsageError
+from mtc.inference.captures import CaptureEnd, CaptureJudge, Per, Progress, mask_of
+from mtc.inference.many import Course, On, Place
+from mtc.inference.settings import VerdictSettings
+from mtc.inference.shelf import bundled_models, find_model
 from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
-from mtc.inference.votes import FlowVotes
 from mtc.models import LoadedModel, load_model, predict_logits, predict_probabilities
 from mtc.models.predict import Precision
-from mtc.packets import SAMPLE_LENGTH, FlowRecords, Mask, Samples, SampleStream, mask_samples
+from mtc.packets import SAMPLE_LENGTH, Mask, Selection, Selector, mask_samples
 
 if TYPE_CHECKING:
     from mtc.datasets.features_sources import TableSource
     from mtc.inference.feature_rows import RowVerdicts, TableProgress, TableVerdicts
-
-Progress = Callable[[CaptureReader], None]
-"""Called from time to time while a capture is read."""
 
 
 class Classifier:
@@ -63,8 +63,7 @@ class Classifier:
     @property
     def mask(self) -> Mask:
         """Header fields that the model never sees."""
-        mask: Mask = "strict" if self.model.card.config.data.mask == "strict" else "paper"
-        return mask
+        return mask_of(self.model)
 
     @property
     def reads_features(self) -> bool:
@@ -113,12 +112,36 @@ class Classifier:
             )
         return self._probabilities(mask_samples(samples, self.mask))
 
-    def classify(self, *inputs: str | Path, decapsulate: bool = True) -> "FlowVerdicts | TableVerdicts":
+    def classify(
+        self,
+        *inputs: str | Path,
+        decapsulate: bool = True,
+        packets: int | None = None,
+        until: float | None = None,
+        bpf: str = "",
+        start: str | float | datetime | None = None,
+        end: str | float | datetime | None = None,
+        reuse: bool = True,
+        workers: int | None = None,
+        on: On = "local",
+    ) -> "FlowVerdicts | TableVerdicts":
         """Verdicts on the flows of captures, or on the rows of tables of flow features.
+
+        All but ``inputs`` is for captures only.
 
         Args:
             inputs: Files, folders, zip archives, or ``-`` for standard input.
             decapsulate: Whether tunnels are peeled down to the innermost IP packet.
+            packets: First packets of a flow, of those that carry information, that its verdict is made
+                of; None for as many as the model is calibrated for.
+            until: Confidence of every task at which no more packets of a flow are judged.
+            bpf: A filter as for tcpdump; packets that do not pass are counted, and not looked at.
+            start: Time of the first packet that counts: Unix seconds, ISO 8601 (UTC if it has no zone),
+                or a datetime.
+            end: Time of the first packet after the last that counts.
+            reuse: Whether samples that are the same byte by byte are computed once within a capture.
+            workers: Captures judged at a time, in processes of their own; None for one, in this process.
+            on: ``local``, or ``ray`` for the workers of a Ray cluster.
 
         Returns:
             The verdicts; ``problems`` tells what could not be read where something else could.
@@ -126,7 +149,7 @@ class Classifier:
         Raises:
             CaptureError: Nothing could be read from any input.
             DatasetError: The same, where the model reads flow features.
-            UsageError: No input was given, or the model does not read what it is for.
+            UsageError: No input was given, the model does not read what it is for, or a setting is wrong.
         """
         problems: list[str] = []
         if self.reads_features:
@@ -135,8 +158,12 @@ class Classifier:
 
             pieces = tuple(self.classify_tables(find_tables(inputs), problems))
             return TableVerdicts(self.tasks, pieces, tuple(problems))
-        sources = list(expand_inputs(inputs))
-        captures = tuple(self.classify_sources(sources, problems, decapsulate=decapsulate))
+        settings = VerdictSettings(packets, until, reuse, decapsulate, Selection.of(bpf, start, end))
+        captures = tuple(
+            self.classify_sources(
+                expand_inputs(inputs), problems, settings=settings, place=Place(on, workers)
+            )
+        )
         return FlowVerdicts(self.tasks, captures, tuple(problems))
 
     def classify_sources(
@@ -144,8 +171,10 @@ class Classifier:
         sources: Iterable[Source],
         problems: list[str],
         *,
-        decapsulate: bool = True,
+        settings: VerdictSettings | None = None,
+        place: Place | None = None,
         progress: Progress | None = None,
+        on_end: Callable[[CaptureEnd], None] | None = None,
     ) -> Iterator[CaptureVerdicts]:
         """Verdicts capture by capture, so that only one of them is held at a time.
 
@@ -154,55 +183,32 @@ class Classifier:
         Args:
             sources: What ``mtc.capture.expand_inputs`` yields.
             problems: One line is appended for each capture that cannot be read, or not to its end.
-            decapsulate: Whether tunnels are peeled.
-            progress: Called after each batch.
+            settings: What decides the verdicts.
+            place: Where captures are judged; it changes nothing about the verdicts.
+            progress: Called after each batch; with several workers, after each capture.
+            on_end: Told of each capture that was read.
 
         Raises:
             CaptureError: Nothing could be read from any source; ``problems`` then holds the lines for
                 all sources but the one that the error itself tells.
-            UsageError: There is no source, or the model reads no packets.
+            UsageError: There is no source, the model reads no packets, or the filter is wrong.
         """
-        first_flow = 1
-        for stream in self._streams(sources, problems, decapsulate):
-            votes = FlowVotes(self.model, precision=self.precision)
-            for piece in stream:
-                votes.add(piece.samples, piece.headers["flow"])
-                if progress is not None:
-                    progress(stream.reader)
-            flows = stream.flows.records()
-            counts, probabilities = votes.result(len(flows))
-            damage = None if stream.damage is None else str(stream.damage)
-            yield CaptureVerdicts(
-                capture=stream.reader.name,
-                tasks=self.tasks,
-                flows=flows,
-                samples=counts,
-                probabilities=probabilities,
-                packets=stream.packets,
-                left_out=dict(stream.left_out),
-                damage=damage,
-                first_flow=first_flow,
-                pairs=self.model.card.pairs,
-            )
-            first_flow += len(flows)
+        pieces = self._judge("flow", sources, Course(problems, on_end), settings, place, progress)
+        return cast("Iterator[CaptureVerdicts]", pieces)
 
     def classify_packets(
         self,
         sources: Iterable[Source],
         problems: list[str],
         *,
-        decapsulate: bool = True,
+        settings: VerdictSettings | None = None,
+        place: Place | None = None,
         progress: Progress | None = None,
+        on_end: Callable[[CaptureEnd], None] | None = None,
     ) -> Iterator[PacketVerdicts]:
         """Verdicts on every sample, batch by batch; arguments and errors as in ``classify_sources``."""
-        first_flow = 1
-        for stream in self._streams(sources, problems, decapsulate):
-            for piece in stream:
-                if len(piece):
-                    yield self._packet_verdicts(stream, piece, first_flow)
-                if progress is not None:
-                    progress(stream.reader)
-            first_flow += len(stream.flows)
+        pieces = self._judge("packet", sources, Course(problems, on_end), settings, place, progress)
+        return cast("Iterator[PacketVerdicts]", pieces)
 
     def classify_tables(
         self,
@@ -218,40 +224,28 @@ class Classifier:
 
         return classify_rows(self.model, sources, problems, precision=self.precision, progress=progress)
 
-    def _packet_verdicts(self, stream: SampleStream, piece: Samples, first_flow: int) -> PacketVerdicts:
-        return PacketVerdicts(
-            capture=stream.reader.name,
-            tasks=self.tasks,
-            packets=_as_flows(stream, piece),
-            numbers=piece.headers["packet"],
-            probabilities=self._probabilities(piece.samples),
-            first_flow=first_flow,
-            pairs=self.model.card.pairs,
-        )
-
-    def _streams(
-        self, sources: Iterable[Source], problems: list[str], decapsulate: bool
-    ) -> Iterator[SampleStream]:
-        """Open streams, one after the other; each is read by the caller before the next is opened."""
+    def _judge(
+        self,
+        per: Per,
+        sources: Iterable[Source],
+        course: Course,
+        settings: VerdictSettings | None,
+        place: Place | None,
+        progress: Progress | None,
+    ) -> Iterator[CaptureVerdicts | PacketVerdicts]:
         self._check_reads_packets()
-        given = read = 0
-        for source in sources:
-            given += 1
-            try:
-                stream = SampleStream(source, mask=self.mask, decapsulate=decapsulate)
-            except CaptureError as error:
-                problems.append(str(error))
-                continue
-            with stream:
-                yield stream
-            if stream.damage is not None:
-                problems.append(f"{stream.reader.name}: {stream.damage}")
-            # Damage before the first packet leaves as little as a file that cannot be opened.
-            read += stream.damage is None or stream.packets > 0
-        if not given:
-            raise UsageError("no capture was given")
-        if not read:
-            raise CaptureError(problems.pop())
+        settings, place = settings or VerdictSettings(), place or Place()
+        Selector(settings.selection)  # a wrong filter is told before anything is read
+        if place.on == "local" and place.workers in (None, 1):
+            judge = CaptureJudge(self.model, self.precision, settings, per)
+            return course.run_here(judge, sources, progress)
+        if not self.name:
+            raise UsageError("other processes need a model that was loaded by its name or folder")
+        from mtc.inference.elsewhere import JudgeOrder, elsewhere
+
+        name = self.name if self.name in bundled_models() else str(Path(self.name).absolute())
+        order = JudgeOrder(name, self.precision, settings, per)
+        return course.run_elsewhere(elsewhere(order, place), sources, progress)
 
     def _probabilities(self, samples: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Of samples that are masked already."""
@@ -268,28 +262,3 @@ class Classifier:
             raise UsageError(
                 f"model {self.name}: reads {length} values a flow, not packets of {SAMPLE_LENGTH} bytes"
             )
-
-
-def _as_flows(stream: SampleStream, piece: Samples) -> FlowRecords:
-    """One record a sample: a flow of one packet."""
-    assert stream.batch is not None
-    assert stream.batch_headers is not None
-    columns, headers = piece.headers, stream.batch_headers
-    rows = columns["packet"] - stream.batch.first_packet
-    one, none = np.ones(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    return FlowRecords(
-        flow=columns["flow"],
-        ip_version=columns["ip_version"],
-        protocol=columns["protocol"],
-        src=headers.src[rows],
-        src_port=columns["src_port"],
-        dst=headers.dst[rows],
-        dst_port=columns["dst_port"],
-        start=columns["timestamp"],
-        end=columns["timestamp"],
-        packets_forward=one,
-        packets_back=none,
-        bytes_forward=columns["wirelen"],
-        bytes_back=none,
-        capture=none,
-    )

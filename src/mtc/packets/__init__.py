@@ -6,6 +6,7 @@ from mtc.packets.flows import FlowSettings, FlowTable
 from mtc.packets.headers import Headers, decode
 from mtc.packets.reasons import REASON_TEXTS, REASONS
 from mtc.packets.samples import build_samples, mask_samples
+from mtc.packets.selection import Selection, Selector, time_ns
 from mtc.packets.stream import Samples, SampleStream, iter_samples, read_samples
 from mtc.packets.summary import CaptureSummary, summarize
 
@@ -21,6 +22,8 @@ __all__ = [
     "Mask",
     "SampleStream",
     "Samples",
+    "Selection",
+    "Selector",
     "build_samples",
     "decode",
     "field_names",
@@ -29,4 +32,5 @@ __all__ = [
     "mask_samples",
     "read_samples",
     "summarize",
+    "time_ns",
 ]

@@ -20,6 +20,8 @@ SSDP = 16
 NTP = 17
 DHCP = 18
 DHCPV6 = 19
+FILTERED = 20
+OUTSIDE_WINDOW = 21
 
 REASONS: tuple[str, ...] = (
     "",
@@ -42,6 +44,8 @@ REASONS: tuple[str, ...] = (
     "ntp",
     "dhcp",
     "dhcpv6",
+    "filtered",
+    "outside_window",
 )
 """Name of each reason code; index 0 stands for a sample. docs/captures.md says what each means."""
 
@@ -65,5 +69,7 @@ REASON_TEXTS: dict[str, str] = {
     "ntp": "network time (UDP port 123)",
     "dhcp": "DHCP (UDP ports 67, 68)",
     "dhcpv6": "DHCPv6 (UDP ports 546, 547)",
+    "filtered": "not what the filter asks for",
+    "outside_window": "outside the window of time that was asked for",
 }
 """What each reason means, in a line."""

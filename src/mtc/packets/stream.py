@@ -15,6 +15,7 @@ from mtc.packets.fields import SAMPLE_LENGTH, Mask, check_mask
 from mtc.packets.flows import FlowTable
 from mtc.packets.headers import Headers, decode
 from mtc.packets.samples import build_samples, mask_samples
+from mtc.packets.selection import Selection, Selector
 
 if TYPE_CHECKING:
     from mtc.capture import CaptureReader, Damage, Source
@@ -89,6 +90,7 @@ class SampleStream:
         capture_index: int = 0,
         build: bool = True,
         room: SampleRoom | None = None,
+        selection: Selection | None = None,
     ) -> None:
         """Open a capture.
 
@@ -101,6 +103,7 @@ class SampleStream:
             capture_index: Kept with each flow that begins in this capture.
             build: Whether samples are built at all; without it they are empty (0, 1500).
             room: Memory to build them in, which several captures may share one after the other.
+            selection: Which packets count; the others are counted as left out, and join no flow.
 
         Raises:
             CaptureError: Nothing can be read from the source.
@@ -119,6 +122,7 @@ class SampleStream:
         self._capture_index = capture_index
         self._build = build
         self._room = SampleRoom() if room is None else room
+        self._selector = None if selection is None or selection.takes_all else Selector(selection)
 
     @property
     def damage(self) -> "Damage | None":
@@ -152,6 +156,8 @@ class SampleStream:
 
     def _samples(self, batch: PacketBatch) -> Samples:
         headers = decode(batch, decapsulate=self._decapsulate)
+        if self._selector is not None:
+            _leave_out(headers, self._selector.reasons(batch))
         flow = self.flows.update(headers, batch, capture_index=self._capture_index)
         rows = headers.sample_rows()
         left_out = headers.left_out()
@@ -202,6 +208,13 @@ def _open(source: "str | Path | Source | CaptureReader") -> "CaptureReader":
     from mtc.capture import CaptureReader, open_capture
 
     return source if isinstance(source, CaptureReader) else open_capture(source)
+
+
+def _leave_out(headers: Headers, reasons: NDArray[np.uint8]) -> None:
+    """Make packets left out that have a reason (an index into ``REASONS``) not to be looked at."""
+    out = reasons != 0
+    headers.reason[out] = reasons[out]
+    headers.is_transport[out] = False
 
 
 def _slice(batch: PacketBatch, begin: int, end: int) -> PacketBatch:
