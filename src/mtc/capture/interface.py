@@ -37,7 +37,8 @@ class KernelCounts:
     Attributes:
         received: Packets that passed the filter, dropped ones included.
         dropped: Packets that found the ring buffer full.
-        interface_dropped: Packets that the interface or its driver dropped.
+        interface_dropped: Packets that the interface counts as dropped; among them are some that were
+            captured, and only not wanted by this machine's own network stack.
     """
 
     received: int = 0

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -158,6 +158,7 @@ class EventMaker:
         return self.run << FLOW_BITS | flow % (1 << FLOW_BITS)
 
 
+@lru_cache(1 << 16)
 def community_id(src: str, dst: str, src_port: int, dst_port: int, *, tcp: bool) -> str:
     """Community ID (version 1, seed 0) of a flow, from the addresses as they are told."""
     make = communityid.FlowTuple.make_tcp if tcp else communityid.FlowTuple.make_udp

@@ -136,7 +136,7 @@ class Watch:
         """What is dropped and which sinks are down, as sentences by what they are about."""
         counts, queue, kernel = self.engine.counts, self.feeder.queue, self.feeder.kernel_counts()
         told = {}
-        dropped = {"kernel": kernel.dropped, "interface": kernel.interface_dropped, "queue": queue.dropped}
+        dropped = {"kernel": kernel.dropped, "queue": queue.dropped}
         if any(dropped.values()):
             told["packets"] = "packets dropped so far: " + ", ".join(
                 f"{count:,} by the {where}" for where, count in dropped.items() if count

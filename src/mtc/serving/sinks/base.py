@@ -33,4 +33,6 @@ class Sink(Protocol):
 def public_name(url: str) -> str:
     """A sink's URL without what may be secret: user, password, query."""
     parts = urlsplit(url)
+    if not parts.netloc:  # a path, which holds no secret
+        return url
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

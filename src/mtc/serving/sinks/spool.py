@@ -34,8 +34,7 @@ class Spool:
         self._segment_bytes = max(1, min(SEGMENT_BYTES, limit_bytes // 4))
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = (folder / "lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = _locked(folder / "lock")
             self._segments = sorted(folder.glob("*.jsonl"))
             self._head_offset = self._recover()
         except BlockingIOError:
@@ -149,6 +148,17 @@ class Spool:
         except (OSError, ValueError, KeyError, TypeError):
             pass
         return 0
+
+
+def _locked(path: Path) -> IO[str]:
+    """A file that this process alone has locked; raises BlockingIOError where another has."""
+    lock = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise
+    return lock
 
 
 def _count_lines(path: Path, offset: int) -> int:
