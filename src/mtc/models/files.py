@@ -22,6 +22,7 @@ from mtc import __version__
 from mtc.config import RunConfig
 from mtc.errors import ConfigError, ModelError, OutputError
 from mtc.models.migration import FORMAT_VERSION, migrate
+from mtc.models.modes import MODES_FILE
 from mtc.models.network import Network
 from mtc.models.networks import build_network
 from mtc.models.temperature import Temperature
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 PREPROCESSING = "preprocessing."
-TEXTS = "lightgbm-*.txt"
-"""Further files of the model: boosted trees, one text a task."""
+TEXTS = ("lightgbm-*.txt", MODES_FILE)
+"""Further files of the model: boosted trees, one text a task; what was measured of faster modes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,8 @@ def load_model(folder: Path) -> LoadedModel:
         scaler = _scaler(card, {name.removeprefix(PREPROCESSING): a.numpy() for name, a in arrays.items()})
         network = build_network(card.config.model, {task: tuple(c) for task, c in card.tasks.items()})
         network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in weights.items()})
-        network.take_texts({path.name: path.read_text("utf-8") for path in folder.glob(TEXTS)})
+        paths = [path for pattern in TEXTS for path in folder.glob(pattern)]
+        network.take_texts({path.name: path.read_text("utf-8") for path in paths})
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
     except (OSError, UnicodeDecodeError, SafetensorError) as error:

@@ -16,6 +16,7 @@ from mtc.models.encoder import embed, encoder_layers
 from mtc.models.heads import Heads
 from mtc.models.layers import ConvNorm, WeightedBatchNorm, mean_of_rows, spread_to_rows
 from mtc.models.layout import DataFlow, plan_for
+from mtc.models.modes import MODES_FILE, Modes
 from mtc.models.network import Network
 from mtc.models.packing import COPIES, Layout, PackedBatch, Values, pack_samples
 
@@ -151,7 +152,13 @@ class FusedBlock(nn.Module):
 
 
 class MTC(Network):
-    """The multi-task model of the paper."""
+    """The multi-task model of the paper.
+
+    Attributes:
+        modes: What was measured of faster modes; None where nothing was.
+    """
+
+    modes: Modes | None = None
 
     def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
         """Args: the settings, and how many classes each task has."""
@@ -165,6 +172,15 @@ class MTC(Network):
         inputs = {task: config.length if task in on_tokens else channels for task in classes}
         self.on_tokens = frozenset(on_tokens)
         self.heads = Heads({task: nn.Linear(inputs[task], classes[task]) for task in classes})
+
+    def texts(self) -> dict[str, str]:
+        """What was measured of faster modes, where it was."""
+        return {} if self.modes is None else {MODES_FILE: self.modes.to_json()}
+
+    def take_texts(self, texts: Mapping[str, str]) -> None:
+        """Take what ``texts`` gave."""
+        if MODES_FILE in texts:
+            self.modes = Modes.from_json(texts[MODES_FILE])
 
     def data_flow(self, layout: Layout = "packed") -> DataFlow:
         """Where positions and tokens take in others: what padding can be left out (docs/engine.md)."""

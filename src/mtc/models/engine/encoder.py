@@ -118,25 +118,22 @@ def attend(
 
 
 @njit(nogil=True, error_model="numpy")
-def encode(setting: Any, number: int, work: Any, entries: int) -> None:
-    """One encoder layer, in place on the entries of all samples of the group."""
-    weights, layers, steps = setting.weights, setting.layers, setting.encoders[number]
+def attention(setting: Any, steps: Any, work: Any, entries: int) -> None:
+    """Attention and its residual, on the entries of all samples, into ``work.pooled``."""
+    layers = setting.layers
     heads, width = setting.sizes[2], setting.sizes[3]
     line = 64 * layers[steps[OUTER], VECTORS]
-    qkv_line, hidden_line = 64 * layers[steps[QKV], VECTORS], 64 * layers[steps[INNER], VECTORS]
+    qkv_line = 64 * layers[steps[QKV], VECTORS]
     seen_line = 4 * heads * width + 64
-    z = address(work.tokens, 0)
-    part, big = address(work.pooled, 0), address(work.small, 0)
-    nothing, one = (0, 0), (0, 0, 0, 0)
-
-    linear(setting, steps[QKV], (z, line, *one), entries, nothing, (big, qkv_line))
-    room = big + (entries + 1) * qkv_line
+    z, part, qkv = address(work.tokens, 0), address(work.pooled, 0), address(work.small, 0)
+    linear(setting, steps[QKV], (z, line, 0, 0, 0, 0), entries, (0, 0), (qkv, qkv_line))
+    room = qkv + (entries + 1) * qkv_line
     seen = room + 4 * (width + 2) * (setting.sizes[0] + LANES)
     for s in range(len(work.plan_entry)):
         first, last = work.first_entry[s], work.first_entry[s + 1]
         start = work.plan_entry[s]
         attend(
-            big + first * qkv_line,
+            qkv + first * qkv_line,
             qkv_line,
             heads,
             width,
@@ -145,8 +142,18 @@ def encode(setting: Any, number: int, work: Any, entries: int) -> None:
             seen + first * seen_line,
             seen_line,
         )
-    linear(setting, steps[MERGE], (seen, seen_line, *one), entries, (z, line), (part, line))
+    linear(setting, steps[MERGE], (seen, seen_line, 0, 0, 0, 0), entries, (z, line), (part, line))
+
+
+@njit(nogil=True, error_model="numpy")
+def encode(setting: Any, number: int, work: Any, entries: int) -> None:
+    """One encoder layer, in place on the entries of all samples of the group."""
+    weights, layers, steps = setting.weights, setting.layers, setting.encoders[number]
+    line, hidden_line = 64 * layers[steps[OUTER], VECTORS], 64 * layers[steps[INNER], VECTORS]
+    z, part, hidden = address(work.tokens, 0), address(work.pooled, 0), address(work.small, 0)
+    attention(setting, steps, work, entries)
     add_norm(weights, layers[steps[ATTENTION_NORM]], part, 0, line, z, entries)
-    linear(setting, steps[INNER], (z, line, *one), entries, nothing, (big, hidden_line))
-    linear(setting, steps[OUTER], (big, hidden_line, *one), entries, (z, line), (part, line))
+    linear(setting, steps[INNER], (z, line, 0, 0, 0, 0), entries, (0, 0), (hidden, hidden_line))
+    sources = (hidden, hidden_line, 0, 0, 0, 0)
+    linear(setting, steps[OUTER], sources, entries, (z, line), (part, line))
     add_norm(weights, layers[steps[FFN_NORM]], part, 0, line, z, entries)

@@ -157,7 +157,7 @@ def _pool(work: Work, sample: int, x: tuple[int, int], out: int) -> None:
 
 
 @njit(nogil=True, error_model="numpy")
-def _rows(work: Work, sample: int) -> tuple[int, int]:
+def rows_of(work: Work, sample: int) -> tuple[int, int]:
     """First row of a sample behind its separator, and how many it has."""
     first = work.first_row[sample]
     return first + 1, work.first_row[sample + 1] - first - 2 - SLACK
@@ -170,7 +170,7 @@ def _first_half(setting: Setting, work: Work) -> None:
     line, line2 = _line(setting, one[EXPAND]), _line(setting, two[EXPAND])
     room = address(work.local, 0)
     for s in range(len(work.plan_row)):
-        row, count = _rows(work, s)
+        row, count = rows_of(work, s)
         values = address(work.values, row)
         found, stride = _local(setting, work, one[REDUCE:EXPAND], s, (values, 4), 0, count)
         x = room + 2 * (count + 2 + SLACK) * _line(setting, two[REDUCE])
@@ -190,7 +190,7 @@ def _second_half(setting: Setting, work: Work, received: int) -> None:
     line, line3 = _line(setting, two[EXPAND2]), _line(setting, three[EXPAND])
     room = address(work.local, 0)
     for s in range(len(work.plan_row)):
-        row, count = _rows(work, s)
+        row, count = rows_of(work, s)
         kept = address(work.narrow, 0) + row * line
         found, stride = _local(setting, work, two[REDUCE2:EXPAND2], s, (kept, line), received, count)
         x = room + 2 * (count + 2 + SLACK) * _line(setting, three[REDUCE])
@@ -211,7 +211,7 @@ def _last(setting: Setting, work: Work, received: int) -> None:
     line = _line(setting, three[EXPAND2])
     room = address(work.local, 0)
     for s in range(len(work.plan_row)):
-        row, count = _rows(work, s)
+        row, count = rows_of(work, s)
         kept = address(work.wide, 0) + row * line
         found, stride = _local(setting, work, three[REDUCE2:EXPAND2], s, (kept, line), received, count)
         out = room + 2 * (count + 2 + SLACK) * stride
@@ -221,7 +221,7 @@ def _last(setting: Setting, work: Work, received: int) -> None:
 
 
 @njit(nogil=True, error_model="numpy")
-def _merge(setting: Setting, work: Work, block: int, entries: int) -> None:
+def merge(setting: Setting, work: Work, block: int, entries: int) -> None:
     """What the 1D-CNN found goes over to the tokens."""
     weights, table, layers = setting.weights, setting.layers, setting.blocks[block]
     z, part = address(work.tokens, 0), address(work.small, 0)
@@ -237,7 +237,7 @@ def _merge(setting: Setting, work: Work, block: int, entries: int) -> None:
 
 
 @njit(nogil=True, error_model="numpy")
-def _send(setting: Setting, work: Work, block: int, entries: int) -> Any:
+def send(setting: Setting, work: Work, block: int, entries: int) -> Any:
     """What goes back to the rows: its address, 0 for nothing."""
     layers = setting.blocks[block]
     if layers[UP] < 0:
@@ -251,7 +251,7 @@ def _send(setting: Setting, work: Work, block: int, entries: int) -> Any:
 
 
 @njit(nogil=True, error_model="numpy")
-def _heads(setting: Setting, work: Work) -> None:
+def heads_of(setting: Setting, work: Work) -> None:
     """Entries copied back to tokens, and the heads on them."""
     tokens, width, _, _, by_token = setting.sizes
     table, samples = setting.layers, len(work.plan_row)
@@ -295,15 +295,15 @@ def forward(setting: Setting, work: Work) -> None:
     number = 0
     for block in range(3):
         if block:
-            _merge(setting, work, block, entries)
+            merge(setting, work, block, entries)
         for _ in range(setting.repeated[block]):
             encode(setting, number, work, entries)
             number += 1
-        received = _send(setting, work, block, entries)
+        received = send(setting, work, block, entries)
         if block == 0:
             _first_half(setting, work)
         elif block == 1:
             _second_half(setting, work, received)
         else:
             _last(setting, work, received)
-    _heads(setting, work)
+    heads_of(setting, work)

@@ -120,8 +120,20 @@ def prepare(plans: Plans, live: Ints, widths: Widths, memory: Memory) -> Work:
 
 
 @njit(nogil=True, cache=True)
-def fill(data: NDArray[Any], offsets: Ints, chosen: Ints, scale: float, plans: Plans, work: Work) -> None:
-    """Copy the samples of a group into ``work.values`` and ``work.tokens``, divided by ``scale``."""
+def fill(
+    data: NDArray[Any],
+    offsets: Ints,
+    chosen: Ints,
+    scale: float,
+    whole: bool,
+    plans: Plans,
+    work: Work,
+) -> None:
+    """Copy the samples of a group into ``work.values`` and ``work.tokens``, divided by ``scale``.
+
+    Where ``whole``, ``work.values`` takes bytes as they are, each as an integer of 32 bits.
+    """
+    integers = work.values.view(np.int32)
     divisor = np.float32(scale)
     line = (plans.width + 15) // 16 * 16
     for s in range(len(chosen)):
@@ -132,7 +144,11 @@ def fill(data: NDArray[Any], offsets: Ints, chosen: Ints, scale: float, plans: P
             work.values[i] = 0.0
         for i in range(last - first - 2 - SLACK):
             position = plans.position[plan + i]
-            if position < size:
+            if position >= size:
+                continue
+            if whole:
+                integers[first + 1 + i] = np.int32(data[start + position])
+            else:
                 work.values[first + 1 + i] = np.float32(data[start + position]) / divisor
         for e in range(work.first_entry[s + 1] - work.first_entry[s]):
             token = plans.token[work.plan_entry[s] + e] * plans.width

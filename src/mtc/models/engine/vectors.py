@@ -26,7 +26,7 @@ FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT32, LANES)
 Codegen = Callable[[Any, Any, Any, Any], Any]
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """Numba's type of sixteen floats."""
 
     def __init__(self) -> None:
@@ -38,12 +38,12 @@ vector = Vector()
 
 
 @register_model(Vector)
-class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class VectorModel(models.PrimitiveModel):
     """In LLVM it is a vector."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
         """Args: numba's."""
-        super().__init__(manager, kind, FLOATS)
+        super().__init__(manager, kind, FLOATS)  # type: ignore[no-untyped-call]
 
 
 def call_intrinsic(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:

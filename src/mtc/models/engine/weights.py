@@ -1,5 +1,6 @@
 """The weights of a network laid out for the engine: folded, padded, and cut into the columns of tiles."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,15 @@ def padded(columns: int) -> int:
     return -(-columns // LANES) * LANES
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A layer as it was before it was laid out: weights (out, in) of each input, bias, ReLU."""
+
+    blocks: list[Floats]
+    bias: Floats | None
+    relu: bool
+
+
 class Store:
     """Collects layers: one flat array of numbers, and a table that says where each layer's are."""
 
@@ -27,6 +37,7 @@ class Store:
         self._parts: list[Floats] = []
         self._size = 0
         self._layers: list[list[int]] = []
+        self.sources: list[Source | None] = []
 
     def add(self, blocks: list[Floats], bias: Floats | None, *, relu: bool = False) -> int:
         """Add a layer and return its number.
@@ -47,6 +58,7 @@ class Store:
         place = self._put(np.concatenate([panel.ravel() for panel in split(columns)]))
         counts = [block.shape[1] for block in blocks] + [0] * (3 - len(blocks))
         self._layers.append([place, self._put(shift), vectors, *counts, int(relu)])
+        self.sources.append(Source(blocks, bias, relu))
         return len(self._layers) - 1
 
     def add_norm(self, norm: nn.LayerNorm) -> int:
@@ -56,6 +68,7 @@ class Store:
         factor[: len(norm.weight)], shift[: len(norm.weight)] = array(norm.weight), array(norm.bias)
         counts = [len(norm.weight), 0, 0, 0]
         self._layers.append([self._put(factor), self._put(shift), width // LANES, *counts])
+        self.sources.append(None)
         return len(self._layers) - 1
 
     def _put(self, values: Floats) -> int:
