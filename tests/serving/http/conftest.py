@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,37 @@ def _wait(server: Server) -> None:
     raise AssertionError(f"no server: {server.log.read_text()}")
 
 
+Serve = Callable[..., AbstractContextManager[Server]]
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
+    """Function: options and environment -> a context with a server."""
+
+    def start(*options: str, **environment: str) -> AbstractContextManager[Server]:
+        return serving(tmp_path_factory.mktemp("server"), *options, **environment)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def server(serve: Serve) -> Iterator[Server]:
     """A server on loopback with small limits: 2 MB an upload, 8 MB unpacked."""
     options = ("--no-page", "--upload-size", "2M", "--unpacked-size", "8M", "--memory", "1G")
-    with serving(tmp_path_factory.mktemp("server"), *options) as found:
+    with serve(*options) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def token() -> str:
+    return "a token of more than sixteen characters"
+
+
+@pytest.fixture(scope="session")
+def guarded(serve: Serve, token: str) -> Iterator[Server]:
+    """A server with a token, pseudonyms for all addresses, and next to no time for a job."""
+    options = ("--no-page", "--pseudonymise", "--job-minutes", "0.003", "--jobs", "1")
+    with serve(*options, MTC_SERVE_TOKEN=token) as found:
         yield found
 
 

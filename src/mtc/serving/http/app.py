@@ -1,5 +1,6 @@
 """The server as an ASGI application."""
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,6 +23,7 @@ from mtc.serving.http.refusal import Refusal
 from mtc.serving.http.settings import ServeSettings
 from mtc.serving.http.storage import Storage
 from mtc.serving.http.workers import Workers
+from mtc.serving.pseudonyms import KEY_BYTES, Pseudonyms
 
 QUESTIONS = 1
 """Questions about captures that are answered at a time, beside the jobs."""
@@ -50,10 +52,12 @@ def _make_parts(settings: ServeSettings) -> Parts:
     shelf = Shelf(settings.models)
     shelf.check_reads_captures(settings.default_model)
     workers = Workers(limits.running + QUESTIONS)
-    jobs = Jobs(settings, Storage(limits.kept_bytes), workers, shelf)
+    key = settings.pseudonym_key or secrets.token_bytes(KEY_BYTES)
+    jobs = Jobs(settings, Storage(limits.kept_bytes), workers, shelf, key)
     metrics = Metrics()
     _show(metrics, jobs)
-    feed = LiveFeed(limits.live_events, routes_live.event_problem())
+    rename = Pseudonyms(key) if settings.pseudonymise else None
+    feed = LiveFeed(limits.live_events, routes_live.event_problem(), rename)
     workers.warm_up()
     return Parts(settings, jobs, shelf, feed, metrics, Keeper(settings.token))
 

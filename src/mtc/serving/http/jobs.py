@@ -82,8 +82,10 @@ class Job:
 class Jobs:
     """All jobs of a server."""
 
-    def __init__(self, settings: ServeSettings, storage: Storage, workers: Workers, shelf: Shelf) -> None:
-        """Begin without jobs; ``start`` begins to work on them."""
+    def __init__(
+        self, settings: ServeSettings, storage: Storage, workers: Workers, shelf: Shelf, key: bytes
+    ) -> None:
+        """Begin without jobs; ``start`` begins to work on them. Pseudonyms are made with ``key``."""
         self._settings = settings
         self._limits = settings.limits
         self.storage = storage
@@ -92,7 +94,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
-        self._key = settings.pseudonym_key or secrets.token_bytes(32)
+        self._key = key
         self._questions = asyncio.Semaphore(1)
         self._asking = 0
         self.on_end: Callable[[Job], None] = lambda job: None

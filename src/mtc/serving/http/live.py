@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from mtc.serving.events import community_id
+
 Event = dict[str, Any]
 
 MOST_LINE = 64 << 10
@@ -15,8 +17,20 @@ MOST_LINE = 64 << 10
 class LiveFeed:
     """The last events, numbered from 1."""
 
-    def __init__(self, kept: int, problem_of: Callable[[Any], str | None]) -> None:
-        """Keep ``kept`` events; ``problem_of`` says what is wrong with an event, or None."""
+    def __init__(
+        self,
+        kept: int,
+        problem_of: Callable[[Any], str | None],
+        rename: Callable[[str], str] | None = None,
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            kept: Events that are kept.
+            problem_of: Says what is wrong with an event, or None.
+            rename: Gives addresses their pseudonyms; None leaves them as they are.
+        """
+        self._rename = rename
         self.last = 0
         self._events: deque[Event] = deque(maxlen=kept)
         self._problem_of = problem_of
@@ -32,7 +46,7 @@ class LiveFeed:
             return "no JSON"
         problem = self._problem_of(event)
         if problem is None:
-            self._events.append(event)
+            self._events.append(event if self._rename is None else _renamed(event, self._rename))
             self.last += 1
         return problem
 
@@ -59,3 +73,13 @@ class LiveFeed:
                         await asyncio.wait_for(self._news.wait(), every_s)
                     except TimeoutError:
                         continue
+
+
+def _renamed(event: Event, rename: Callable[[str], str]) -> Event:
+    """An event of a flow with pseudonyms, and the community id of the pseudonyms."""
+    if "src_ip" not in event:
+        return event
+    src, dst = rename(event["src_ip"]), rename(event["dest_ip"])
+    ports = event["src_port"], event["dest_port"]
+    flow_id = community_id(src, dst, *ports, tcp=event["proto"] == "TCP")
+    return {**event, "src_ip": src, "dest_ip": dst, "community_id": flow_id}

@@ -38,12 +38,18 @@ def event_problem() -> Any:
     from jsonschema.exceptions import best_match
 
     schema = json.loads(resources.files("mtc.serving").joinpath("event.schema.json").read_text("utf-8"))
-    validator = Draft202012Validator(schema)
+    kinds = {
+        name: Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": schema["$defs"]})
+        for name in (kind["$ref"].rsplit("/", 1)[-1] for kind in schema["oneOf"])
+    }
 
     def problem_of(event: Any) -> str | None:
-        if validator.is_valid(event):
+        kind = event.get("event_type") if isinstance(event, dict) else None
+        if not isinstance(kind, str) or kind not in kinds:
+            return f"no event: its event_type is none of {', '.join(kinds)}"
+        if kinds[kind].is_valid(event):
             return None
-        error = best_match(validator.iter_errors(event))
+        error = best_match(kinds[kind].iter_errors(event))
         return "no event" if error is None else f"no event: {error.message[:200]}"
 
     return problem_of

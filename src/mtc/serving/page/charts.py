@@ -1,6 +1,6 @@
 """Charts, drawn by a library that the server brings along; told apart by colour and by pattern."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,9 +19,10 @@ def shown_labels(totals: Mapping[str, float]) -> list[str]:
     return most
 
 
-def colour_of(place: int, label: str) -> palette.Colour:
-    """The colour of a series; ``unknown`` and the rest are grey."""
-    return palette.GREY if label in (UNKNOWN, OTHERS) else palette.SERIES[place % (len(palette.SERIES) - 1)]
+def colours_of(labels: Iterable[str]) -> dict[str, palette.Colour]:
+    """The colours of series in their order; ``unknown`` and the rest are grey."""
+    others = iter(palette.SERIES)
+    return {label: palette.GREY if label in (UNKNOWN, OTHERS) else next(others) for label in labels}
 
 
 def over_time(start: float, step: float, rows: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def over_time(start: float, step: float, rows: Mapping[str, Sequence[float]]) ->
     """
     series = merged(rows)
     count = max((len(values) for values in series.values()), default=0)
+    colours = colours_of(series)
     places = [_time(start + i * step, step) for i in range(count)]
     return {
         "aria": {"enabled": True, "decal": {"show": True}},
@@ -49,10 +51,10 @@ def over_time(start: float, step: float, rows: Mapping[str, Sequence[float]]) ->
                 "type": "bar",
                 "stack": "all",
                 "barCategoryGap": "0%",
-                "itemStyle": {"color": colour_of(i, label).light},
+                "itemStyle": {"color": colours[label].light},
                 "data": list(values),
             }
-            for i, (label, values) in enumerate(series.items())
+            for label, values in series.items()
         ],
     }
 

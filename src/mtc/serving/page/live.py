@@ -88,10 +88,13 @@ class Live:
         self._known = LiveFlows()
         self._hint = ui.label(
             "No watch posts here yet. Start one with: mtc watch INTERFACE --sink "
-            f"http://{parts.settings.host}:PORT/api/v1/live/events"
+            f"{_address()}api/v1/live/events"
         ).classes("problem")
         self._numbers = ui.element("div").classes("numbers").props('data-testid="live-numbers"')
-        with ui.element("section").classes("part").props('aria-label="Traffic by class over time"'):
+        self._over_time = (
+            ui.element("section").classes("part").props('aria-label="Traffic by class over time"')
+        )
+        with self._over_time:
             heading(2, "Traffic by class over time")
             self._task = ui.toggle([], on_change=self._draw).props(
                 "no-caps unelevated color=secondary outline"
@@ -99,6 +102,7 @@ class Live:
             self._task.props('aria-label="Task"')
             self._chart = ui.echart({}).style("height: 16rem")
         self._place = ui.element("section").classes("part").props('aria-label="Flows"')
+        self._over_time.visible = self._place.visible = False
         self._table: ui.table | None = None
         self._update()
         ui.timer(REFRESH_S, self._update)
@@ -129,6 +133,7 @@ class Live:
 
     def _begin(self, tasks: list[str]) -> None:
         """The first event with tasks tells which columns there are."""
+        self._over_time.visible = self._place.visible = True
         self._task.set_options(tasks, value=tasks[0])
         self._place.clear()
         with self._place:
@@ -160,6 +165,12 @@ class Live:
                 _number("flows told", f"{len(self._known.flows):,}")
             for (host, interface), stats in self._known.stats.items():
                 _show_watch(f"{host} {interface}".strip(), stats)
+
+
+def _address() -> str:
+    """Where the browser found this server."""
+    request = ui.context.client.request
+    return str(request.base_url) if request is not None else "http://localhost:8000/"
 
 
 def _show_watch(name: str, stats: dict[str, Any]) -> None:

@@ -39,9 +39,6 @@ def _show(model: dict[str, Any], card: str | None) -> None:
     ]
     table = ui.table(columns=columns, rows=[_row(model, task) for task in model["tasks"]], row_key="task")
     table.props("flat dense wrap-cells").style("width: 100%")
-    for task, labels in model["absent"].items():
-        if labels:
-            ui.label(f"{task}: never says {', '.join(labels)} (no training samples)").classes("faint")
     for note in model["notes"]:
         ui.label(note).classes("faint")
     if card is not None:

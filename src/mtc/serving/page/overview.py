@@ -84,8 +84,9 @@ class Overview:
             rows.append(("others", sum(sizes[n] for n in rest), sum(flows[n] for n in rest)))
         self._shares.clear()
         with self._shares:
-            for i, (label, size, count) in enumerate(rows):
-                colour = charts.colour_of(i, label)
+            colours = charts.colours_of(label for label, _, _ in rows)
+            for label, size, count in rows:
+                colour = colours[label]
                 width = 100 * size / whole if whole else 0
                 ui.label(label)
                 bar = f'<span style="width:{width:.1f}%;background:{colour.light}"></span>'

@@ -10,7 +10,9 @@ VERDICT = """
   <span :class="['verdict', props.row['{task}'].label]">
     <span class="label">{{{{ props.row['{task}'].label }}}}</span>
     <span class="sure">{{{{ props.row['{task}'].sure }}}}</span>
-    <i aria-hidden="true" v-if="props.row['{task}'].sure"><b :style="{{width: props.row['{task}'].share + '%'}}"></b></i>
+    <i aria-hidden="true" v-if="props.row['{task}'].sure">
+      <b :style="{{width: props.row['{task}'].share + '%'}}"></b>
+    </i>
   </span>
 </q-td>"""
 

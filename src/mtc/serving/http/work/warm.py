@@ -1,13 +1,14 @@
 """What the process of every job is forked from: it has imported this and never sees an upload.
 
 The libraries and the default model are in memory, and the bundled capture was judged once, so that
-compiled code is there too. No thread may be started here: a fork would not take it along.
+compiled code is there too. No thread may be started here that a job needs: a fork would not take it along.
 """
 
 import contextlib
 from importlib import resources
 from pathlib import Path
 
+import pandas as pd  # noqa: F401 - Arrow imports it with the first table
 import pyarrow.parquet  # noqa: F401 - slow to import
 import torch
 
