@@ -1,33 +1,55 @@
 """``mtc models``: the bundled models and how good they are."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mtc.tasks import vpn_classes
+
 if TYPE_CHECKING:
     from mtc.models import ModelCard
 
+MODEL_FILES = ("model.", "lightgbm-", "modes")
 
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the bundled models: tasks, classes, what they were trained on, and honest scores."""
-    from mtc.inference import bundled_cards
 
-    cards = bundled_cards()
+def models(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...", help="Bundled models or run folders; all bundled ones if left out."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List models: tasks, classes, what they were trained on, what they can tell, and honest scores."""
+    from mtc.inference import bundled_models, find_model
+    from mtc.inference.shelf import read_card
+
+    folders = {name: find_model(name) for name in names} if names else bundled_models()
+    cards = {name: (folder, read_card(folder)) for name, folder in folders.items()}
     if as_json:
-        typer.echo(json.dumps([_plain(name, card) for name, card in cards.items()], indent=1))
+        typer.echo(json.dumps([_plain(name, *found) for name, found in cards.items()], indent=1))
         return
-    for name, card in cards.items():
-        _show(name, card)
+    for name, found in cards.items():
+        _show(name, *found)
     if not cards:
         typer.echo("mtc: no model is bundled with this installation", err=True)
 
 
-def _plain(name: str, card: "ModelCard") -> dict[str, Any]:
-    return {"name": name, **json.loads(card.to_json())}
+def _plain(name: str, folder: Path, card: "ModelCard") -> dict[str, Any]:
+    extra = {"vpn": vpn_classes(card.tasks) is not None, "bytes_on_disk": _size(folder)}
+    return {"name": name, **json.loads(card.to_json()), **extra}
 
 
-def _show(name: str, card: "ModelCard") -> None:
+def _size(folder: Path) -> int:
+    """Bytes of what makes the model; a run folder holds more."""
+    return sum(path.stat().st_size for path in folder.glob("*") if path.name.startswith(MODEL_FILES))
+
+
+def _show(name: str, folder: Path, card: "ModelCard") -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -57,8 +79,26 @@ def _show(name: str, card: "ModelCard") -> None:
         if data.get("split") == "flow"
         else "Scores are of the test part."
     )
+    for line in _abilities(folder, card):
+        console.print(line, markup=False)
     for note in card.notes:
         console.print(f"- {note}", markup=False)
+
+
+def _abilities(folder: Path, card: "ModelCard") -> Iterator[str]:
+    """What the model's verdicts can be asked for."""
+    packets = not card.features
+    if packets:
+        told = "tells VPN" if vpn_classes(card.tasks) else "does not tell VPN"
+        yield f"Flow verdicts: of the first {card.flow_packets} packets that carry information; {told}."
+    per = "flow" if packets else "packet"
+    thresholds = [f"{t} {both[per]['threshold']:.2f}" for t, both in card.reject.items() if per in both]
+    yield f"Unknown (--reject) below {', '.join(thresholds)}." if thresholds else "No threshold for --reject."
+    if not card.pairs:
+        yield "Does not know which labels contradict each other."
+    speed = card.training.get("samples_per_s")
+    trained = f"; trained at {speed:,.0f} samples/s" if speed else ""
+    yield f"{_size(folder) / 1e6:.1f} MB, written by mtc {card.mtc_version}{trained}."
 
 
 def _score(card: "ModelCard", parts: str, task: str, name: str) -> str:

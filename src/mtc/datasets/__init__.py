@@ -1,17 +1,24 @@
-"""Labelled samples on disk: built from captures, split, and read back for training."""
+"""Labelled samples on disk: built from captures, split, and read back for training.
 
-from mtc.datasets.build import BuildPlan, build_dataset
-from mtc.datasets.cicids import build_cicids2017
-from mtc.datasets.features import FEATURES, SELECTED, QuantileScaler
-from mtc.datasets.info import DatasetInfo
-from mtc.datasets.iscx import build_iscx
-from mtc.datasets.leakage import Leakage, measure_leakage
-from mtc.datasets.loader import Dataset
-from mtc.datasets.own import build_captures
-from mtc.datasets.remake import remake_splits
-from mtc.datasets.samples import LabelledSamples
-from mtc.datasets.splits import FOLDS, FRACTIONS, PARTS, SPLITS
-from mtc.datasets.staging import LabelledCapture
+Names are imported when they are first asked for: models need only a kernel of this room, and no Parquet.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mtc.datasets.build import BuildPlan, build_dataset
+    from mtc.datasets.cicids import build_cicids2017
+    from mtc.datasets.features import FEATURES, SELECTED, QuantileScaler
+    from mtc.datasets.info import DatasetInfo
+    from mtc.datasets.iscx import build_iscx
+    from mtc.datasets.leakage import Leakage, measure_leakage
+    from mtc.datasets.loader import Dataset
+    from mtc.datasets.own import build_captures
+    from mtc.datasets.remake import remake_splits
+    from mtc.datasets.samples import LabelledSamples
+    from mtc.datasets.splits import FOLDS, FRACTIONS, PARTS, SPLITS
+    from mtc.datasets.staging import LabelledCapture
 
 __all__ = [
     "FEATURES",
@@ -34,3 +41,32 @@ __all__ = [
     "measure_leakage",
     "remake_splits",
 ]
+
+_HOMES = {
+    "FEATURES": "features",
+    "FOLDS": "splits",
+    "FRACTIONS": "splits",
+    "PARTS": "splits",
+    "SELECTED": "features",
+    "SPLITS": "splits",
+    "BuildPlan": "build",
+    "Dataset": "loader",
+    "DatasetInfo": "info",
+    "LabelledCapture": "staging",
+    "LabelledSamples": "samples",
+    "Leakage": "leakage",
+    "QuantileScaler": "features",
+    "build_captures": "own",
+    "build_cicids2017": "cicids",
+    "build_dataset": "build",
+    "build_iscx": "iscx",
+    "measure_leakage": "leakage",
+    "remake_splits": "remake",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mtc.datasets' has no attribute {name!r}")
+    return getattr(import_module(f"mtc.datasets.{_HOMES[name]}"), name)

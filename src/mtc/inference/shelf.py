@@ -26,12 +26,23 @@ def bundled_cards() -> "dict[str, ModelCard]":
     Raises:
         ModelError: A card is damaged or of another version.
     """
+    return {name: read_card(folder) for name, folder in bundled_models().items()}
+
+
+def read_card(folder: Path) -> "ModelCard":
+    """The card in a model's folder.
+
+    Raises:
+        ModelError: It is missing, damaged or of a version that cannot be read.
+    """
     from mtc.models import ModelCard  # slow to import
 
-    return {
-        name: ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
-        for name, folder in bundled_models().items()
-    }
+    try:
+        return ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{folder}: {CARD} cannot be read") from error
 
 
 def find_model(name_or_path: str | Path) -> Path:
