@@ -1,85 +1,18 @@
-"""A real server, started as a user does, and what talks to it."""
+"""Servers for the tests of the API; lets them import `serve_running`, which lies beside them."""
 
-import os
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-import mtc
+sys.path.append(str(Path(__file__).parent))
 
-DEMO = Path(mtc.__file__).parent / "assets" / "demo.pcap"
-START_S = 60
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server that runs.
-
-    Attributes:
-        url: Where.
-        process: The program.
-        log: Its messages.
-    """
-
-    url: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def client(self, **headers: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers=headers, timeout=120)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-@contextmanager
-def serving(folder: Path, *options: str, **environment: str) -> Iterator[Server]:
-    """A server with these options; it has ended, and left nothing, at the end."""
-    port = free_port()
-    log = folder / "log.txt"
-    command = [sys.executable, "-m", "mtc", "serve", "--port", str(port), *options]
-    temporary = folder / "tmp"
-    temporary.mkdir(exist_ok=True)
-    variables = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", **environment}
-    with log.open("wb") as messages:
-        process = subprocess.Popen(command, stderr=messages, stdout=messages, env=variables)
-    server = Server(f"http://127.0.0.1:{port}", process, log)
-    try:
-        _wait(server)
-        yield server
-        process.terminate()
-        process.wait(30)
-        assert "Traceback" not in log.read_text()
-        assert not list(temporary.glob("mtc-serve-*")), "uploads were left behind"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _wait(server: Server) -> None:
-    end = time.monotonic() + START_S
-    while time.monotonic() < end:
-        if server.process.poll() is not None:
-            break
-        try:
-            if httpx.get(f"{server.url}/health", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"no server: {server.log.read_text()}")
-
+from serve_running import TOKEN, Server, serving
 
 Serve = Callable[..., AbstractContextManager[Server]]
 
@@ -104,7 +37,7 @@ def server(serve: Serve) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def token() -> str:
-    return "a token of more than sixteen characters"
+    return TOKEN
 
 
 @pytest.fixture(scope="session")

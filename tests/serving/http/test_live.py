@@ -5,46 +5,7 @@ import threading
 from typing import Any
 
 import httpx
-
-
-def event(flow_id: int, label: str = "SFTP", *, state: str = "end") -> dict[str, Any]:
-    """An event of a flow as ``mtc watch`` writes it."""
-    time = "2026-11-23T16:00:00.000000+00:00"
-    return {
-        "timestamp": time,
-        "event_type": "flow_verdict",
-        "schema_version": 1,
-        "host": "sensor",
-        "in_iface": "eth0",
-        "flow_id": flow_id,
-        "community_id": "1:9NqvhlHftLhS+77YpkC2ZvwGSeU=",
-        "src_ip": "192.0.2.10",
-        "src_port": 39514,
-        "dest_ip": "192.0.2.20",
-        "dest_port": 22,
-        "proto": "TCP",
-        "flow": {
-            "pkts_toserver": 50,
-            "pkts_toclient": 47,
-            "bytes_toserver": 10_000,
-            "bytes_toclient": 37_728,
-            "start": time,
-            "end": time,
-            "age": 0.0,
-        },
-        "state": state,
-        "reason": "closed" if state == "end" else "packets",
-        "samples": 75,
-        "samples_judged": 10,
-        "tasks": {"application": {"label": label, "confidence": 0.9}, "traffic": None},
-        "model": {"name": "iscx", "version": "0.1.0 1234"},
-        "sampled": True,
-        "sampling_rate": 1.0,
-    }
-
-
-def lines(*events: Any) -> bytes:
-    return b"".join(json.dumps(found).encode() + b"\n" for found in events)
+from serve_running import event, lines
 
 
 def test_events_are_kept_and_passed_on(client: httpx.Client, server: Any) -> None:

@@ -47,7 +47,16 @@ def make_app(settings: ServeSettings) -> ASGIApp:
     return Guard(app, settings, parts.keeper, lambda reason: _count_refusal(parts.metrics, reason))
 
 
-def _make_parts(settings: ServeSettings) -> Parts:
+def describe(settings: ServeSettings | None = None) -> dict[str, Any]:
+    """The description of the API (OpenAPI), without a server."""
+    parts = _make_parts(settings or ServeSettings(), serving=False)
+    try:
+        return _make_api(parts).openapi()
+    finally:
+        parts.jobs.storage.close()
+
+
+def _make_parts(settings: ServeSettings, *, serving: bool = True) -> Parts:
     limits = settings.limits
     shelf = Shelf(settings.models)
     shelf.check_reads_captures(settings.default_model)
@@ -58,7 +67,8 @@ def _make_parts(settings: ServeSettings) -> Parts:
     _show(metrics, jobs)
     rename = Pseudonyms(key) if settings.pseudonymise else None
     feed = LiveFeed(limits.live_events, routes_live.event_problem(), rename)
-    workers.warm_up()
+    if serving:
+        workers.warm_up()
     return Parts(settings, jobs, shelf, feed, metrics, Keeper(settings.token))
 
 
