@@ -160,7 +160,7 @@ class _Run:
         self._settings, self._place, self._per, self._what = settings, place, per, what
         self._thresholds = classifier.thresholds(per.value) if reject else {}
         self._problems: list[str] = []
-        self._summary = Summary()
+        self._summary = Summary(classifier.tasks)
 
     def write(self, inputs: list[str], chosen: Format, out: Path | None, *, force: bool) -> None:
         """Read all captures and write the rows; tell at the end what they were."""
@@ -216,7 +216,7 @@ class _Run:
 
         for row in rows:
             reject_unsure(row, self._thresholds)
-            self._summary.add(row, self._classifier.tasks)
+            self._summary.add(row)
             yield row
 
 

@@ -59,19 +59,19 @@ def choose_format(given: Format | None, out: Path | None) -> Format:
 class Summary:
     """What the end of the run tells."""
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, tasks: Tasks) -> None:
+        """Begin with nothing; rows judge ``tasks``, and what is derived of them."""
         self.rows = 0
-        self.ends: list[CaptureEnd] = []
+        self._judged = tuple(with_vpn(tasks))
         self.left_out: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.conflicts: Counter[str] = Counter()
         self.labels: dict[str, Counter[str]] = {}
 
-    def add(self, row: dict[str, Any], tasks: Tasks) -> None:
+    def add(self, row: dict[str, Any]) -> None:
         """Count a row."""
         self.rows += 1
-        for task in with_vpn(tasks):
+        for task in self._judged:
             label = "no sample" if row[task] is None else row[task]["label"]
             self.labels.setdefault(task, Counter())[label] += 1
         self.conflicts.update(map("/".join, row[columns.CONFLICT] or ()))

@@ -41,7 +41,7 @@ def classify_tables(
     thresholds = classifier.thresholds("packet") if reject else {}
     sources = list(find_tables(inputs))
     problems: list[str] = []
-    counts = Summary()
+    counts = Summary(classifier.tasks)
     try:
         with (
             open_writer(chosen, out, force, classifier.tasks, Rows.row) as writer,
@@ -51,7 +51,7 @@ def classify_tables(
                 for row in piece:
                     reject_unsure(row, thresholds)
                     writer.write(row)
-                    counts.add(row, classifier.tasks)
+                    counts.add(row)
     except MtcError:
         warn(problems)
         raise
