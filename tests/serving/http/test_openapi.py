@@ -28,6 +28,8 @@ CHECKS = [
 ENDLESS = "/api/v1/live/events"
 """Its GET is a stream without end."""
 
+schemathesis.serializer.alias("application/x-ndjson", "text/plain")
+
 schema = schemathesis.openapi.from_dict(describe()).exclude(path=ENDLESS, method="GET")
 
 

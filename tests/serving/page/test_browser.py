@@ -89,7 +89,7 @@ def test_from_a_capture_to_a_reason(page: Any) -> None:
     page.keyboard.press("Enter")  # all of it works without a mouse
     page.wait_for_selector("text=Packets of flow 1")
     packets = page.locator('[aria-label="Packets"] tbody')
-    assert "no payload" in packets.inner_text()
+    packets.locator("text=no payload").first.wait_for()
     packets.locator("button.open").first.click()
     page.wait_for_selector('[data-testid="hex"]')
     assert "confidence" in page.locator('[aria-label="Reason"] [role=heading]').inner_text()

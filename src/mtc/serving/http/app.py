@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp
 
@@ -94,6 +95,13 @@ def _make_api(parts: Parts) -> FastAPI:
         # What is left of an upload is not waited for.
         headers = {"connection": "close"} if refusal.status in (408, 413, 507) else {}
         return JSONResponse({"detail": refusal.detail}, status_code=refusal.status, headers=headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def explain(request: Request, error: RequestValidationError) -> JSONResponse:
+        _count_refusal(parts.metrics, "request")
+        first = error.errors()[0]
+        where = ".".join(str(place) for place in first["loc"][1:])
+        return JSONResponse({"detail": f"{where}: {first['msg']}"}, status_code=422)
 
     limits = parts.settings.limits
     app.include_router(routes_jobs.make_router(parts.jobs, limits, parts.metrics))

@@ -28,7 +28,7 @@ FOREIGN_UPLOADS = re.compile(r"^/_nicegui/client/[^/]*/upload/")
 ANSWER_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "content-security-policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "

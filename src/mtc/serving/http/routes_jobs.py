@@ -11,7 +11,7 @@ from mtc.serving.http.metrics import Metrics
 from mtc.serving.http.refusal import Refusal
 from mtc.serving.http.results import FILES, MEDIA, find_flows
 from mtc.serving.http.settings import Limits
-from mtc.serving.http.shapes import EXAMPLE_ID, JobView, Packets, Problem, Reason
+from mtc.serving.http.shapes import EXAMPLE_ID, SERVER_SENT, JobView, Packets, Problem, Reason
 from mtc.serving.http.uploads import receive
 
 PROGRESS_EVERY_S = 0.25
@@ -101,7 +101,7 @@ def make_router(jobs: Jobs, limits: Limits, metrics: Metrics) -> APIRouter:
     @router.get(
         "/{job_id}/progress",
         response_class=StreamingResponse,
-        responses={**REFUSALS, 200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses={**REFUSALS, 200: {"content": SERVER_SENT}},
     )
     async def progress(job_id: JobId) -> StreamingResponse:
         """Where a job stands, as server-sent events until it has ended."""

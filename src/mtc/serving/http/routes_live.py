@@ -13,7 +13,7 @@ from mtc.serving.http.live import MOST_LINE, LiveFeed
 from mtc.serving.http.metrics import Metrics
 from mtc.serving.http.refusal import Refusal
 from mtc.serving.http.settings import Limits
-from mtc.serving.http.shapes import Delivered, Problem
+from mtc.serving.http.shapes import SERVER_SENT, Delivered, Problem
 
 SILENCE_S = 15
 LINES_AT_ONCE = 50
@@ -87,7 +87,7 @@ def make_router(feed: LiveFeed, limits: Limits, metrics: Metrics) -> APIRouter:
         response_class=StreamingResponse,
         responses={
             **{code: {"model": Problem} for code in (401, 403, 422)},
-            200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            200: {"content": SERVER_SENT},
         },
     )
     async def listen(

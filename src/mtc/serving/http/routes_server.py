@@ -20,6 +20,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code i
 
 LOGIN = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>mtc: sign in</title>
+<link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
 :root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}

@@ -9,6 +9,17 @@ from mtc.serving.http.jobs import Job, State
 EXAMPLE_ID = "c2FtcGxlLWpvYi1pZC0wMQ"
 
 
+SERVER_SENT = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "properties": {"data": {"type": "string", "contentMediaType": "application/json"}},
+        }
+    }
+}
+"""Content of answers that are server-sent events."""
+
+
 class Problem(BaseModel):
     """Why a request was refused, in one sentence."""
 
