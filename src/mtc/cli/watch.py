@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mtc.cli import watch_options as options
-from mtc.errors import CaptureError, UsageError
+from mtc.errors import CaptureError, MtcError, UsageError
 
 if TYPE_CHECKING:
     from mtc.capture import CaptureReader
@@ -122,9 +122,14 @@ def _watch(
         from mtc.cli.watch_table import WatchTable
 
         table = WatchTable(source, tuple(classifier.tasks))
-    # The interface is opened last, and packets are taken at once: nothing is dropped at the beginning.
-    feeder = Feeder(opened(), PacketQueue(int(queue_mb * MIB)))
-    sinks = outlets(urls, table.add if table else None)
+    # The interface is opened when all that takes long is done: its packets are taken at once.
+    reader = opened()
+    try:
+        sinks = outlets(urls, table.add if table else None)
+    except MtcError:
+        reader.close()
+        raise
+    feeder = Feeder(reader, PacketQueue(int(queue_mb * MIB)))
     maker = EventMaker(_model(classifier), source, pseudonym=pseudonym)
     engine = WatchEngine(classifier, maker, sinks.put, settings, thresholds=_thresholds(classifier))
     on_tick = table.update if table else _teller()

@@ -134,7 +134,7 @@ class WatchEngine:
         self._maker, self._emit = maker, emit
         self._thresholds = dict(thresholds or {})
         self._first_packets = self.settings.first_packets or card.flow_packets
-        self._book = FlowBook(classifier, self._first_packets)
+        self._book = FlowBook(classifier)
         self._seed = secrets.randbits(64)
         self.now = 0  # time of the newest packet, ns
 
