@@ -191,8 +191,11 @@ class TrainConfig:
     """Epochs without improvement before training ends; 0 turns early stopping off."""
     freeze: tuple[str, ...] = ()
     """Layers that stay as they are, such as ``block1``: for runs that start from given weights."""
+    pretrain_epochs: int = 0
+    """Epochs of pre-training without labels, of the network ``fields`` alone: it guesses hidden bytes."""
     max_minutes: float = 0.0
-    """Wall time after which the run ends at its best checkpoint; 0 is no limit."""
+    """Wall time after which the run ends at its best checkpoint; 0 is no limit. Pre-training
+    counts, but is not cut short."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of matrix products; ``auto`` takes bf16 where the hardware multiplies it natively."""
     devices: int = 1
@@ -219,6 +222,7 @@ class TrainConfig:
         _require(self.schedule in ("plateau", "budget"), "train.schedule must be plateau or budget")
         _require(0 < self.plateau_factor < 1, "train.plateau_factor must lie in (0, 1)")
         _require(min(self.plateau_patience, self.stopping_patience) >= 0, "patience must not be negative")
+        _require(self.pretrain_epochs >= 0, "train.pretrain_epochs must not be negative")
         _require(self.max_minutes >= 0, "train.max_minutes must not be negative")
         _require(self.precision in ("auto", "fp32", "bf16"), "train.precision must be auto, fp32 or bf16")
         _require(self.layout in ("packed", "copied", "dense"), "train.layout must be packed, copied or dense")

@@ -18,6 +18,11 @@ class EpochLines(Callback):
         """Args: what the lines are written to."""
         self._stream = stream
 
+    def on_pretrain_epoch(self, epoch: int, epochs: int, loss: float) -> None:
+        """Write the line of an epoch of pre-training."""
+        self._stream.write(f"pre-training {epoch}/{epochs}  loss {loss:.4f}\n")
+        self._stream.flush()
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where a resumed run goes on."""
         if trainer.global_step and trainer.is_global_zero:
@@ -46,6 +51,10 @@ class TrainingBar(RichProgressBar):
     def __init__(self) -> None:
         """Show on stderr, keep a line for every epoch."""
         super().__init__(leave=True, console_kwargs={"stderr": True})
+
+    def on_pretrain_epoch(self, epoch: int, epochs: int, loss: float) -> None:
+        """Write a line for an epoch of pre-training, before there is a bar."""
+        sys.stderr.write(f"pre-training {epoch}/{epochs}  loss {loss:.4f}\n")
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Loss and scores, without the version number that the library would show."""

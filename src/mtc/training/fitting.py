@@ -37,6 +37,7 @@ def fit(
     *,
     frozen: Sequence[nn.Module] = (),
     callbacks: Sequence[Callback] = (),
+    spent_s: float = 0.0,
 ) -> Outcome:
     """Train a network, in place; its best state is left in the checkpoints.
 
@@ -47,6 +48,7 @@ def fit(
         checkpoint: Where to go on from.
         frozen: Modules that stay as they are.
         callbacks: More callbacks for the training library.
+        spent_s: Time that the run has taken before, which counts.
 
     Raises:
         UsageError: The loss is no longer finite, or memory ran out.
@@ -56,6 +58,7 @@ def fit(
     keep_freed_memory()
     config = plan.config
     clock = RunClock(config.train.max_minutes, len(plan.validation_part))
+    clock.total_s = spent_s
     keep = KeepCheckpoints(out / CHECKPOINTS)
     history = History(out / "epochs.csv", clock)
     around: list[Callback] = [clock]

@@ -16,6 +16,7 @@ from mtc.training.finish import write_model
 from mtc.training.fitting import fit
 from mtc.training.initial import freeze, take_weights
 from mtc.training.plan import plan_run
+from mtc.training.pretraining import pretrain
 from mtc.training.ranks import expected_rank
 from mtc.training.run_folder import CHECKPOINTS, last_checkpoint, prepare, write_json
 from mtc.training.shallow import train_shallow
@@ -78,7 +79,10 @@ def train(
         checkpoint = prepare(out, config, plan.origin, resume=resume, force=force)
         write_json(out / "config.json", config.to_dict())
         write_json(out / "run.json", plan.origin)
-        outcome = fit(plan, network, out, checkpoint, frozen=frozen, callbacks=callbacks)
+        spent_s = 0.0
+        if config.train.pretrain_epochs and checkpoint is None and plan.start is None:
+            spent_s = pretrain(network, plan.train_part, config, callbacks)
+        outcome = fit(plan, network, out, checkpoint, frozen=frozen, callbacks=callbacks, spent_s=spent_s)
     best = read_checkpoint(out / CHECKPOINTS / BEST)["state_dict"]
     network.load_state_dict({name.removeprefix("network."): value for name, value in best.items()})
     ended = {"ended": outcome.ended, "epochs": outcome.epochs, "minutes": outcome.minutes}
