@@ -24,7 +24,8 @@ def main() -> None:
     model = load_model(options.model)
     if not isinstance(model.network, MTC):
         parser.error("only MTC has faster modes")
-    part = Dataset.open(options.dataset).part(model.card.config.data.split, "validation")
+    data = model.card.config.data
+    part = Dataset.open(options.dataset).part(data.split, "validation", mask=data.mask)
     modes = measure_modes(model.network, part.data, part.offsets, bf16=options.bf16 or None)
     (options.model / MODES_FILE).write_text(modes.to_json(), encoding="utf-8")
     for name, mode in modes.measured.items():
