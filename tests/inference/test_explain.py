@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from mtc.config import RunConfig
+from mtc.datasets import LabelledSamples
 from mtc.errors import UsageError
+from mtc.inference import Classifier
 from mtc.inference.explain import TOLERATED, explain, field_groups
+from mtc.inference.explain_classes import explain_classes
 from mtc.models import LoadedModel, ModelCard, build_network, predict_logits
 from mtc.packets import mask_samples, read_samples
 
@@ -118,3 +121,55 @@ def test_refuses_what_has_no_gradients(packets: np.ndarray) -> None:
 def _majority() -> tuple[Any, ModelCard, dict[str, Any]]:
     config = RunConfig.from_dict({"model": {"name": "majority"}})
     return build_network(config.model, TASKS), ModelCard(tasks=TASKS, config=config), {}
+
+
+def test_the_classifier_explains_too(packets: np.ndarray) -> None:
+    model = make_model(name="cnn", **SMALL["cnn"])
+    (by_classifier, _), (by_hand, _) = (
+        Classifier(model).explain(packets, "traffic"),
+        explain(model, packets, "traffic"),
+    )
+    assert by_classifier.contributions() == by_hand.contributions()
+
+
+def test_attention_received_is_one_on_average(packets: np.ndarray) -> None:
+    (found, _) = explain(make_model(name="mtc", **SMALL["mtc"]), packets)
+    assert found.attention_received().mean() == pytest.approx(1.0, abs=1e-4)
+    (found, _) = explain(make_model(name="cnn", **SMALL["cnn"]), packets)
+    assert len(found.attention_received()) == 0
+
+
+def labelled(packets: np.ndarray, labels: list[int], flow: list[int]) -> LabelledSamples:
+    count = len(labels)
+    samples = packets[np.arange(count) % 2]
+    return LabelledSamples(
+        data=samples.reshape(-1),
+        offsets=np.arange(count + 1) * 1500,
+        labels={"traffic": np.array(labels)},
+        flow=np.array(flow, np.int32),
+        capture=np.zeros(count, np.int32),
+        time=np.arange(count),
+        row=np.arange(count),
+    )
+
+
+def test_reasons_of_a_class_are_means_over_its_packets(packets: np.ndarray) -> None:
+    model = make_model(name="cnn", **SMALL["cnn"])
+    found = explain_classes(model, labelled(packets, [1, 1, -1], [0, 1, 2]), "traffic")
+    assert [one.label for one in found] == ["y"]  # of x there is no packet
+    both = explain(model, packets, "traffic", "y")
+    for name, value in found[0].fields.items():
+        assert value == pytest.approx(np.mean([one.by_field().get(name, 0.0) for one in both]), abs=1e-5)
+    given = [one.label == "y" for one in explain(model, packets, "traffic")]
+    assert (found[0].packets, found[0].recognised) == (2, np.mean(given))
+
+
+def test_packets_of_a_class_come_from_as_many_flows_as_there_are(packets: np.ndarray) -> None:
+    model = make_model(name="cnn", **SMALL["cnn"])
+    # Flow 0 has a TCP packet and many of UDP, flow 1 one of UDP: two packets are one of each flow.
+    samples = labelled(packets, [0] * 9, [0, 1, 0, 0, 0, 0, 0, 0, 0])
+    for seed in range(3):
+        (found,) = explain_classes(model, samples, "traffic", per_class=2, seed=seed)
+        assert found.packets == 2
+    with pytest.raises(UsageError, match="no task 'colour'"):
+        explain_classes(model, samples, "colour")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from mtc.packets import SAMPLE_LENGTH, Mask, Selection, Selector, mask_samples
 
 if TYPE_CHECKING:
     from mtc.datasets.features_sources import TableSource
+    from mtc.inference.explain import Explanation
     from mtc.inference.feature_rows import RowVerdicts, TableProgress, TableVerdicts
 
 
@@ -30,13 +31,13 @@ class Classifier:
     Attributes:
         name: As it was asked for.
         model: The network, its card and its absent classes.
-        precision: ``auto`` or ``exact``.
+        precision: ``auto``, ``exact``, ``bf16`` or ``int8``.
     """
 
     def __init__(self, model: LoadedModel, *, name: str = "", precision: Precision = "auto") -> None:
         """Use a model that is already loaded; ``Classifier.load`` is the usual way."""
-        if precision not in ("auto", "exact"):
-            raise UsageError(f"precision must be auto or exact, not {precision!r}")
+        if precision not in get_args(Precision):
+            raise UsageError(f"precision must be auto, exact, bf16 or int8, not {precision!r}")
         self.name = name
         self.model = model
         self.precision: Precision = precision
@@ -111,6 +112,14 @@ class Classifier:
                 f"samples must be uint8 (N, {SAMPLE_LENGTH}), not {samples.dtype} {samples.shape}"
             )
         return self._probabilities(mask_samples(samples, self.mask))
+
+    def explain(
+        self, samples: NDArray[np.uint8], task: str | None = None, label: str | None = None
+    ) -> "list[Explanation]":
+        """Say what made the verdicts on packets, see ``mtc.inference.explain.explain``."""
+        from mtc.inference.explain import explain  # slow to import
+
+        return explain(self.model, samples, task, label)
 
     def classify(
         self,

@@ -65,6 +65,11 @@ class Explanation:
     attention: NDArray[np.float32]
 
     @property
+    def length(self) -> int:
+        """Bytes up to the last that is not zero."""
+        return int(np.flatnonzero(self.sample)[-1]) + 1 if self.sample.any() else 0
+
+    @property
     def by_byte(self) -> NDArray[np.float32]:
         """float32 (1500,), what each byte did through all parts together."""
         total: NDArray[np.float32] = np.stack(list(self.parts.values())).sum(0, dtype=np.float32)
@@ -75,10 +80,23 @@ class Explanation:
         values = self.by_byte if part is None else self.parts[part]
         return {name: float(values[places].sum()) for name, places in field_groups(self.sample).items()}
 
+    def contributions(self) -> dict[str, float]:
+        """All that the logit was divided among: fields and payload ranges, and ``number NAME``."""
+        return {**self.by_field(), **{f"number {name}": value for name, value in self.numbers.items()}}
+
+    def attention_received(self) -> NDArray[np.float32]:
+        """float32 (tokens,), attention that each token received, mean over layers and heads.
+
+        It is summed over the tokens that attend, so that 1 is what each has where all are attended to
+        alike. Empty where there is no attention.
+        """
+        if not len(self.attention):
+            return np.empty(0, np.float32)
+        received: NDArray[np.float32] = self.attention.mean((0, 1)).sum(0)
+        return received
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON; bytes behind the end of the packet are left out."""
-        length = int(np.flatnonzero(self.sample)[-1]) + 1 if self.sample.any() else 0
-        attention = self.attention.mean((0, 1)).sum(0) if len(self.attention) else np.empty(0)
         return {
             "task": self.task,
             "label": self.label,
@@ -89,8 +107,8 @@ class Explanation:
             "fields": self.by_field(),
             "parts": {part: self.by_field(part) for part in self.parts},
             "numbers": self.numbers,
-            "bytes": [round(float(value), 6) for value in self.by_byte[:length]],
-            "attention": [round(float(value), 6) for value in attention],
+            "bytes": [round(float(value), 6) for value in self.by_byte[: self.length]],
+            "attention": [round(float(value), 6) for value in self.attention_received()],
         }
 
 
