@@ -267,7 +267,7 @@ def flow_line(number: int) -> str:
                 "age": 1.0,
             },
             "state": "end", "reason": "idle", "samples": 3, "samples_judged": 3,
-            "tasks": {"application": verdict, "traffic": None}, "vpn": None,
+            "tasks": {"application": verdict, "traffic": None, "state": verdict}, "vpn": None,
             "conflict": [["application", "traffic"]],
             "model": {"name": "iscx", "version": "1"}, "sampled": True, "sampling_rate": 1.0,
         }
@@ -289,6 +289,7 @@ def test_parquet_by_the_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (row["application"], row["application_confidence"], row["traffic"]) == ("unknown", 0.25, None)
     assert (row["application_likeliest"], row["application_probabilities"]) == ("SFTP", [("SFTP", 0.25)])
     assert row["start"].isoformat() == "2026-11-23T15:24:32.000001+00:00"
+    assert (row["state"], row["task_state"]) == ("end", "unknown")  # a task named like a column
     assert row["conflict"] == '[["application", "traffic"]]'
     sink.close()
     assert pq.read_table(tmp_path / "2025-11-24T17.parquet")["flow_id"].to_pylist() == [3]

@@ -117,6 +117,7 @@ def _watch(
     pseudonym = None if pseudonymize is None else Pseudonyms.from_file(pseudonymize)
     classifier = Classifier.load(model)
     warm_up(classifier)
+    maker, thresholds = EventMaker(_model(classifier), source, pseudonym=pseudonym), _thresholds(classifier)
     table = None
     if show_table:
         from mtc.cli.watch_table import WatchTable
@@ -130,8 +131,7 @@ def _watch(
         reader.close()
         raise
     feeder = Feeder(reader, PacketQueue(int(queue_mb * MIB)))
-    maker = EventMaker(_model(classifier), source, pseudonym=pseudonym)
-    engine = WatchEngine(classifier, maker, sinks.put, settings, thresholds=_thresholds(classifier))
+    engine = WatchEngine(classifier, maker, sinks.put, settings, thresholds=thresholds)
     on_tick = table.update if table else _teller()
     run = Watch(feeder, engine, maker, sinks, stats_interval_s=stats_interval, on_tick=on_tick)
     _run(run, sinks, table)

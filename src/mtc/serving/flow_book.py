@@ -34,13 +34,8 @@ class FlowBook:
         pending: Samples that are held back until there are enough to compute.
     """
 
-    def __init__(self, classifier: Classifier, first_packets: int) -> None:
-        """Begin without flows.
-
-        Args:
-            classifier: Judges the samples.
-            first_packets: Samples of a flow that are judged.
-        """
+    def __init__(self, classifier: Classifier) -> None:
+        """Begin without flows."""
         self._model = classifier.model
         self._temperatures = classifier.model.temperatures("flow")
         self._precision = classifier.precision

@@ -123,23 +123,45 @@ def _chunks(journal: Path) -> Iterator[list[dict[str, Any]]]:
         yield chunk
 
 
+_TEXT = dict.fromkeys(("host", "in_iface", "community_id", "src_ip", "dest_ip", "proto"), "string")
+_FIXED = {
+    "timestamp": "time",
+    **_TEXT,
+    "flow_id": "int64",
+    "src_port": "uint16",
+    "dest_port": "uint16",
+    **dict.fromkeys(_FLOW[:4], "int64"),
+    "start": "time",
+    "end": "time",
+    "age": "float64",
+    **dict.fromkeys(("state", "reason", "vpn", "conflict", "model", "model_version"), "string"),
+    "samples": "int64",
+    "samples_judged": "int64",
+    "sampled": "bool",
+    "sampling_rate": "float64",
+    "schema_version": "int32",
+    "event_type": "string",
+}
+"""Columns that are no tasks, with their types."""
+
+
+def _columns(task: str) -> tuple[str, str, str, str]:
+    """Label, confidence, likeliest class and probabilities of a task; none is named like a fixed column."""
+    stem = f"task_{task}" if task in _FIXED else task
+    return stem, f"{stem}_confidence", f"{stem}_likeliest", f"{stem}_probabilities"
+
+
 def _schema(tasks: Sequence[str]) -> Any:
     import pyarrow as pa
 
-    time_type, text = pa.timestamp("us", tz="UTC"), pa.string()
-    fields = [
-        ("timestamp", time_type), ("host", text), ("in_iface", text), ("flow_id", pa.int64()),
-        ("community_id", text), ("src_ip", text), ("src_port", pa.uint16()), ("dest_ip", text),
-        ("dest_port", pa.uint16()), ("proto", text),
-        *((name, pa.int64()) for name in _FLOW[:4]),
-        ("start", time_type), ("end", time_type), ("age", pa.float64()),
-        ("state", text), ("reason", text), ("samples", pa.int64()), ("samples_judged", pa.int64()),
-    ]  # fmt: skip
+    types = {
+        name: pa.type_for_alias(name) for name in ("string", "int64", "uint16", "int32", "float64", "bool")
+    }
+    types["time"] = pa.timestamp("us", tz="UTC")
+    fields = [(name, types[kind]) for name, kind in _FIXED.items()]
     for task in tasks:
-        fields += [(task, text), (f"{task}_confidence", pa.float64()), (f"{task}_likeliest", text)]
-        fields += [(f"{task}_probabilities", pa.map_(text, pa.float64()))]
-    fields += [("vpn", text), ("conflict", text), ("model", text), ("model_version", text)]
-    fields += [("sampled", pa.bool_()), ("sampling_rate", pa.float64()), ("schema_version", pa.int32())]
+        kinds = (pa.string(), pa.float64(), pa.string(), pa.map_(pa.string(), pa.float64()))
+        fields += zip(_columns(task), kinds, strict=True)
     return pa.schema(fields)
 
 
@@ -159,7 +181,7 @@ def _row(event: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
             row[name] = json.dumps(row[name])
     for task in tasks:
         found = event["tasks"].get(task) or {}
-        row |= {task: found.get("label"), f"{task}_confidence": found.get("confidence")}
-        row[f"{task}_likeliest"] = found.get("likeliest", found.get("label"))
-        row[f"{task}_probabilities"] = list(found.get("probabilities", {}).items()) or None
+        told = (found.get("label"), found.get("confidence"), found.get("likeliest", found.get("label")))
+        probabilities = list(found.get("probabilities", {}).items()) or None
+        row |= dict(zip(_columns(task), (*told, probabilities), strict=True))
     return row | {"model": event["model"]["name"], "model_version": event["model"]["version"]}
