@@ -15,11 +15,12 @@ import pytest
 from mtc.capture import open_capture
 from mtc.errors import CaptureError, UsageError
 from mtc.inference import Classifier
-from mtc.serving.engine import WatchEngine, WatchSettings
+from mtc.serving.engine import WatchEngine
 from mtc.serving.events import EventMaker, event_schema
 from mtc.serving.feeder import Feeder
 from mtc.serving.packet_queue import PacketQueue
 from mtc.serving.watch import Watch
+from mtc.serving.watch_settings import WatchSettings
 
 DEMO = Path(__file__).parents[2] / "src/mtc/assets/demo.pcap"
 

@@ -13,10 +13,11 @@ import pytest
 from mtc.capture import PacketBatch, open_capture
 from mtc.errors import UsageError
 from mtc.inference import Classifier
-from mtc.serving.engine import WatchEngine, WatchSettings
+from mtc.serving.engine import WatchEngine
 from mtc.serving.events import EventMaker, encode, event_schema, iso_time
 from mtc.serving.packet_queue import owned
 from mtc.serving.pseudonyms import Pseudonyms
+from mtc.serving.watch_settings import WatchSettings
 
 DEMO = Path(__file__).parents[2] / "src/mtc/assets/demo.pcap"
 SECOND = 1_000_000_000

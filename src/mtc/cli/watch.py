@@ -62,8 +62,8 @@ def watch(
     if min(ring_mb, queue_mb, rotate_mb, rotate_hours, stats_interval) <= 0 or spool_mb < 0:
         raise UsageError("sizes and times must be positive")
 
-    from mtc.serving.engine import WatchSettings
     from mtc.serving.sinks import SinkOptions
+    from mtc.serving.watch_settings import WatchSettings
 
     live = _is_interface(source)
     settings = WatchSettings(

@@ -7,11 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mtc.serving.events import event_schema
     from mtc.serving.pseudonyms import Pseudonyms
 
-__all__ = ["Pseudonyms"]
+__all__ = ["Pseudonyms", "event_schema"]
 
-_HOMES = {"Pseudonyms": "pseudonyms"}
+_HOMES = {"Pseudonyms": "pseudonyms", "event_schema": "events"}
 
 
 def __getattr__(name: str) -> Any:

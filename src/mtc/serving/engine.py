@@ -1,9 +1,8 @@
 """From packets to events of flows: flow table, samples, the model, verdicts, in bounded memory."""
 
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from mtc.packets import (
 from mtc.serving.events import Event, EventMaker, FlowState
 from mtc.serving.flow_book import FlowBook
 from mtc.serving.sampling import flow_shares
+from mtc.serving.watch_settings import WatchCounts, WatchSettings
 from mtc.training.rejection import UNKNOWN
 
 PIECE = 8192
@@ -33,56 +33,6 @@ PIECE = 8192
 
 COMPUTE_AT = 512
 """Samples that are worth a call of the model; fewer wait for the next tick."""
-
-
-@dataclass(frozen=True, slots=True)
-class WatchSettings:
-    """How flows are told apart and when they get verdicts."""
-
-    first_packets: int | None = None
-    """Samples of a flow that are judged, and that make its early verdict; None: as many as the model says."""
-    early_confidence: float | None = None
-    """Confidence in all tasks that makes a flow's early verdict with fewer samples."""
-    verdict_timeout_s: float = 5.0
-    """Seconds after its first sample when a flow gets its early verdict anyway."""
-    idle_timeout_s: float = 60.0
-    """Seconds without a packet that end a flow."""
-    active_timeout_s: float = 1800.0
-    """Seconds that a flow lasts at most; what follows is another flow."""
-    max_flows: int = 1 << 18
-    """Flows that are held at a time; beyond, those idle the longest are pushed out."""
-    decapsulate: bool = True
-    """Whether tunnels are peeled down to the innermost IP packet."""
-    snaplen: int = 0
-    """Packets captured with this many bytes may have been longer on the wire; 0: wire lengths are known."""
-    probabilities: bool = False
-    """Whether events tell the probabilities of all classes."""
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        limits = ("first_packets", "verdict_timeout_s", "idle_timeout_s", "active_timeout_s", "max_flows")
-        for name in limits:
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"{name} must be positive, not {value}")
-        if self.early_confidence is not None and not 0 < self.early_confidence <= 1:
-            raise UsageError(f"early_confidence must be between 0 and 1, not {self.early_confidence}")
-
-
-@dataclass
-class WatchCounts:
-    """What has gone through an engine so far; names as in the events of kind ``stats``."""
-
-    packets: int = 0
-    wire_bytes: int = 0
-    samples: int = 0
-    judged: int = 0
-    sampling: int = 0
-    flows_ended: int = 0
-    flows_judged: int = 0
-    flows_sampled_out: int = 0
-    flows_evicted: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
 
 
 class WatchEngine:
