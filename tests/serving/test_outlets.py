@@ -201,6 +201,7 @@ def test_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
         def arrived() -> list[int]:
             messages: list[Any] = consumer.consume(500, 0.2)
+            assert {m.key() for m in messages if m.error() is None} <= {b"1:a="}
             found.extend(json.loads(m.value())["flow_id"] for m in messages if m.error() is None)
             return found
 

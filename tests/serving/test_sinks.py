@@ -313,25 +313,6 @@ def test_parquet_journal_of_a_process_that_died(tmp_path: Path) -> None:
     assert sorted(map(tuple, found)) == [(1,), (3,)]
 
 
-def test_kafka_against_the_mock_cluster_of_its_library() -> None:
-    confluent_kafka = pytest.importorskip("confluent_kafka")
-    # librdkafka's own broker speaks the real protocol over TCP; it is not Apache Kafka.
-    sink: Any = open_sink("kafka://mock:1/events?test.mock.num.brokers=1")
-    sink.send([flow_line(1), flow_line(2)])
-    (broker,) = sink._producer.list_topics(timeout=5).brokers.values()
-    settings = {"group.id": "test", "auto.offset.reset": "earliest"}
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": f"{broker.host}:{broker.port}", **settings})
-    consumer.subscribe(["events"])
-    found: list[Any] = []
-    until = time.monotonic() + 20
-    while len(found) < 2 and time.monotonic() < until:
-        found += [message for message in consumer.consume(2, 0.5) if message.error() is None]
-    consumer.close()
-    sink.close()
-    assert [json.loads(message.value())["flow_id"] for message in found] == [1, 2]
-    assert {message.key() for message in found} == {b"1:x="}
-
-
 def test_kafka_broker_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("confluent_kafka")
     with socket.create_server(("127.0.0.1", 0)) as server:
