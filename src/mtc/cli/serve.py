@@ -2,13 +2,32 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from mtc.cli.serve_options import (
+    TOKEN_VARIABLE,
+    AllowedHosts,
+    DefaultModel,
+    Host,
+    JobCount,
+    JobMinutes,
+    KeepMinutes,
+    KeptSize,
+    Memory,
+    MoreModels,
+    Page,
+    Port,
+    Pseudonymise,
+    PseudonymKey,
+    TlsCert,
+    TlsKey,
+    TokenFile,
+    UnpackedSize,
+    UploadSize,
+)
 from mtc.errors import UsageError
 
-TOKEN_VARIABLE = "MTC_SERVE_TOKEN"
 SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -23,48 +42,24 @@ def _size(text: str) -> int:
 
 
 def serve(
-    host: Annotated[
-        str, typer.Option("--host", help="Address to bind; any but loopback needs a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
-    token_file: Annotated[
-        Path | None,
-        typer.Option("--token-file", help=f"File with the token; or the variable {TOKEN_VARIABLE}."),
-    ] = None,
-    hosts: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="A further name that browsers may use.")
-    ] = None,
-    models: Annotated[
-        list[str] | None, typer.Option("--model", help="A further model: NAME=RUN.", metavar="NAME=RUN")
-    ] = None,
-    default_model: Annotated[
-        str, typer.Option("--default-model", help="Used where a job names none.")
-    ] = "iscx",
-    pseudonymise: Annotated[
-        bool, typer.Option("--pseudonymise", help="Give every job's addresses pseudonyms.")
-    ] = False,
-    pseudonym_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--pseudonym-key", help="File with the key [dim]\\[default: a new one each time][/dim]."
-        ),
-    ] = None,
-    upload_size: Annotated[str, typer.Option("--upload-size", metavar="SIZE", help="Largest upload.")] = "1G",
-    kept_size: Annotated[
-        str, typer.Option("--kept-size", metavar="SIZE", help="All uploads and results.")
-    ] = "8G",
-    unpacked_size: Annotated[
-        str, typer.Option("--unpacked-size", metavar="SIZE", help="What a job may unpack.")
-    ] = "8G",
-    memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory of a job.")] = "4G",
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Jobs at the same time.")] = 2,
-    job_minutes: Annotated[float, typer.Option("--job-minutes", help="Longest job.")] = 10,
-    keep_minutes: Annotated[
-        float, typer.Option("--keep-minutes", help="How long captures and results are kept.")
-    ] = 60,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Whether to serve the web page.")] = True,
-    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate, PEM.")] = None,
-    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token_file: TokenFile = None,
+    hosts: AllowedHosts = None,
+    models: MoreModels = None,
+    default_model: DefaultModel = "iscx",
+    pseudonymise: Pseudonymise = False,
+    pseudonym_key: PseudonymKey = None,
+    upload_size: UploadSize = "1G",
+    kept_size: KeptSize = "8G",
+    unpacked_size: UnpackedSize = "8G",
+    memory: Memory = "4G",
+    jobs: JobCount = 2,
+    job_minutes: JobMinutes = 10,
+    keep_minutes: KeepMinutes = 60,
+    page: Page = True,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Serve verdicts over HTTP, with a web page: drop a capture, see its flows and the reasons.
 
@@ -112,7 +107,8 @@ def serve(
 
 def _token(path: Path | None) -> str | None:
     if path is None:
-        return os.environ.get(TOKEN_VARIABLE, "").strip() or None
+        # Taken out, so that the processes which read captures do not inherit it.
+        return os.environ.pop(TOKEN_VARIABLE, "").strip() or None
     try:
         token = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:

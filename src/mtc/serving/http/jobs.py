@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import json
+import logging
 import secrets
 import threading
 import time
@@ -17,10 +17,9 @@ from mtc.serving.http.refusal import Refusal
 from mtc.serving.http.settings import ServeSettings
 from mtc.serving.http.storage import Storage
 from mtc.serving.http.uploads import Upload
-from mtc.serving.http.workers import TaskFailed, TaskStopped, Workers
+from mtc.serving.http.workers import TaskFailed, Workers
 
 FORGET_EVERY_S = 5
-SUMMARY = "summary.json"
 
 
 class State(StrEnum):
@@ -234,8 +233,15 @@ class Jobs:
     async def _work(self) -> None:
         while True:
             job = await self._queue.get()
-            if job.id in self._jobs:
+            if job.id not in self._jobs:
+                continue
+            try:
                 await self._run(job)
+            except Exception:  # whatever one job does, the next ones get their turn
+                logging.getLogger(__name__).exception("job %s", job.id)
+                job.state, job.error, job.summary = State.failed, "a defect: see the server's log", None
+                job.expires = time.time() + self._limits.keep_s
+                await _tell(job)
 
     async def _run(self, job: Job) -> None:
         job.state = State.running
@@ -243,25 +249,24 @@ class Jobs:
         began = time.monotonic()
 
         def progress(message: dict[str, Any]) -> None:
-            job.read, job.size = message["progress"]["read"], message["progress"]["size"]
+            told = message["progress"]
+            job.read, job.size = int(told["read"]), int(told["size"])
 
         try:
             job.summary = await self._workers.run(
                 self._task(job, "classify"), seconds=self._limits.job_s, stop=job.stop, tell=progress
             )
             job.state, job.read = State.done, job.size
-            (job.folder / SUMMARY).write_text(json.dumps(job.summary), encoding="utf-8")
-        except TaskStopped:
-            return
-        except (TaskFailed, OSError) as error:
+        except TaskFailed as error:
             job.state, job.error = State.failed, str(error)
-        finally:
-            job.seconds = round(time.monotonic() - began, 3)
-            job.expires = time.time() + self._limits.keep_s
-            if job.id in self._jobs:
-                self.storage.measure(job.id)
-                self.on_end(job)
-            await _tell(job)
+        job.seconds = round(time.monotonic() - began, 3)
+        job.expires = time.time() + self._limits.keep_s
+        if job.id in self._jobs:
+            self.storage.measure(job.id)
+            self.on_end(job)
+        else:  # deleted meanwhile: what its process wrote after that
+            self.storage.delete(job.id)
+        await _tell(job)
 
     async def _forget_old(self) -> None:
         while True:

@@ -52,7 +52,14 @@ UPLOAD_BODY = {
 def make_router(jobs: Jobs, limits: Limits, metrics: Metrics) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
+    _add_upload(router, jobs, limits, metrics)
+    _add_states(router, jobs)
+    _add_verdicts(router, jobs)
+    _add_questions(router, jobs)
+    return router
 
+
+def _add_upload(router: APIRouter, jobs: Jobs, limits: Limits, metrics: Metrics) -> None:
     @router.post("", status_code=202, responses=UPLOAD_REFUSALS, openapi_extra=UPLOAD_BODY)
     async def upload(
         request: Request,
@@ -83,6 +90,8 @@ def make_router(jobs: Jobs, limits: Limits, metrics: Metrics) -> APIRouter:
         response.headers["location"] = f"/api/v1/jobs/{job.id}"
         return JobView.of(job)
 
+
+def _add_states(router: APIRouter, jobs: Jobs) -> None:
     @router.get("", responses={401: {"model": Problem}, 403: {"model": Problem}})
     async def list_jobs() -> list[JobView]:
         """All jobs that have not expired, newest first."""
@@ -113,6 +122,8 @@ def make_router(jobs: Jobs, limits: Limits, metrics: Metrics) -> APIRouter:
 
         return StreamingResponse(lines(), media_type="text/event-stream")
 
+
+def _add_verdicts(router: APIRouter, jobs: Jobs) -> None:
     @router.get(
         "/{job_id}/verdicts",
         response_class=FileResponse,
@@ -134,9 +145,6 @@ def make_router(jobs: Jobs, limits: Limits, metrics: Metrics) -> APIRouter:
         return FileResponse(
             job.folder / FILES[file_format], media_type=MEDIA[file_format], filename=FILES[file_format]
         )
-
-    _add_questions(router, jobs)
-    return router
 
 
 def _add_questions(router: APIRouter, jobs: Jobs) -> None:
