@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
-BENCHMARKS := read scale datasets train infer
+BENCHMARKS := read scale datasets train infer classify
 
 .PHONY: help install demo test check format bench results report clean
 

@@ -223,3 +223,20 @@ def test_no_decapsulate(tmp_path: Path, run: Run) -> None:
     assert json.loads(run("--json", path)[1])["samples"] == 1
     plain = json.loads(run("--json", "--no-decapsulate", path)[1])
     assert plain["left_out"] == {"not_tcp_udp": 1}
+
+
+def test_only_packets_of_a_window_and_a_filter(mtc: Callable, capture: Path) -> None:
+    result = mtc("inspect", capture, "--json", "--flows", "--from", "1001", "--to", "1970-01-01T00:16:42Z")
+    summary = json.loads(result.out)["captures"][0]
+    assert (summary["packets"], summary["samples"], summary["flows"]) == (3, 1, 1)
+    assert summary["left_out"] == {"outside_window": 2}
+    assert [flow["packets"] for flow in summary["flow_table"]] == [1]
+    refused = mtc("inspect", capture, "--from", "noon")
+    assert (refused.status, refused.out, refused.err.count("\n")) == (2, "", 1)
+    pytest.importorskip("pcapy", reason="filters need pcapy-ng, which is not installed")
+    summary = json.loads(mtc("inspect", capture, "--json", "--filter", "port 22").out)["captures"][0]
+    assert summary["left_out"] == {"filtered": 2, "no_payload": 1}
+    shown = mtc("inspect", capture, "--filter", "port 22").out
+    assert "443" not in shown
+    refused = mtc("inspect", capture, "--filter", "prt 22")
+    assert (refused.status, refused.out, refused.err.count("\n")) == (2, "", 1)

@@ -3,6 +3,7 @@
 import json
 import sys
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from mtc.errors import CaptureError, UsageError
 
 if TYPE_CHECKING:
+    from mtc.cli.inspect_many import Look
     from mtc.packets import CaptureSummary, FlowSettings
 
 
@@ -39,6 +41,16 @@ def inspect(
     decapsulate: Annotated[
         bool, typer.Option("--decapsulate/--no-decapsulate", help="Peel tunnels to the innermost IP packet.")
     ] = True,
+    bpf: Annotated[
+        str, typer.Option("--filter", metavar="BPF", help="Only packets that pass, as in tcpdump.")
+    ] = "",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="TIME", help="Only packets from then on: Unix seconds or ISO, in UTC."
+        ),
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only packets before then.")] = None,
     idle_timeout_s: Annotated[
         float | None, typer.Option("--idle-timeout", help="Seconds of silence that end a flow in --flows.")
     ] = None,
@@ -50,11 +62,19 @@ def inspect(
     ] = False,
 ) -> None:
     """Show what is in captures: format, packets, samples, what is left out and why, flows, damage."""
-    from mtc.packets import FlowSettings
+    from mtc.packets import FlowSettings, Selection, Selector, summarize
 
     settings = FlowSettings(idle_timeout_s, active_timeout_s, tcp_end)
     _check(flows, flow_format, out, as_json, force, settings)
-    summaries, failed = _summarize_all(captures, decapsulate, settings if flows else None)
+    selection = Selection.of(bpf, start, end)
+    Selector(selection)  # a wrong filter is told before anything is read
+    look = partial(
+        summarize,
+        decapsulate=decapsulate,
+        flow_settings=settings if flows else None,
+        selection=None if selection.takes_all else selection,
+    )
+    summaries, failed = _summarize_all(captures, look)
     if flows and flow_format != FlowFormat.table:
         from mtc.cli.flow_table import write_csv, write_parquet
 
@@ -97,9 +117,7 @@ def _check(
         raise OutputError(f"{out} exists; --force overwrites it")
 
 
-def _summarize_all(
-    captures: list[str], decapsulate: bool, settings: "FlowSettings | None"
-) -> tuple[list["CaptureSummary"], int]:
+def _summarize_all(captures: list[str], look: "Look") -> tuple[list["CaptureSummary"], int]:
     """Summaries of what could be read, and how many inputs could not.
 
     Raises:
@@ -109,7 +127,7 @@ def _summarize_all(
 
     summaries: list[CaptureSummary] = []
     errors: list[CaptureError] = []
-    for result in summarize_many(captures, decapsulate, settings):
+    for result in summarize_many(captures, look):
         if isinstance(result, CaptureError):
             errors.append(result)
             continue

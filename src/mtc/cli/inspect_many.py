@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mtc.capture import expand_inputs
 from mtc.errors import CaptureError
-from mtc.packets import CaptureSummary, FlowSettings, summarize
+from mtc.packets import CaptureSummary
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 Result = CaptureSummary | CaptureError
 
+Look = Callable[..., CaptureSummary]
+"""Called with a source and ``progress``; other processes can call it too."""
+
 PARALLEL_BYTES = 256 << 20
 """Below so many bytes in all, starting processes costs more than it saves."""
 
 SHOWN_SKIPPED = 5
 
 
-def summarize_many(inputs: list[str], decapsulate: bool, settings: FlowSettings | None) -> Iterator[Result]:
+def summarize_many(inputs: list[str], look: Look) -> Iterator[Result]:
     """A summary of each capture in order, or the error that kept it from being read."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -47,14 +50,14 @@ def summarize_many(inputs: list[str], decapsulate: bool, settings: FlowSettings 
         task = bar.add_task("inspecting", total=sum(sizes) or None)
         workers = min(len(sources), os.cpu_count() or 1)
         if workers > 1 and sum(sizes) > PARALLEL_BYTES and all(source.path for source in sources):
-            results = _parallel(sources, decapsulate, settings, workers)
+            results = _parallel(sources, look, workers)
             for result, size in zip(results, sizes, strict=True):
                 bar.advance(task, size)
                 yield result
             return
         done = 0
         for source, size in zip(sources, sizes, strict=True):
-            yield _one(source, decapsulate, settings, partial(_advance, bar, task, done))
+            yield _one(source, look, partial(_advance, bar, task, done))
             done += size
             bar.update(task, completed=done)
 
@@ -63,11 +66,9 @@ def _advance(bar: "Progress", task: "TaskID", base: int, read: int) -> None:
     bar.update(task, completed=base + read)
 
 
-def _parallel(
-    sources: list["Source"], decapsulate: bool, settings: FlowSettings | None, workers: int
-) -> Iterator[Result]:
+def _parallel(sources: list["Source"], look: Look, workers: int) -> Iterator[Result]:
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        pending = [pool.submit(_one, source, decapsulate, settings, None) for source in sources]
+        pending = [pool.submit(_one, source, look, None) for source in sources]
         try:
             for future in pending:
                 yield future.result()
@@ -75,14 +76,9 @@ def _parallel(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _one(
-    source: "Source",
-    decapsulate: bool,
-    settings: FlowSettings | None,
-    progress: Callable[[int], None] | None,
-) -> Result:
+def _one(source: "Source", look: Look, progress: Callable[[int], None] | None) -> Result:
     try:
-        return summarize(source, decapsulate=decapsulate, flow_settings=settings, progress=progress)
+        return look(source, progress=progress)
     except CaptureError as error:
         return error
 

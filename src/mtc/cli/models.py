@@ -40,8 +40,12 @@ def models(
 
 
 def _plain(name: str, folder: Path, card: "ModelCard") -> dict[str, Any]:
-    extra = {"vpn": vpn_classes(card.tasks) is not None, "bytes_on_disk": _size(folder)}
+    extra = {"vpn": _tells_vpn(card), "bytes_on_disk": _size(folder)}
     return {"name": name, **json.loads(card.to_json()), **extra}
+
+
+def _tells_vpn(card: "ModelCard") -> bool:
+    return vpn_classes({task: tuple(labels) for task, labels in card.tasks.items()}) is not None
 
 
 def _size(folder: Path) -> int:
@@ -89,7 +93,7 @@ def _abilities(folder: Path, card: "ModelCard") -> Iterator[str]:
     """What the model's verdicts can be asked for."""
     packets = not card.features
     if packets:
-        told = "tells VPN" if vpn_classes(card.tasks) else "does not tell VPN"
+        told = "tells VPN" if _tells_vpn(card) else "does not tell VPN"
         yield f"Flow verdicts: of the first {card.flow_packets} packets that carry information; {told}."
     per = "flow" if packets else "packet"
     thresholds = [f"{t} {both[per]['threshold']:.2f}" for t, both in card.reject.items() if per in both]

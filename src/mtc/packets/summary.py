@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from mtc.packets.flow_records import FlowRecords
 from mtc.packets.flows import FlowSettings, FlowTable
 from mtc.packets.kernel import kernel
+from mtc.packets.reasons import NOT_SELECTED
+from mtc.packets.selection import Selection
 from mtc.packets.stream import SampleStream
 from mtc.packets.transport import TCP, UDP
 
@@ -80,6 +82,7 @@ def summarize(
     decapsulate: bool = True,
     flow_settings: FlowSettings | None = None,
     progress: Progress | None = None,
+    selection: Selection | None = None,
 ) -> CaptureSummary:
     """Count what is in a capture.
 
@@ -89,27 +92,30 @@ def summarize(
         flow_settings: What ends a flow in ``records``; without it there are no records. The number
             in ``flows`` does not depend on it.
         progress: Called after each piece.
+        selection: Which packets count. All others are in ``packets`` and ``left_out`` only.
 
     Raises:
         CaptureError: Nothing can be read from the source.
+        UsageError: The filter of the selection is wrong.
     """
     settings = flow_settings or FlowSettings()
     ending = FlowTable(settings) if settings.ends_flows else None
     finished: list[FlowRecords] = []
     protocols, ports = np.zeros((16, 256), np.int64), np.zeros((2, 65536), np.int64)
-    with SampleStream(source, decapsulate=decapsulate, build=False) as stream:
+    with SampleStream(source, decapsulate=decapsulate, build=False, selection=selection) as stream:
         summary = CaptureSummary(stream.reader.name)
         for piece in stream:
             batch, headers = stream.batch, stream.batch_headers
             if batch is not None and headers is not None:
                 summary.samples += piece.packets - sum(piece.left_out.values())
-                _count(summary, batch)
+                kept = slice(None) if selection is None else ~np.isin(headers.reason, NOT_SELECTED)
+                _count(summary, batch, kept)
                 _tally(
-                    headers.is_transport,
-                    headers.ip_version,
-                    headers.protocol,
-                    headers.src_port,
-                    headers.dst_port,
+                    headers.is_transport[kept],
+                    headers.ip_version[kept],
+                    headers.protocol[kept],
+                    headers.src_port[kept],
+                    headers.dst_port[kept],
                     protocols,
                     ports,
                 )
@@ -133,12 +139,11 @@ def summarize(
     return summary
 
 
-def _count(summary: CaptureSummary, batch: "PacketBatch") -> None:
-    if not len(batch):
-        return
-    summary.cut += int(np.count_nonzero(batch.caplens < batch.wirelens))
-    summary.wire_bytes += int(batch.wirelens.sum())
-    timed = batch.timestamps[batch.timestamps != 0]
+def _count(summary: CaptureSummary, batch: "PacketBatch", kept: slice | NDArray[np.bool_]) -> None:
+    wirelens, timestamps = batch.wirelens[kept], batch.timestamps[kept]
+    summary.cut += int(np.count_nonzero(batch.caplens[kept] < wirelens))
+    summary.wire_bytes += int(wirelens.sum())
+    timed = timestamps[timestamps != 0]
     if len(timed):
         first, last = int(timed.min()), int(timed.max())
         summary.start = first if summary.start is None else min(summary.start, first)
