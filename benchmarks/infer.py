@@ -57,7 +57,7 @@ def main() -> None:
     if options.exactness:
         exactness(model, options.data, 200 if options.quick else 5_000)
         return
-    packets = test_packets(options.data, 512 if options.quick else 3_307, "test")
+    packets = test_packets(options.data, 512 if options.quick else 1_536, "test")
     print(
         f"{torch.get_num_threads()} threads, {len(packets[1]) - 1} packets of "
         f"{np.diff(packets[1]).mean():.0f} bytes",
