@@ -48,7 +48,7 @@ def test_what_is_no_event_is_refused_and_told(client: httpx.Client) -> None:
 def test_addresses_are_pseudonyms_where_the_server_is_told_so(guarded: Any, token: str) -> None:
     with guarded.client(authorization=f"Bearer {token}") as client:
         client.post("/api/v1/live/events", content=lines(event(1)))
-        (found,) = client.get("/api/v1/live/recent").json()
+        found = client.get("/api/v1/live/recent").json()[-1]
         assert found["src_ip"] != "192.0.2.10"
         assert found["src_ip"].split(".")[:3] == found["dest_ip"].split(".")[:3]  # a prefix they share
         assert found["community_id"] != event(1)["community_id"]

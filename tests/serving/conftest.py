@@ -1,4 +1,4 @@
-"""Servers for the tests of the API; lets them import `serve_running`, which lies beside them."""
+"""Servers that the tests of the API and of the page share; they import `serve_running` from http/."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent / "http"))
 
 from serve_running import TOKEN, Server, serving
 
@@ -42,8 +42,8 @@ def token() -> str:
 
 @pytest.fixture(scope="session")
 def guarded(serve: Serve, token: str) -> Iterator[Server]:
-    """A server with a token, pseudonyms for all addresses, and next to no time for a job."""
-    options = ("--no-page", "--pseudonymise", "--job-minutes", "0.003", "--jobs", "1")
+    """A server with a token, a page, pseudonyms for all addresses, and little time for a job."""
+    options = ("--pseudonymise", "--job-minutes", "0.07")
     with serve(*options, MTC_SERVE_TOKEN=token) as found:
         yield found
 
