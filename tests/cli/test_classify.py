@@ -248,11 +248,11 @@ def test_hosts(classify: Callable, short_capture: Path, tmp_path: Path) -> None:
 
 
 def test_options_for_captures_are_refused_for_tables(
-    mtc: Callable, flows_model: Path, write_table: Callable, tmp_path: Path
+    mtc: Callable, write_table: Callable, tmp_path: Path
 ) -> None:
     table = write_table(tmp_path / "flows.csv", [b"BENIGN"])
     for arguments in (["--packets", "3"], ["--by", "host"], ["--workers", "2"], ["--from", "3"]):
-        result = mtc("classify", table, "--model", flows_model, *arguments)
+        result = mtc("classify", table, "--model", "cicids2017", *arguments)
         assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
 
 
