@@ -132,7 +132,9 @@ def _draw(path: Path, by_packets: dict[int, Found], early: dict[float, Found]) -
     for task, colour in zip(next(iter(by_packets.values())).f1, SERIES, strict=False):
         for found, style, label in ((by_packets, "o-", "first k"), (early, "s--", "until confidence")):
             points = [(each.judged, each.f1[task]) for each in found.values()]
-            axes.plot(*zip(*points, strict=True), style, color=colour.light, markersize=4, label=f"{task}, {label}")
+            axes.plot(
+                *zip(*points, strict=True), style, color=colour.light, markersize=4, label=f"{task}, {label}"
+            )
     axes.set_xlabel("packets judged a flow")
     axes.set_ylabel("macro F1 of flows")
     axes.grid(alpha=0.3)
