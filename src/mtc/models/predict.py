@@ -99,9 +99,10 @@ def _parts(
 ) -> Iterator[tuple[Ints, dict[str, NDArray[np.float32]]]]:
     """Logits of samples in the given order, part by part."""
     on_cpu = next(network.parameters()).device.type == "cpu"
-    if not isinstance(network, MTC) or not on_cpu or mode == "bf16":
+    engine = engine_for(network) if isinstance(network, MTC) and on_cpu and mode != "bf16" else None
+    if engine is None:
         return _by_torch(network, data, offsets, order, live, mode == "bf16")
-    engine = engine_for(network)
+    assert isinstance(network, MTC)
     if mode == "int8" and not engine.has_int8:
         assert network.modes is not None
         engine.use_int8(network.modes.ranges)

@@ -18,6 +18,7 @@ from typing import Any
 
 from mtc.config import RunConfig
 from mtc.errors import InputError, OutputError, UsageError
+from mtc.models.modes import MODES_FILE
 
 FILES = ("metrics.json", "model.json", "model.safetensors", "epochs.csv", "run.json", "config.json")
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
@@ -134,8 +135,8 @@ def _remove(folder: Path) -> None:
         raise OutputError(f"{folder} exists already and is not a run, so --force does not remove it")
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
-    for path in folder.glob("lightgbm-*.txt"):
-        path.unlink()
+    for path in (*folder.glob("lightgbm-*.txt"), folder / MODES_FILE):
+        path.unlink(missing_ok=True)
     for name in (CHECKPOINTS, TENSORBOARD):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)

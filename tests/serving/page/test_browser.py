@@ -37,8 +37,15 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
+@pytest.fixture(scope="module")
+def paged(serve: Any) -> Iterator[Any]:
+    """A server with a token, a page and pseudonyms for all addresses."""
+    with serve("--pseudonymise", MTC_SERVE_TOKEN=TOKEN) as found:
+        yield found
+
+
 @pytest.fixture(params=["light", "dark"])
-def page(request: pytest.FixtureRequest, browser: Any, guarded: Any) -> Iterator[Any]:
+def page(request: pytest.FixtureRequest, browser: Any, paged: Any) -> Iterator[Any]:
     """A signed-in page, on a desk in light and on a phone in dark; nothing may go wrong in it."""
     size = {"width": 1280, "height": 900} if request.param == "light" else {"width": 390, "height": 844}
     context = browser.new_context(color_scheme=request.param, viewport=size)
@@ -49,11 +56,12 @@ def page(request: pytest.FixtureRequest, browser: Any, guarded: Any) -> Iterator
         "console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None
     )
     found.on("pageerror", lambda error: troubles.append(str(error)))
-    found.on("request", lambda asked: _is_own(asked.url, guarded.url) or troubles.append(asked.url))
-    found.goto(f"{guarded.url}/")
+    found.on("request", lambda asked: _is_own(asked.url, paged.url) or troubles.append(asked.url))
+    found.goto(f"{paged.url}/")
     found.fill("#token", TOKEN)
     found.keyboard.press("Enter")
     found.wait_for_selector(".drop")
+    found.wait_for_function("window.socket && window.socket.connected")  # events before that are lost
     yield found
     context.close()
     assert troubles == []
@@ -93,12 +101,12 @@ def test_from_a_capture_to_a_reason(page: Any) -> None:
     assert width[0] <= width[1], "the page is wider than the screen"
 
 
-def test_a_running_watch_and_the_models(page: Any, guarded: Any) -> None:
+def test_a_running_watch_and_the_models(page: Any, paged: Any) -> None:
     page.click("nav >> text=Live")
     page.wait_for_selector("h1:text-is('Live traffic')")
     events = lines(event(1, "SFTP"), event(2, "Skype", state="early"))
     answer = httpx.post(
-        f"{guarded.url}/api/v1/live/events", content=events, headers={"authorization": f"Bearer {TOKEN}"}
+        f"{paged.url}/api/v1/live/events", content=events, headers={"authorization": f"Bearer {TOKEN}"}
     )
     assert answer.json()["accepted"] == 2
     page.wait_for_selector('[data-testid="live-flows"] >> text=SFTP')

@@ -234,14 +234,18 @@ def _plans(network: MTC) -> Plans:
     return _flows[flow]
 
 
-_engines: "WeakKeyDictionary[MTC, tuple[object, Engine]]" = WeakKeyDictionary()
+_engines: "WeakKeyDictionary[MTC, tuple[object, Engine | None]]" = WeakKeyDictionary()
 
 
-def engine_for(network: MTC) -> Engine:
-    """The engine of a network, made anew when the weights have changed."""
+def engine_for(network: MTC) -> Engine | None:
+    """The engine of a network, made anew when the weights have changed.
+
+    None where a weight is not finite: ReLU as a maximum would hide that from the logits.
+    """
     tensors = (*network.parameters(), *network.buffers())
     state = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
     known = _engines.get(network)
     if known is None or known[0] != state:
-        known = _engines[network] = (state, Engine(network))
+        finite = all(bool(t.isfinite().all()) for t in tensors)
+        known = _engines[network] = (state, Engine(network) if finite else None)
     return known[1]

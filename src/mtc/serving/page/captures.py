@@ -68,8 +68,7 @@ class Drop:
     def _uploaded(self, event: events.GenericEventArguments) -> None:
         _, text = event.args
         job_id = json.loads(text)["id"]
-        unfinished = sum(not job.ended for job in self._parts.jobs)
-        if unfinished == 1:
+        if all(job.ended or job.id == job_id for job in self._parts.jobs):
             ui.navigate.to(f"/jobs/{job_id}")
 
     def _failed(self, event: events.GenericEventArguments) -> None:
