@@ -28,6 +28,9 @@ Reduced = Literal["bf16", "int8"]
 AGREEMENT = 0.999
 """Share of verdicts that must have the same first class as in fp32, for each task."""
 
+RESERVE = 1.5
+"""Limits are so many times the largest lead of a verdict that differed: other packets differ by more."""
+
 MODES_FILE = "modes.json"
 
 Logits = dict[str, NDArray[np.float32]]
@@ -110,9 +113,9 @@ def judge(exact: Logits, found: Logits) -> Mode:
     differs = {task: found[task].argmax(1) != values.argmax(1) for task, values in exact.items()}
     margins = {}
     for task, wrong in differs.items():
-        # None of those that were measured is left to differ, so that few of others do.
+        # None of those that were measured is left to differ, nor any that leads by a little more.
         leads = margin(found[task])[wrong]
-        margins[task] = float(np.nextafter(leads.max(), np.float32(np.inf))) if len(leads) else 0.0
+        margins[task] = float(np.nextafter(RESERVE * leads.max(), np.inf)) if len(leads) else 0.0
     again = close_calls(found, margins)
     return Mode(
         margins=margins,
