@@ -62,7 +62,8 @@ def serving(folder: Path, *options: str, **environment: str) -> Iterator[Server]
         yield server
         process.terminate()
         process.wait(30)
-        assert "Traceback" not in log.read_text()
+        said = log.read_text()
+        assert "Traceback" not in said, said
         assert not list(temporary.glob("mtc-serve-*")), "uploads were left behind"
     finally:
         process.kill()

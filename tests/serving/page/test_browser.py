@@ -123,3 +123,15 @@ def test_a_refused_upload_is_told(page: Any) -> None:
     )
     page.wait_for_url("**/jobs/*")
     page.wait_for_selector("text=This job failed: empty.pcap: not a capture")
+
+
+def test_light_or_dark_is_kept_by_the_browser(page: Any) -> None:
+    is_dark = "document.body.classList.contains('body--dark')"
+    before = page.evaluate(is_dark)
+    page.click('[aria-label="Light or dark"]')
+    page.wait_for_function(f"{is_dark} === {str(not before).lower()}")
+    page.reload()
+    page.wait_for_selector(".drop")
+    page.wait_for_function(f"{is_dark} === {str(not before).lower()}")
+    page.click('[aria-label="Light or dark"]')
+    page.wait_for_function(f"{is_dark} === {str(before).lower()}")

@@ -30,42 +30,36 @@ def heading(level: int, text: str) -> None:
     ui.html(texts.html(text), sanitize=False, tag=f"h{level}")
 
 
-@contextmanager
-def frame(parts: Parts, title: str) -> Iterator[ui.dark_mode]:
-    """A page: its bar, and room for what it shows.
+# Light or dark is the browser's own matter: it keeps the choice, and the server never waits to be told of it.
+RESTORE_THEME = f"""
+const kept = localStorage.getItem("{DARK_KEY}");
+if (kept) setDark(kept === "true");
+"""
+SWITCH_THEME = f"""() => {{
+    const dark = !document.body.classList.contains("body--dark");
+    setDark(dark);
+    localStorage.setItem("{DARK_KEY}", dark);
+}}"""
 
-    Yields:
-        Whether the page is dark; None where the system decides.
-    """
+
+@contextmanager
+def frame(parts: Parts, title: str) -> Iterator[None]:
+    """A page: its bar, and room for what it shows."""
     ui.page_title(f"{title} - mtc")
     ui.add_css(styles())
     ui.colors(primary=palette.BLUE.light, secondary=palette.FRAME.light, accent=palette.PURPLE.light)
-    dark = ui.dark_mode(None)
+    ui.run_javascript(RESTORE_THEME)
     with ui.header().classes("bar"):
         ui.link("mtc", "/").classes("brand")
         with ui.element("nav").props('aria-label="Pages"').classes("places"):
             for name, target in PLACES:
                 ui.link(name, target).classes("here" if name == title else "")
         ui.space()
-        _theme_button(dark)
+        theme = ui.button(icon="contrast").props('flat round color=secondary aria-label="Light or dark"')
+        theme.on("click", js_handler=SWITCH_THEME)
         if parts.keeper.asks:
             with ui.element("form").props('method="post" action="/logout"'):
                 ui.html("Sign out", sanitize=False, tag="button").props('type="submit"').classes("plain")
     with ui.element("main").classes("room") as main:
-        yield dark
+        yield
     ui.skip_link("Skip to the content", target=main)
-
-
-def _theme_button(dark: ui.dark_mode) -> None:
-    async def restore() -> None:
-        kept = await ui.run_javascript(f"localStorage.getItem('{DARK_KEY}')")
-        if kept in ("true", "false"):
-            dark.value = kept == "true"
-
-    async def switch() -> None:
-        is_dark = await ui.run_javascript("document.body.classList.contains('body--dark')")
-        dark.value = not is_dark
-        ui.run_javascript(f"localStorage.setItem('{DARK_KEY}', '{str(not is_dark).lower()}')")
-
-    ui.button(icon="contrast", on_click=switch).props('flat round color=secondary aria-label="Light or dark"')
-    ui.timer(0.05, restore, once=True)
