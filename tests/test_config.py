@@ -68,6 +68,8 @@ def test_a_recipe_may_be_a_file(tmp_path: Path) -> None:
         ("train.epochs=0", "at least 1"),
         ("train.batch_size=1", "at least 2"),
         ("train.max_minutes=-1", "must not be negative"),
+        ("train.averaging=1", r"averaging must lie in \[0, 1\)"),
+        ("train.averaging=-0.1", r"averaging must lie in \[0, 1\)"),
         ("train.precision=fp8", "one of auto, fp32, bf16"),
         ("train.plateau_factor=1", "plateau_factor"),
         ("model.repetitions=[1, 2]", "three numbers"),

@@ -193,6 +193,9 @@ class TrainConfig:
     """Layers that stay as they are, such as ``block1``: for runs that start from given weights."""
     pretrain_epochs: int = 0
     """Epochs of pre-training without labels, of the network ``fields`` alone: it guesses hidden bytes."""
+    averaging: float = 0.0
+    """Decay a step of a moving average of the weights, such as 0.99, which is then what is validated and
+    kept; 0 is none. The paper has none."""
     max_minutes: float = 0.0
     """Wall time after which the run ends at its best checkpoint; 0 is no limit. Pre-training
     counts, but is not cut short."""
@@ -223,6 +226,7 @@ class TrainConfig:
         _require(0 < self.plateau_factor < 1, "train.plateau_factor must lie in (0, 1)")
         _require(min(self.plateau_patience, self.stopping_patience) >= 0, "patience must not be negative")
         _require(self.pretrain_epochs >= 0, "train.pretrain_epochs must not be negative")
+        _require(0 <= self.averaging < 1, "train.averaging must lie in [0, 1)")
         _require(self.max_minutes >= 0, "train.max_minutes must not be negative")
         _require(self.precision in ("auto", "fp32", "bf16"), "train.precision must be auto, fp32 or bf16")
         _require(self.layout in ("packed", "copied", "dense"), "train.layout must be packed, copied or dense")

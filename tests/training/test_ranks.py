@@ -88,7 +88,8 @@ def history(folder: Path) -> list[dict[str, float]]:
 @pytest.fixture(scope="module")
 def plain(settings: dict) -> dict:
     """Without batch statistics and dropout, so that it does not matter who computes which sample."""
-    return by(settings, model={"name": "transformer", "ffn_dropout": 0.0}, train={"precision": "fp32"})
+    train = {"precision": "fp32", "averaging": 0.5}
+    return by(settings, model={"name": "transformer", "ffn_dropout": 0.0}, train=train)
 
 
 @pytest.fixture(scope="module")

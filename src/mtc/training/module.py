@@ -18,6 +18,7 @@ from mtc.metrics import score
 from mtc.models import predict_logits
 from mtc.models.networks import Network
 from mtc.tasks import Tasks
+from mtc.training.averaging import MovingAverage
 from mtc.training.batches import Batch
 from mtc.training.loss import class_weights, multi_task_loss
 from mtc.training.ranks import any_of, average_buffers, gathered, share
@@ -63,6 +64,8 @@ class TrainingModule(LightningModule):
             self.register_buffer(f"balance_{task}", weights, persistent=False)
         self.network, self.tasks, self.config = network, tasks, config
         self._frozen = tuple(frozen)
+        decay = config.train.averaging
+        self._average = MovingAverage(network, decay) if decay else None
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] = {}
         self._loss_sum, self._loss_batches = 0.0, 0
@@ -97,6 +100,16 @@ class TrainingModule(LightningModule):
         """Move training batches; validation samples stay where they are."""
         return batch.to(device) if isinstance(batch, Batch) else batch
 
+    @property
+    def judged(self) -> Network:
+        """What is validated and kept: the network, or the average of its weights."""
+        return self._average.network if self._average is not None else self.network
+
+    def on_train_start(self) -> None:
+        """Bring the average to the network's device."""
+        if self._average is not None:
+            self._average.to(self.device)
+
     def on_train_epoch_start(self) -> None:
         """Forget the losses of the epoch before."""
         self._loss_sum, self._loss_batches = 0.0, 0
@@ -122,14 +135,21 @@ class TrainingModule(LightningModule):
         self.log("loss", value, prog_bar=True, logger=False, batch_size=len(batch))
         return loss
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Average the weights of the step."""
+        if self._average is not None:
+            self._average.update(self.network)
+
     def on_validation_epoch_start(self) -> None:
         """Forget the logits of the validation before; look with the statistics of all processes."""
         self._outputs.clear()
         average_buffers(self.network)
+        if self._average is not None:
+            average_buffers(self._average.network)
 
     def validation_step(self, samples: "LabelledSamples", batch_idx: int) -> None:
         """Logits of some of the validation part."""
-        self._outputs.append((predict_logits(self.network, samples.data, samples.offsets), samples.labels))
+        self._outputs.append((predict_logits(self.judged, samples.data, samples.offsets), samples.labels))
 
     def on_validation_epoch_end(self) -> None:
         """Loss and macro F1 of the whole validation part; then the plateau schedule."""
@@ -164,14 +184,25 @@ class TrainingModule(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the schedule and the losses of an epoch that is not over, of all processes."""
+        """Add the state of the schedule and the losses of an epoch that is not over, of all processes.
+
+        A checkpoint that training goes on from keeps the average beside the weights; one of weights alone
+        holds the average in their place.
+        """
         checkpoint["plateau"] = self._plateau.state_dict() if self._plateau is not None else {}
         checkpoint["losses"] = [float(np.mean(gathered(self._loss_sum))), self._loss_batches]
+        if self._average is not None and "optimizer_states" in checkpoint:
+            checkpoint["average"] = self._average.state_dict()
+        elif self._average is not None:
+            averaged = self._average.network.state_dict()
+            checkpoint["state_dict"] = {f"network.{name}": value for name, value in averaged.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what ``on_save_checkpoint`` added."""
         self._loss_sum, self._loss_batches = checkpoint["losses"]
         self._plateau_state = checkpoint["plateau"]
+        if self._average is not None:
+            self._average.load_state_dict(checkpoint["average"])
         if self._plateau is not None:
             self._plateau.load_state_dict(self._plateau_state)
 
