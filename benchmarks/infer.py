@@ -31,8 +31,8 @@ from mtc.inference import find_model
 from mtc.inference.export import export_onnx
 from mtc.models import MTC, LoadedModel, load_model, predict_logits
 from mtc.models.engine import engine_for
-from mtc.models.packing import live_tokens
 from mtc.models.predict import Precision
+from mtc.models.values import live_tokens
 from packets_of import Ragged, dense, ragged, real_packets
 from reference import Sizes, plain_network
 from roofline import matrix_rates, operations

@@ -12,7 +12,7 @@ from mtc.models import MTC
 from mtc.models.engine.tiles_int8 import NATIVE
 from mtc.models.layers import ConvNorm
 from mtc.models.layout import plan_for
-from mtc.models.packing import live_tokens
+from mtc.models.values import live_tokens
 from packets_of import Ragged
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from mtc.datasets import Dataset
 from mtc.models import ModelCard, load_model
-from mtc.models.files import CARD, WEIGHTS
+from mtc.models.card import CARD, WEIGHTS
 from mtc.training.measure import recalibrate
 
 SHELF = Path(__file__).resolve().parents[1] / "src" / "mtc" / "assets" / "models"

@@ -10,7 +10,7 @@ import mtc
 SOURCE = Path(mtc.__file__).parent
 
 ROAD = (
-    ("errors", "columns", "tasks", "config", "metrics", "palette"),
+    ("errors", "columns", "tasks", "config", "lazy", "metrics", "palette"),
     ("capture",),
     ("packets",),
     ("datasets",),

@@ -57,6 +57,9 @@ FLOW_TABLE: Mapping[str, str] = MappingProxyType(
 VPN, CONFLICT = "vpn", "conflict"
 """What is derived of the tasks' verdicts."""
 
+UNKNOWN = "unknown"
+"""Label of a verdict that is less sure than its task's threshold."""
+
 DATASET = ("sample", "time", "wirelen", "flow", "capture", "packet")
 """Columns of a dataset that are no tasks."""
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtc.models.layout import DataFlow
-from mtc.models.packing import live_tokens, pack_samples
+from mtc.models.packing import pack_samples
+from mtc.models.values import live_tokens
 
 FLOW = DataFlow(30, 50, ("conv", "conv", "down", "up", "conv", "conv", "down", "up", "conv"))
 

@@ -187,7 +187,7 @@ def _model(classifier: "Classifier") -> dict[str, str]:
     import hashlib
 
     from mtc.inference import find_model
-    from mtc.models.files import WEIGHTS
+    from mtc.models.card import WEIGHTS
 
     with (find_model(classifier.name) / WEIGHTS).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

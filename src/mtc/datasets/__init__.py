@@ -3,8 +3,9 @@
 Names are imported when they are first asked for: models need only a kernel of this room, and no Parquet.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mtc.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mtc.datasets.build import BuildPlan, build_dataset
@@ -64,9 +65,4 @@ _HOMES = {
     "remake_splits": "remake",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mtc.datasets' has no attribute {name!r}")
-    return getattr(import_module(f"mtc.datasets.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mtc.datasets import LabelledSamples
 from mtc.datasets.features_samples import are_features
 from mtc.metrics import score
-from mtc.models import LoadedModel, predict_logits
+from mtc.models import LoadedModel
 from mtc.models.shallow_inputs import headers_of
 from mtc.packets import field_names
 from mtc.packets.fields import PAYLOAD, SAMPLE_LENGTH
@@ -143,7 +143,7 @@ def _macro_f1(
     classes: Mapping[str, tuple[str, ...]],
     advance: Advance,
 ) -> dict[str, float | None]:
-    logits = predict_logits(model.network, samples.data, samples.offsets, precision="auto", advance=advance)
+    logits = model.logits(samples.data, samples.offsets, precision="auto", advance=advance)
     return {
         task: score(
             labels[task],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mtc.datasets import Dataset, LabelledSamples
 from mtc.datasets.features_samples import scale_samples
 from mtc.errors import UsageError
-from mtc.models import LoadedModel, predict_logits
+from mtc.models import LoadedModel
 from mtc.packets import Mask
 from mtc.tasks import UNLABELLED
 from mtc.training.calibration import Calibration
@@ -103,7 +103,7 @@ def score_open_set(model: LoadedModel, dataset: HeldOut) -> dict[str, Any]:
 
 
 def _sureness(model: LoadedModel, samples: LabelledSamples, task: str) -> dict[str, Sureness]:
-    logits = predict_logits(model.network, samples.data, samples.offsets)[task]
+    logits = model.logits(samples.data, samples.offsets)[task]
     temperature = Calibration(model.temperatures("packet")[task], model.temperatures("flow")[task])
     return sureness(logits, flows_by_capture(samples), model.absent[task], temperature)
 

@@ -12,7 +12,7 @@ from mtc.datasets.features_samples import scale_samples
 from mtc.errors import UsageError
 from mtc.evaluation.matching import match_labels, shared_tasks
 from mtc.inference import find_model
-from mtc.models import LoadedModel, load_model, predict_logits
+from mtc.models import LoadedModel, load_model
 from mtc.models.temperature import Logits
 from mtc.tasks import Tasks
 from mtc.training.run_folder import read_json
@@ -86,7 +86,7 @@ def predict(
             progress(done, len(samples))
 
     classes, labels = match_labels(tasks, dataset.tasks, samples.labels)
-    logits = predict_logits(loaded.network, samples.data, samples.offsets, advance=advance)
+    logits = loaded.logits(samples.data, samples.offsets, advance=advance)
     return Predictions(
         name=str(model),
         loaded=loaded,

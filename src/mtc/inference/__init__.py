@@ -4,8 +4,9 @@ Names are imported when they are first asked for: what only looks for models nee
 and captures need nothing that reads tables.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mtc.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mtc.inference.captures import CaptureEnd
@@ -52,9 +53,4 @@ _HOMES = {
     "find_model": "shelf",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mtc.inference' has no attribute {name!r}")
-    return getattr(import_module(f"mtc.inference.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -12,8 +12,8 @@ from mtc.inference.reuse import REMEMBERED, Memory
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, PacketVerdicts
 from mtc.inference.votes import FlowVotes
-from mtc.models import LoadedModel, predict_logits, predict_probabilities
-from mtc.models.predict import Precision
+from mtc.models import LoadedModel, predict_probabilities
+from mtc.models.modes import Precision
 from mtc.packets import FlowRecords, Mask, Samples, SampleStream
 
 Per = Literal["packet", "flow"]
@@ -167,8 +167,7 @@ class CaptureJudge:
         return memory.asked, memory.asked, memory.computed
 
     def _logits(self, samples: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        offsets = np.arange(len(samples) + 1) * samples.shape[1]
-        return predict_logits(self.model.network, samples.reshape(-1), offsets, precision=self.precision)
+        return self.model.row_logits(samples, precision=self.precision)
 
 
 def mask_of(model: LoadedModel) -> Mask:

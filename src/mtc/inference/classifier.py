@@ -15,8 +15,8 @@ from mtc.inference.many import Course, On, Place
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.shelf import bundled_models, find_model
 from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
-from mtc.models import LoadedModel, load_model, predict_logits, predict_probabilities
-from mtc.models.predict import Precision
+from mtc.models import LoadedModel, load_model, predict_probabilities
+from mtc.models.modes import Precision
 from mtc.packets import SAMPLE_LENGTH, Mask, Selection, Selector, mask_samples
 
 if TYPE_CHECKING:
@@ -260,9 +260,7 @@ class Classifier:
         """Of samples that are masked already."""
         if not len(samples):
             return {task: np.empty((0, len(c)), np.float32) for task, c in self.tasks.items()}
-        offsets = np.arange(len(samples) + 1) * SAMPLE_LENGTH
-        data = np.ascontiguousarray(samples).reshape(-1)
-        logits = predict_logits(self.model.network, data, offsets, precision=self.precision)
+        logits = self.model.row_logits(np.ascontiguousarray(samples), precision=self.precision)
         return predict_probabilities(logits, self.model.temperatures("packet"), self.model.absent)
 
     def _check_reads_packets(self) -> None:

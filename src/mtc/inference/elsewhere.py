@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import torch
-
 import mtc
 from mtc.capture import Source
 from mtc.datasets.on_ray import ray_cluster
@@ -28,7 +26,8 @@ from mtc.inference.many import Elsewhere, Outcome, Place, outcome_of
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.shelf import find_model
 from mtc.models import load_model
-from mtc.models.predict import Precision
+from mtc.models.engine.threads import thread_count, use_threads
+from mtc.models.modes import Precision
 
 _AHEAD = 3
 """Captures under way for each worker."""
@@ -49,11 +48,11 @@ class JudgeOrder:
     precision: Precision
     settings: VerdictSettings
     per: Per
-    threads: int = field(default_factory=torch.get_num_threads)
+    threads: int = field(default_factory=thread_count)
 
     def judge(self) -> CaptureJudge:
         """The same judge in this process."""
-        torch.set_num_threads(self.threads)
+        use_threads(self.threads)
         return CaptureJudge(load_model(find_model(self.model)), self.precision, self.settings, self.per)
 
 

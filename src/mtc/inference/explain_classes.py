@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.inference.explain import explain
-from mtc.models import LoadedModel, predict_logits
+from mtc.models import LoadedModel
 from mtc.packets import mask_samples
 from mtc.training.calibration import log_probabilities
 
@@ -95,9 +95,8 @@ def _draw(
 
 def _reasons(model: LoadedModel, packets: NDArray[np.uint8], task: str, label: str) -> ClassReasons:
     found = explain(model, packets, task, label)
-    offsets = np.arange(len(packets) + 1) * packets.shape[1]
-    masked = mask_samples(packets, model.card.config.data.mask).reshape(-1)
-    certain = log_probabilities(predict_logits(model.network, masked, offsets)[task], model.absent[task])
+    logits = model.row_logits(mask_samples(packets, model.card.config.data.mask))
+    certain = log_probabilities(logits[task], model.absent[task])
     every: list[dict[str, float]] = [one.contributions() for one in found]
     names: Sequence[str] = list(dict.fromkeys(name for each in every for name in each))
     return ClassReasons(

@@ -10,8 +10,9 @@ from torch import Tensor
 from mtc.errors import UsageError
 from mtc.inference.dense import dense_form
 from mtc.models import LoadedModel, Network
-from mtc.models.fields import BINS, Fields, Member, encode_numbers
-from mtc.models.fields_inputs import BEYOND, NUMBERS, pack_fields
+from mtc.models.fields import Fields, Member, encode_numbers
+from mtc.models.fields_inputs import pack_fields
+from mtc.models.fields_numbers import BEYOND, BINS, NUMBERS
 from mtc.models.networks import SHALLOW
 from mtc.packets import SAMPLE_LENGTH
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mtc.datasets.features import FEATURES, positions
 from mtc.errors import ParityError
-from mtc.models import LoadedModel, predict_logits, predict_probabilities
+from mtc.models import LoadedModel, predict_probabilities
 from mtc.packets import mask_samples, read_samples
 
 BATCH_SIZES = (1, 2, 17, 64)
@@ -128,8 +128,7 @@ def _logits(model: LoadedModel, inputs: NDArray[Any]) -> dict[str, NDArray[np.fl
         values: NDArray[Any] = mask_samples(inputs, mask)
     else:
         values = model.scaler.transform(inputs[:, positions(tuple(model.card.features))])
-    offsets = np.arange(len(values) + 1) * values.shape[1]
-    return predict_logits(model.network, values.reshape(-1), offsets)
+    return model.row_logits(values)
 
 
 def _probabilities(

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtc.datasets import QuantileScaler
-from mtc.models.fields_inputs import BEYOND, SUMMED_BYTES, WORDS, FieldBatch, number_scales
+from mtc.models.fields_inputs import FieldBatch
+from mtc.models.fields_numbers import BEYOND, SUMMED_BYTES, WORDS, number_scales
 from mtc.models.shallow_inputs import FIELDS, MISSING, field_places
 from mtc.packets.fields import SAMPLE_LENGTH, TRANSPORT_LENGTH, Mask, masked_ranges
 from mtc.packets.transport import TCP, UDP

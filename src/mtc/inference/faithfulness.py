@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.inference.explain import Explanation, explain, field_groups
-from mtc.models import LoadedModel, predict_logits, predict_probabilities
+from mtc.models import LoadedModel, predict_probabilities
 
 DELETED = (1, 2, 3, 5)
 """How many header fields and payload ranges are deleted."""
@@ -93,8 +93,8 @@ def _without(
 
 def _confidences(model: LoadedModel, found: Explanation, samples: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Probability of the class that was explained, for masked samples, float32 (N,)."""
-    offsets = np.arange(len(samples) + 1) * samples.shape[1]
-    logits = predict_logits(model.network, samples.reshape(-1), offsets)
-    probabilities = predict_probabilities(logits, model.temperatures("packet"), model.absent)
+    probabilities = predict_probabilities(
+        model.row_logits(samples), model.temperatures("packet"), model.absent
+    )
     column = list(model.card.tasks[found.task]).index(found.label)
     return probabilities[found.task][:, column]

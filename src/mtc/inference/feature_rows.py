@@ -15,8 +15,8 @@ from mtc.datasets.features_tables import FeatureTable
 from mtc.errors import DatasetError, UsageError
 from mtc.inference.judging import Judge
 from mtc.inference.verdicts import flat, flat_names
-from mtc.models import LoadedModel, predict_logits, predict_probabilities
-from mtc.models.predict import Precision
+from mtc.models import LoadedModel, predict_probabilities
+from mtc.models.modes import Precision
 from mtc.tasks import Tasks, with_vpn
 from mtc.training.pairs import Pairs
 
@@ -113,8 +113,7 @@ def feature_probabilities(
     if not len(values):
         return {task: np.empty((0, len(c)), np.float32) for task, c in model.card.tasks.items()}
     scaled = model.scaler.transform(values[:, positions(tuple(model.card.features))])
-    offsets = np.arange(len(scaled) + 1) * scaled.shape[1]
-    logits = predict_logits(model.network, scaled.reshape(-1), offsets, precision=precision)
+    logits = model.row_logits(scaled, precision=precision)
     return predict_probabilities(logits, model.temperatures("packet"), model.absent)
 
 

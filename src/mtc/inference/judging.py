@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.columns import CONFLICT, VPN
+from mtc.columns import CONFLICT, UNKNOWN, VPN
 from mtc.tasks import VPN_LABELS, Tasks, vpn_classes
 from mtc.training.pairs import Pairs
-from mtc.training.rejection import UNKNOWN
 
 DECIMALS = 6
 """Decimals of the probabilities in a row."""

@@ -2,14 +2,9 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mtc.errors import ModelError
-
-if TYPE_CHECKING:
-    from mtc.models import ModelCard
-
-WEIGHTS, CARD = "model.safetensors", "model.json"
+from mtc.models.card import CARD, WEIGHTS, ModelCard
 
 
 def bundled_models() -> dict[str, Path]:
@@ -20,7 +15,7 @@ def bundled_models() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(shelf.iterdir()) if (folder / WEIGHTS).is_file()}
 
 
-def bundled_cards() -> "dict[str, ModelCard]":
+def bundled_cards() -> dict[str, ModelCard]:
     """Name -> card of every bundled model, by name.
 
     Raises:
@@ -29,14 +24,12 @@ def bundled_cards() -> "dict[str, ModelCard]":
     return {name: read_card(folder) for name, folder in bundled_models().items()}
 
 
-def read_card(folder: Path) -> "ModelCard":
+def read_card(folder: Path) -> ModelCard:
     """The card in a model's folder.
 
     Raises:
         ModelError: It is missing, damaged or of a version that cannot be read.
     """
-    from mtc.models import ModelCard  # slow to import
-
     try:
         return ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
     except ModelError as error:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.inference.reuse import REMEMBERED, Memory
-from mtc.models import LoadedModel, predict_logits, predict_probabilities
-from mtc.models.predict import Precision
+from mtc.models import LoadedModel, predict_probabilities
+from mtc.models.modes import Precision
 from mtc.training.calibration import log_probabilities
 
 BUFFERED_SAMPLES = 4096
@@ -131,8 +131,7 @@ class FlowVotes:
         return predict_probabilities(means, model.temperatures("flow"), model.absent)
 
     def _logits(self, samples: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        offsets = np.arange(len(samples) + 1) * samples.shape[1]
-        return predict_logits(self._model.network, samples.reshape(-1), offsets, precision=self._precision)
+        return self._model.row_logits(samples, precision=self._precision)
 
     def _grow(self, flows: int) -> None:
         if flows <= len(self._seen):

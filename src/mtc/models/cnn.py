@@ -18,7 +18,8 @@ from mtc.config import ModelConfig
 from mtc.models.heads import Heads
 from mtc.models.layers import WeightedBatchNorm
 from mtc.models.network import Network
-from mtc.models.packing import Layout, Values
+from mtc.models.packing import Layout
+from mtc.models.values import Values
 from mtc.models.windows import BLOCK, KERNEL, POOL, SECOND_KERNEL, STRIDE, WindowBatch, pack_windows, sizes
 
 

@@ -18,16 +18,12 @@ from torch import Tensor, nn
 
 from mtc.config import ModelConfig
 from mtc.models.cnn import Dense
-from mtc.models.fields_inputs import BEYOND, NUMBERS, FieldBatch, pack_fields
+from mtc.models.fields_inputs import FieldBatch, pack_fields
+from mtc.models.fields_numbers import BEYOND, BINS, NUMBERS, OCTAVES
 from mtc.models.heads import Heads
 from mtc.models.network import Network
-from mtc.models.packing import Layout, Values
-
-BINS = 32
-"""Pieces of the piecewise linear encoding: between quantiles of the training part."""
-
-OCTAVES = 10
-"""Sines and cosines of a number, each of twice the frequency of the one before."""
+from mtc.models.packing import Layout
+from mtc.models.values import Values
 
 
 class Fields(Network):

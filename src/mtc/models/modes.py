@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mtc.errors import ModelError
 
 if TYPE_CHECKING:
+    import torch
+
     from mtc.models.mtc import MTC
 
 Precision = Literal["exact", "auto", "bf16", "int8"]
@@ -126,14 +127,16 @@ def judge(exact: Logits, found: Logits) -> Mode:
     )
 
 
-def native_bf16(device: torch.device | str = "cpu") -> bool:
+def native_bf16(device: "torch.device | str" = "cpu") -> bool:
     """Whether the device multiplies bfloat16 matrices natively (AMX on a CPU)."""
+    import torch  # slow to import
+
     if torch.device(device).type == "cpu":
         return bool(torch.cpu._is_amx_tile_supported())  # no public name in PyTorch yet
     return torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def fastest(network: "MTC", device: torch.device) -> Reduced | None:
+def fastest(network: "MTC", device: "torch.device") -> Reduced | None:
     """The fastest mode that the device has and whose verdicts agree; None for fp32."""
     from mtc.models.engine.tiles_int8 import NATIVE
 

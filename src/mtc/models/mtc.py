@@ -18,7 +18,8 @@ from mtc.models.layers import ConvNorm, WeightedBatchNorm, mean_of_rows, spread_
 from mtc.models.layout import DataFlow, plan_for
 from mtc.models.modes import MODES_FILE, Modes
 from mtc.models.network import Network
-from mtc.models.packing import COPIES, Layout, PackedBatch, Values, pack_samples
+from mtc.models.packing import COPIES, Layout, PackedBatch, pack_samples
+from mtc.models.values import Values
 
 CNN_WIDTHS = ((50, 100), (50, 100), (100, 200))
 """Inner and outer width of the bottlenecks of CNN blocks 1, 2 and 3. Source: Table 3."""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtc.config import ModelConfig
-from mtc.models.packing import Layout, Values
+from mtc.models.packing import Layout
+from mtc.models.values import Values
 
 
 class Network(nn.Module, ABC):

@@ -12,9 +12,10 @@ from mtc.models.fields import Fields
 from mtc.models.fields_inputs import FieldBatch
 from mtc.models.mtc import MTC
 from mtc.models.network import Network
-from mtc.models.packing import Layout, PackedBatch, Values
+from mtc.models.packing import Layout, PackedBatch
 from mtc.models.shallow_batch import ShallowBatch
 from mtc.models.transformer import Transformer
+from mtc.models.values import Values, check_lengths
 from mtc.models.windows import WindowBatch
 from mtc.tasks import Tasks
 
@@ -68,16 +69,6 @@ def pack(
     """
     if len(offsets) < 2:
         raise UsageError("a batch needs at least one sample")
-    check_lengths(offsets, network)
+    check_lengths(offsets, network.config.length)
     batch: NetworkBatch = network.pack(data, offsets, layout)
     return batch
-
-
-def check_lengths(offsets: NDArray[np.int64], network: Network) -> None:
-    """Make sure that no sample is longer than the network reads.
-
-    Raises:
-        UsageError: One is.
-    """
-    if len(offsets) > 1 and int(np.diff(offsets).max()) > network.config.length:
-        raise UsageError(f"a batch needs samples of at most {network.config.length} values each")

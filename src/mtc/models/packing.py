@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtc.models.layout import DataFlow, plan_for
+from mtc.models.values import Values, live_tokens, ranges
 
 Layout = Literal["packed", "copied", "dense"]
 """``packed`` computes equal padding once; ``copied`` a few times, each with dropout masks of its own, for
@@ -25,9 +26,6 @@ training; ``dense`` computes every position."""
 
 COPIES: dict[Layout, int] = {"packed": 1, "copied": 4, "dense": 2**31}
 """How many of equal positions of a token, and of equal tokens, are computed at most."""
-
-Values = NDArray[np.uint8] | NDArray[np.float32]
-"""Bytes, or flow features in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,32 +100,6 @@ def _tables(flow: DataFlow) -> _Tables:
         entry_start=np.concatenate([[0], np.cumsum(entries)]),
         slot=np.stack([plan.slot for plan in plans]),
     )
-
-
-def live_tokens(data: Values, offsets: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    """Number of tokens up to the last non-zero value of each sample.
-
-    Args:
-        data: (values,), the samples one after another.
-        offsets: int64 (B + 1,), where each sample begins and ends in ``data``.
-        width: d, positions of a token.
-
-    Returns:
-        int64 (B,); 0 for a sample of zeros alone.
-    """
-    nonzero = np.flatnonzero(data[: offsets[-1]])
-    found = np.searchsorted(nonzero, offsets[1:]) - 1
-    last = np.where(found >= 0, nonzero[found], -1) if len(nonzero) else np.full(len(offsets) - 1, -1)
-    live: NDArray[np.int64] = np.maximum(last - offsets[:-1] + width, 0) // width
-    return live
-
-
-def ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``starts[i], starts[i] + 1, ...``, ``counts[i]`` of them, for all ``i`` one after another."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    ranges: NDArray[np.int64] = np.arange(total) + np.repeat(starts - (ends - counts), counts)
-    return ranges
 
 
 def aligned(array: NDArray[np.float32]) -> Tensor:

@@ -1,22 +1,22 @@
-"""From samples to logits and calibrated probabilities: the one forward pass of evaluation mode."""
+"""From samples to logits: the one forward pass of evaluation mode."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mtc.errors import UsageError
-from mtc.models.engine import engine_for
+from mtc.models.engine import engine_for, fields_engine_for
 from mtc.models.engine.tiles_int8 import NATIVE
+from mtc.models.fields import Fields
 from mtc.models.modes import Precision, Reduced, close_calls, fastest, native_bf16
 from mtc.models.mtc import MTC
 from mtc.models.network import Network
-from mtc.models.networks import check_lengths, pack
-from mtc.models.packing import Values, live_tokens
-from mtc.models.temperature import Temperature
+from mtc.models.networks import pack
+from mtc.models.values import Values, check_lengths, live_tokens
 
-__all__ = ["Precision", "native_bf16", "predict_logits", "predict_probabilities"]
+__all__ = ["Precision", "native_bf16", "predict_logits"]
 
 Ints = NDArray[np.int64]
 
@@ -56,9 +56,13 @@ def predict_logits(
     """
     device = next(network.parameters()).device
     count = len(offsets) - 1
+    check_lengths(offsets, network.config.length)
+    if isinstance(network, Fields) and device.type == "cpu" and precision in ("exact", "auto"):
+        fields = fields_engine_for(network)
+        if fields is not None:
+            return fields.logits(data, offsets, advance)
     logits = {task: np.empty((count, size), np.float32) for task, size in network.classes.items()}
     live = live_tokens(data, offsets, network.config.width)
-    check_lengths(offsets, network)
     mode = _mode(network, data, precision, device)
 
     def compute(chosen: Ints, mode: Reduced | None, advance: Callable[[int], None] | None) -> None:
@@ -126,30 +130,6 @@ def _by_torch(
             outputs = network(batch)
         yield rows, {task: values.float().cpu().numpy() for task, values in outputs.items()}
         start = end
-
-
-def predict_probabilities(
-    logits: Mapping[str, NDArray[np.float32]],
-    temperatures: Mapping[str, Temperature],
-    absent: Mapping[str, Ints],
-) -> dict[str, NDArray[np.float32]]:
-    """Calibrated probabilities of logits.
-
-    Args:
-        logits: Task -> float32 (N, classes).
-        temperatures: Task -> temperature; 1 where a task is not named.
-        absent: Task -> indices of classes without training samples: their probability is 0.
-
-    Returns:
-        Task -> float32 (N, classes), rows sum to 1.
-    """
-    none, certain = np.empty(0, np.int64), Temperature()
-    return {
-        task: np.exp(
-            temperatures.get(task, certain).log_probabilities(values, absent.get(task, none))
-        ).astype(np.float32)
-        for task, values in logits.items()
-    }
 
 
 def _gather(data: Values, offsets: Ints, rows: Ints) -> tuple[Values, Ints]:

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from mtc.config import ModelConfig
 from mtc.errors import ModelError
 from mtc.models.network import Network
-from mtc.models.packing import Layout, Values
+from mtc.models.packing import Layout
 from mtc.models.shallow_batch import Inputs, ShallowBatch
 from mtc.models.shallow_inputs import field_numbers, leading_bytes
+from mtc.models.values import Values
 
 if TYPE_CHECKING:
     from mtc.datasets import LabelledSamples

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.datasets import ragged
-from mtc.models.packing import Values
+from mtc.models.values import Values
 from mtc.packets.fields import IPV4_FIELDS, IPV6_FIELDS, TCP_FIELDS, UDP_FIELDS
 from mtc.packets.transport import TCP, UDP
 

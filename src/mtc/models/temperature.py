@@ -11,7 +11,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 Logits = NDArray[np.float32] | NDArray[np.float64]
 
@@ -57,13 +56,46 @@ class Temperature:
             values /= self.base * np.exp(self.rise * entropy(values))[:, None]
         else:
             values /= self.base
-        result: NDArray[np.float64] = log_softmax(values, axis=1)
-        return result
+        return log_softmax(values)
+
+
+def log_softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of the softmax of each row, float64 (N, C); -inf stays -inf.
+
+    SciPy's does the same, and would be a fifth of the start-up.
+    """
+    shifted = values - values.max(1, keepdims=True)
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return result
 
 
 def entropy(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Entropy in nats of the softmax of logits, float64 (N, C) -> (N,); -inf is probability 0."""
-    logarithms = log_softmax(logits, axis=1)
+    logarithms = log_softmax(logits)
     probabilities = np.exp(logarithms)
     result: NDArray[np.float64] = -(probabilities * np.where(probabilities > 0, logarithms, 0.0)).sum(1)
     return result
+
+
+def predict_probabilities(
+    logits: Mapping[str, NDArray[np.float32]],
+    temperatures: Mapping[str, Temperature],
+    absent: Mapping[str, NDArray[np.int64]],
+) -> dict[str, NDArray[np.float32]]:
+    """Calibrated probabilities of logits.
+
+    Args:
+        logits: Task -> float32 (N, classes).
+        temperatures: Task -> temperature; 1 where a task is not named.
+        absent: Task -> indices of classes without training samples: their probability is 0.
+
+    Returns:
+        Task -> float32 (N, classes), rows sum to 1.
+    """
+    none, certain = np.empty(0, np.int64), Temperature()
+    return {
+        task: np.exp(
+            temperatures.get(task, certain).log_probabilities(values, absent.get(task, none))
+        ).astype(np.float32)
+        for task, values in logits.items()
+    }

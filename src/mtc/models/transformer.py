@@ -17,7 +17,8 @@ from mtc.models.encoder import embed, encoder_layers
 from mtc.models.heads import Heads
 from mtc.models.layout import DataFlow
 from mtc.models.network import Network
-from mtc.models.packing import COPIES, Layout, PackedBatch, Values, pack_samples
+from mtc.models.packing import COPIES, Layout, PackedBatch, pack_samples
+from mtc.models.values import Values
 
 
 def positional_encoding(tokens: int, width: int) -> Tensor:

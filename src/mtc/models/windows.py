@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtc.models.packing import Layout, Values, aligned, live_tokens, ranges
+from mtc.models.packing import Layout, aligned
+from mtc.models.values import Values, live_tokens, ranges
 
 KERNEL, STRIDE = 4, 3
 """The first convolution."""

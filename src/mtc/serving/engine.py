@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import PacketBatch
-from mtc.columns import CONFLICT, VPN
+from mtc.columns import CONFLICT, UNKNOWN, VPN
 from mtc.errors import UsageError
 from mtc.inference import Classifier
 from mtc.inference.judging import Judge, reject_unsure
@@ -26,7 +26,6 @@ from mtc.serving.events import Event, EventMaker, FlowState
 from mtc.serving.flow_book import FlowBook
 from mtc.serving.sampling import flow_shares
 from mtc.serving.watch_settings import WatchCounts, WatchSettings
-from mtc.training.rejection import UNKNOWN
 
 PIECE = 8192
 """Most packets handled at a time."""

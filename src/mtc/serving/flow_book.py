@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.inference import Classifier
-from mtc.models import predict_logits, predict_probabilities
+from mtc.models import predict_probabilities
 from mtc.training.calibration import log_probabilities
 
 SMALLEST = 256
@@ -92,8 +92,7 @@ class FlowBook:
             return np.empty(0, np.int64)
         samples, rows = np.concatenate(self._samples), np.concatenate(self._sample_rows)
         self._samples, self._sample_rows, self.pending = [], [], 0
-        offsets = np.arange(len(samples) + 1) * samples.shape[1]
-        logits = predict_logits(self._model.network, samples.reshape(-1), offsets, precision=self._precision)
+        logits = self._model.row_logits(samples, precision=self._precision)
         for task, values in logits.items():
             np.add.at(self._sums[task], rows, log_probabilities(values, self._model.absent[task]))
         np.add.at(self.columns["judged"], rows, 1)

@@ -3,8 +3,9 @@
 Names are imported when they are first asked for: calibration and scores need no training library.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mtc.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mtc.training.calibration import FLOW_PACKETS, Calibration, calibrate, flow_scores
@@ -40,9 +41,4 @@ _HOMES = {
     "train": "run",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mtc.training' has no attribute {name!r}")
-    return getattr(import_module(f"mtc.training.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

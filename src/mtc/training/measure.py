@@ -16,7 +16,7 @@ from mtc.datasets.features_samples import scale_samples
 from mtc.errors import UsageError
 from mtc.metrics import Scores
 from mtc.models import load_model
-from mtc.models.files import CARD
+from mtc.models.card import CARD
 from mtc.models.migration import FORMAT_VERSION
 from mtc.models.networks import Network
 from mtc.tasks import Tasks

@@ -23,8 +23,9 @@ from mtc.config import RunConfig
 from mtc.datasets import LabelledSamples
 from mtc.errors import UsageError
 from mtc.models.cnn import Dense
-from mtc.models.fields import BINS, Fields, Member, encode_numbers
-from mtc.models.fields_inputs import BEYOND, FieldBatch, pack_fields
+from mtc.models.fields import Fields, Member, encode_numbers
+from mtc.models.fields_inputs import FieldBatch, pack_fields
+from mtc.models.fields_numbers import BEYOND, BINS
 from mtc.models.network import Network
 
 HIDDEN_BYTES = 0.2

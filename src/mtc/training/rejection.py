@@ -20,9 +20,6 @@ from mtc.training.calibration import FLOW_PACKETS, Calibration, flow_scores, log
 KEPT = 0.92
 """Share of the validation part's verdicts that the threshold keeps."""
 
-UNKNOWN = "unknown"
-"""Label of a verdict below the threshold."""
-
 Score = Literal["probability", "energy"]
 
 

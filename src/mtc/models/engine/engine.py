@@ -1,29 +1,34 @@
 """The engine: a network's weights laid out once, and samples computed by all threads."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from collections.abc import Callable, Iterator
 from threading import local
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from mtc.models.engine.fields import FieldsEngine
 from mtc.models.engine.forward import Floats, Ints, Setting, forward
 from mtc.models.engine.groups import Memory, Plans, Widths, fill, plans_of, prepare
 from mtc.models.engine.int8 import Setting8, forward_int8
 from mtc.models.engine.quantised import Ranges, quantised
+from mtc.models.engine.store import Source, Store, padded
+from mtc.models.engine.threads import on_threads, thread_count
 from mtc.models.engine.tiles import SLACK, VECTORS, product_address
-from mtc.models.engine.weights import Source, Store, array, folded, folded_linear, padded
+from mtc.models.engine.weights import affine, array, folded, folded_linear
+from mtc.models.fields import Fields
 from mtc.models.mtc import CNN_WIDTHS, MTC, Bottleneck, FusedBlock
-from mtc.models.packing import Values
+from mtc.models.network import Network
+from mtc.models.values import Values
 
 _ENTRIES = 96
 """Entries of a group, about: so many rows that reading the Transformer's weights does not count."""
 
 _threads = local()
+
+NetworkT = TypeVar("NetworkT", bound=Network)
+EngineT = TypeVar("EngineT")
 
 
 class Engine:
@@ -58,9 +63,9 @@ class Engine:
         Yields:
             The samples of a group, and task -> float32 (samples, classes).
         """
-        threads = torch.get_num_threads()
         if not len(order):
             return
+        threads = thread_count()
         entries = np.cumsum((self.plans.entry_start[1:] - self.plans.entry_start[:-1])[live[order]])
         size = min(_ENTRIES, -(-int(entries[-1]) // threads))
         groups = np.split(order, np.flatnonzero(np.diff((entries - 1) // size)) + 1)
@@ -69,10 +74,7 @@ class Engine:
         def compute(chosen: Ints) -> tuple[Ints, dict[str, Floats]]:
             return chosen, self._compute(data, offsets, chosen, live[chosen], scale, int8)
 
-        if threads == 1 or len(groups) == 1:
-            yield from map(compute, groups)
-        else:
-            yield from _pool(threads).map(compute, groups)
+        yield from on_threads(compute, groups)
 
     @property
     def has_int8(self) -> bool:
@@ -181,9 +183,12 @@ def _fused(store: Store, block: FusedBlock) -> list[int]:
     down = [-1, -1]
     if block.down is not None:
         project = block.down.project
-        down = [store.add([array(project.weight)], array(project.bias)), store.add_norm(block.down.norm)]
+        down = [
+            store.add([array(project.weight)], array(project.bias)),
+            store.add_norm(*affine(block.down.norm)),
+        ]
     up = -1 if block.up is None else store.add(*folded_linear(block.up.project, block.up.norm))
-    return [*layers, *down, store.add_norm(block.merge_norm), up]
+    return [*layers, *down, store.add_norm(*affine(block.merge_norm)), up]
 
 
 def _encoder(store: Store, layer: Any) -> list[int]:
@@ -197,8 +202,8 @@ def _encoder(store: Store, layer: Any) -> list[int]:
         store.add([array(attention.merge.weight)], array(attention.merge.bias)),
         store.add([array(layer.inner.weight)], array(layer.inner.bias), relu=True),
         store.add([array(layer.outer.weight)], array(layer.outer.bias)),
-        store.add_norm(layer.attention_norm),
-        store.add_norm(layer.ffn_norm),
+        store.add_norm(*affine(layer.attention_norm)),
+        store.add_norm(*affine(layer.ffn_norm)),
     ]
 
 
@@ -219,11 +224,6 @@ def _widths(network: MTC, setting: Setting) -> Widths:
     )
 
 
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="mtc-engine")
-
-
 _flows: dict[object, Plans] = {}
 
 
@@ -234,18 +234,33 @@ def _plans(network: MTC) -> Plans:
     return _flows[flow]
 
 
-_engines: "WeakKeyDictionary[MTC, tuple[object, Engine | None]]" = WeakKeyDictionary()
-
-
 def engine_for(network: MTC) -> Engine | None:
     """The engine of a network, made anew when the weights have changed.
 
     None where a weight is not finite: ReLU as a maximum would hide that from the logits.
     """
+    return _kept(network, Engine)
+
+
+def fields_engine_for(network: Fields) -> FieldsEngine | None:
+    """The same for the network of fields."""
+
+    def make(network: Fields) -> FieldsEngine | None:
+        weights = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+        return FieldsEngine.of(network.config, network.classes, weights)
+
+    return _kept(network, make)
+
+
+_engines: "WeakKeyDictionary[Network, tuple[object, Any]]" = WeakKeyDictionary()
+
+
+def _kept(network: NetworkT, make: Callable[[NetworkT], EngineT | None]) -> EngineT | None:
     tensors = (*network.parameters(), *network.buffers())
     state = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
     known = _engines.get(network)
     if known is None or known[0] != state:
         finite = all(bool(t.isfinite().all()) for t in tensors)
-        known = _engines[network] = (state, Engine(network) if finite else None)
-    return known[1]
+        known = _engines[network] = (state, make(network) if finite else None)
+    found: EngineT | None = known[1]
+    return found

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from mtc.models.engine.encoder import INNER, OUTER
 from mtc.models.engine.forward import EXPAND, MIDDLE, REDUCE, REDUCE2, UP, Setting
 from mtc.models.engine.int8 import Setting8
+from mtc.models.engine.store import Floats, Source, padded, split
 from mtc.models.engine.tiles_int8 import product_addresses
 from mtc.models.engine.vectors import LANES
-from mtc.models.engine.weights import Floats, Source, padded, split
 from mtc.models.layers import ConvNorm
 from mtc.models.mtc import MTC
 from mtc.models.packing import PackedBatch

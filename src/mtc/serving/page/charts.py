@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mtc import palette
-from mtc.serving.page.texts import UNKNOWN
+from mtc.columns import UNKNOWN
 
 MOST_SERIES = 7
 OTHERS = "others"

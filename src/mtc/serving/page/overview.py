@@ -5,6 +5,7 @@ from typing import Any
 
 from nicegui import ui
 
+from mtc.columns import UNKNOWN
 from mtc.serving.page import charts, texts
 from mtc.serving.page.frame import heading
 
@@ -59,13 +60,13 @@ class Overview:
     def _show_numbers(self, task: str) -> None:
         summary = self._summary
         flows, sizes = summary["labels"][task], summary["bytes"][task]
-        unknown = flows.get(texts.UNKNOWN, 0)
+        unknown = flows.get(UNKNOWN, 0)
         numbers = (
             ("flows", f"{summary['rows']:,}"),
             ("packets", f"{sum(capture['packets'] for capture in summary['captures']):,}"),
             ("bytes in flows", texts.size(sum(sizes.values()))),
             ("of flows unknown", texts.share(unknown, summary["rows"])),
-            ("of bytes unknown", texts.share(sizes.get(texts.UNKNOWN, 0), sum(sizes.values()))),
+            ("of bytes unknown", texts.share(sizes.get(UNKNOWN, 0), sum(sizes.values()))),
         )
         self._numbers.clear()
         with self._numbers:

@@ -4,8 +4,6 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-UNKNOWN = "unknown"
-
 
 def size(count: float) -> str:
     """Bytes, in a unit that fits."""

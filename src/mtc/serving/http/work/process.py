@@ -58,10 +58,10 @@ def _do(task: Task, tell: Tell) -> dict[str, Any]:
     kind = task["kind"]
     if kind not in KINDS:
         raise ValueError(kind)
-    import torch
+    from mtc.models.engine.threads import use_threads  # slow to import
 
     work = import_module(f"mtc.serving.http.work.{kind}")
-    torch.set_num_threads(task["threads"])
+    use_threads(task["threads"])
     _restrict(task)
     return {"done": work.run(task, tell)}
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pandas as pd  # noqa: F401 - Arrow imports it with the first table
 import pyarrow.parquet  # noqa: F401 - slow to import
-import torch
+import torch  # noqa: F401 - slow to import, and models other than of fields need it
 
+from mtc.models.engine.threads import use_threads
 from mtc.serving.http.work import classify, packets
 from mtc.serving.http.work.template import classifier
 
@@ -26,7 +27,7 @@ with contextlib.suppress(ImportError):  # reasons need a library that is not eve
 
 
 def _judge_something() -> None:
-    torch.set_num_threads(1)
+    use_threads(1)
     capture = Path(str(resources.files("mtc") / "assets" / "demo.pcap"))
     if capture.is_file():
         for row in classifier(MODEL).classify(capture):
