@@ -1,7 +1,8 @@
-"""Servers that the tests of the API and of the page share; they import `serve_running` from http/."""
+"""Servers that tests share; they import `serve_running` from http/, and `waiting` from here."""
 
+import shutil
+import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-sys.path.append(str(Path(__file__).parent / "http"))
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parent / "http")]
 
-from serve_running import TOKEN, Server, serving
+from serve_running import TOKEN, Server, ended, serving
 
 Serve = Callable[..., AbstractContextManager[Server]]
 
@@ -21,8 +22,8 @@ Serve = Callable[..., AbstractContextManager[Server]]
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
     """Function: options and environment -> a context with a server."""
 
-    def start(*options: str, **environment: str) -> AbstractContextManager[Server]:
-        return serving(tmp_path_factory.mktemp("server"), *options, **environment)
+    def start(*options: str, **settings: Any) -> AbstractContextManager[Server]:
+        return serving(tmp_path_factory.mktemp("server"), *options, **settings)
 
     return start
 
@@ -42,9 +43,30 @@ def token() -> str:
 
 @pytest.fixture(scope="session")
 def guarded(serve: Serve, token: str) -> Iterator[Server]:
-    """A server with a token, a page, pseudonyms for all addresses, and little time for a job."""
-    options = ("--pseudonymise", "--job-minutes", "0.07")
-    with serve(*options, MTC_SERVE_TOKEN=token) as found:
+    """A server with a token, a page, and pseudonyms for all addresses."""
+    with serve("--pseudonymise", MTC_SERVE_TOKEN=token) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path] | None:
+    """A certificate for 127.0.0.1 and its key, or None without openssl."""
+    cert, key = (tmp_path_factory.mktemp("tls") / name for name in ("cert.pem", "key.pem"))
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    if shutil.which("openssl") is None:
+        return None
+    subprocess.run(command, capture_output=True, check=True)
+    return cert, key
+
+
+@pytest.fixture(scope="session")
+def hasty(serve: Serve, token: str, certificate: tuple[Path, Path] | None) -> Iterator[Server]:
+    """A server with little time for a job and its results, and a token; by TLS where that can be."""
+    options = ["--no-page", "--job-minutes", "0.001", "--keep-minutes", "0.02"]
+    if certificate is not None:
+        options += ["--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1])]
+    with serve(*options, certificate=certificate and certificate[0], MTC_SERVE_TOKEN=token) as found:
         yield found
 
 
@@ -67,13 +89,3 @@ def finish(client: httpx.Client) -> Finish:
         return ended(client, answer.json()["id"])
 
     return run
-
-
-def ended(client: httpx.Client, job_id: str) -> dict[str, Any]:
-    """A job, once it has ended."""
-    for _ in range(600):
-        job: dict[str, Any] = client.get(f"/api/v1/jobs/{job_id}").json()
-        if job["state"] in ("done", "failed"):
-            return job
-        time.sleep(0.1)
-    raise AssertionError("the job does not end")

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from waiting import wait_for
 
 from mtc.errors import UsageError
 from mtc.serving.events import EventMaker, encode
@@ -159,13 +160,6 @@ class TcpSyslog:
             connection.close()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "timed out"
-        time.sleep(0.01)
-
-
 def test_syslog_over_tcp_dies_and_returns() -> None:
     server = TcpSyslog()
     sink = open_sink(f"syslog+tcp://127.0.0.1:{server.port}")
@@ -192,7 +186,7 @@ def test_syslog_by_datagram(tmp_path: Path, local: bool) -> None:
     def receiver(address: Any) -> socket.socket:
         made = socket.socket(socket.AF_UNIX if local else socket.AF_INET, socket.SOCK_DGRAM)
         made.bind(address)
-        made.settimeout(5)
+        made.settimeout(100)
         return made
 
     with receiver(str(place) if local else ("127.0.0.1", 0)) as server:

@@ -11,6 +11,7 @@ from typing import Any
 import dpkt
 import jsonschema
 import pytest
+from waiting import wait_for
 
 from mtc.capture import open_capture
 from mtc.errors import CaptureError, UsageError
@@ -102,42 +103,74 @@ def pipe(tmp_path: Path) -> Any:
     os.close(keeper)
 
 
-def test_a_silent_stream_still_gets_its_verdicts_and_its_stop(classifier: Classifier, pipe: Any) -> None:
-    path, write = pipe
-    now = time.time()
-    write(HEADER + packet(1, now))
-    watch, collected = watch_of(
-        classifier, open_capture(path, live=True), verdict_timeout_s=0.3, idle_timeout_s=2.0
-    )
-    running = threading.Thread(target=watch.run)
+class Clock:
+    """The watch's clock: it runs, and jumps where a test would have to wait."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+    def time_ns(self) -> int:
+        return time.time_ns()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("mtc.serving.watch.time", made)
+    return made
+
+
+def started(watch: Watch) -> threading.Thread:
+    running = threading.Thread(target=watch.run, daemon=True)
     running.start()
-    until = time.monotonic() + 20
-    while not collected.flows() and time.monotonic() < until:
-        time.sleep(0.05)
+    return running
+
+
+def stopped(watch: Watch, running: threading.Thread, clock: Clock) -> None:
+    """End a watch of a silent stream, whose stop waits a moment for what still comes."""
+    watch.stop()
+    clock.ahead += 10
+    running.join(100)
+    assert not running.is_alive()
+
+
+def test_a_silent_stream_still_gets_its_verdicts_and_its_stop(
+    classifier: Classifier, pipe: Any, clock: Clock
+) -> None:
+    path, write = pipe
+    write(HEADER + packet(1, time.time()))
+    watch, collected = watch_of(
+        classifier, open_capture(path, live=True), verdict_timeout_s=0.1, idle_timeout_s=1000
+    )
+    running = started(watch)
+    wait_for(lambda: collected.flows("early"))
+    clock.ahead += 1001
+    wait_for(collected.flows)
     # Nobody sent anything: both verdicts came by the clock.
     assert [e["reason"] for e in collected.flows("early") + collected.flows()] == ["waited", "idle"]
     assert watch.feeder.live
-    write(packet(2, time.time()))
-    time.sleep(0.5)
-    watch.stop()
-    running.join(20)
-    assert not running.is_alive()
+    write(packet(2, time.time() + 1001))
+    wait_for(lambda: watch.engine.counts.packets == 2)
+    stopped(watch, running, clock)
     assert [e["reason"] for e in collected.flows()] == ["idle", "stopped"]
     assert collected.events[-1]["final"]
     assert any(e["event_type"] == "stats" and not e["final"] for e in collected.events)
 
 
-def test_an_old_stream_is_not_taken_for_a_link(classifier: Classifier, pipe: Any) -> None:
+def test_an_old_stream_is_not_taken_for_a_link(classifier: Classifier, pipe: Any, clock: Clock) -> None:
     path, write = pipe
     write(HEADER + packet(1, 1_500_000_000))
-    watch, _ = watch_of(classifier, open_capture(path, live=True))
-    running = threading.Thread(target=watch.run)
-    running.start()
-    time.sleep(0.3)
+    watch, collected = watch_of(classifier, open_capture(path, live=True))
+    running = started(watch)
+    wait_for(lambda: watch.engine.counts.packets == 1)
     assert not watch.feeder.live
-    watch.stop()
-    running.join(20)
-    assert not running.is_alive()
+    clock.ahead += 1001
+    wait_for(lambda: collected.events)  # it tells of itself: the clock was looked at
+    assert not collected.flows()
+    stopped(watch, running, clock)
 
 
 def interface_reader(**settings: Any) -> Any:
@@ -156,14 +189,13 @@ def test_an_interface(classifier: Classifier) -> None:
         port = receiver.getsockname()[1]
         reader = interface_reader(bpf=f"udp port {port}", promiscuous=False)
         watch, collected = watch_of(classifier, reader, first_packets=3)
-        running = threading.Thread(target=watch.run)
-        running.start()
+        running = started(watch)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             for _ in range(20):
                 sender.sendto(b"some payload", ("127.0.0.1", port))
-                time.sleep(0.01)
+        wait_for(lambda: watch.engine.counts.packets == 20)
         watch.stop()
-        running.join(20)
+        running.join(100)
     assert not running.is_alive()
     (event,) = collected.flows()
     assert (event["src_ip"], event["dest_port"], event["proto"]) == ("127.0.0.1", port, "UDP")

@@ -2,7 +2,8 @@
 
 import json
 import os
-import socket
+import re
+import ssl
 import subprocess
 import sys
 import time
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from waiting import PATIENCE_S
 
 import mtc
 
-TOKEN = "a token of more than sixteen characters"
+TOKEN = "a-token-of-more-than-sixteen-characters"
 DEMO = Path(mtc.__file__).parent / "assets" / "demo.pcap"
-START_S = 60
 
 
 @dataclass(frozen=True)
@@ -29,39 +30,35 @@ class Server:
         url: Where.
         process: The program.
         log: Its messages.
+        trust: What its certificate is checked with.
     """
 
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    trust: ssl.SSLContext | bool = True
 
     def client(self, **headers: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers=headers, timeout=120)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+        return httpx.Client(base_url=self.url, headers=headers, timeout=120, verify=self.trust)
 
 
 @contextmanager
-def serving(folder: Path, *options: str, **environment: str) -> Iterator[Server]:
+def serving(
+    folder: Path, *options: str, certificate: Path | None = None, **environment: str
+) -> Iterator[Server]:
     """A server with these options; it has ended, and left nothing, at the end."""
-    port = free_port()
     log = folder / "log.txt"
-    command = [sys.executable, "-m", "mtc", "serve", "--port", str(port), *options]
+    command = [sys.executable, "-m", "mtc", "serve", "--port", "0", *options]
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     variables = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", **environment}
     with log.open("wb") as messages:
         process = subprocess.Popen(command, stderr=messages, stdout=messages, env=variables)
-    server = Server(f"http://127.0.0.1:{port}", process, log)
     try:
-        _wait(server)
-        yield server
+        trust = ssl.create_default_context(cafile=certificate) if certificate else True
+        yield _started(process, log, trust)
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
         said = log.read_text()
         assert "Traceback" not in said, said
         assert not list(temporary.glob("mtc-serve-*")), "uploads were left behind"
@@ -70,17 +67,29 @@ def serving(folder: Path, *options: str, **environment: str) -> Iterator[Server]
         process.wait()
 
 
-def _wait(server: Server) -> None:
-    end = time.monotonic() + START_S
-    while time.monotonic() < end:
-        if server.process.poll() is not None:
-            break
-        try:
-            if httpx.get(f"{server.url}/health", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"no server: {server.log.read_text()}")
+def _started(process: subprocess.Popen[bytes], log: Path, trust: ssl.SSLContext | bool) -> Server:
+    """The server, once it answers at the port that the system gave it."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end and process.poll() is None:
+        if said := re.search(r"serving on (\S+) ", log.read_text()):
+            server = Server(said[1], process, log, trust)
+            try:
+                with server.client() as client:
+                    if client.get("/health").status_code == 200:
+                        return server
+            except httpx.TransportError:
+                pass  # it has its port, and does not listen yet
+        time.sleep(0.05)
+    raise AssertionError(f"no server: {log.read_text()}")
+
+
+def ended(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    """A job, once it has ended."""
+    with client.stream("GET", f"/api/v1/jobs/{job_id}/progress") as answer:
+        told = [line for line in answer.iter_lines() if line.startswith("data: ")]
+    job: dict[str, Any] = json.loads(told[-1].removeprefix("data: "))
+    assert job["state"] in ("done", "failed")
+    return job
 
 
 def event(flow_id: int, label: str = "SFTP", *, state: str = "end") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 import pytest
+from serve_running import ended
 
 import mtc
 
@@ -119,7 +120,7 @@ def test_several_captures_in_one_upload(client: httpx.Client, capture: bytes) ->
     files = [("capture", (name, capture)) for name in ("one.pcap", "two.pcap")]
     answer = client.post("/api/v1/jobs", files=files)
     assert answer.status_code == 202, answer.text
-    job = _ended(client, answer.json()["id"])
+    job = ended(client, answer.json()["id"])
     assert [found["name"] for found in job["captures"]] == ["one.pcap", "two.pcap"]
     rows = _rows(client, job)
     flows = max(row["flow"] for row in rows) // 2
@@ -166,7 +167,7 @@ def test_fifty_uploads_at_once(server: Any, client: httpx.Client, short_capture:
 
     answers = asyncio.run(upload_all())
     assert [answer.status_code for answer in answers] == [202] * PARALLEL
-    jobs = [_ended(client, answer.json()["id"]) for answer in answers]
+    jobs = [ended(client, answer.json()["id"]) for answer in answers]
     assert {job["state"] for job in jobs} == {"done"}
     assert {job["rows"] for job in jobs} == {len(list(mtc.Classifier.load("iscx").classify(short_capture)))}
     assert [job["captures"][0]["name"] for job in jobs] == [str(n) for n in range(PARALLEL)]
@@ -203,12 +204,3 @@ def _file(client: httpx.Client, job: dict[str, Any], name: str) -> httpx.Respons
     answer = client.get(f"/api/v1/jobs/{job['id']}/verdicts", params={"format": name})
     assert answer.status_code == 200, answer.text
     return answer
-
-
-def _ended(client: httpx.Client, job_id: str) -> dict[str, Any]:
-    with client.stream("GET", f"/api/v1/jobs/{job_id}/progress") as answer:
-        for line in answer.iter_lines():
-            if line.startswith("data: "):
-                last = line
-    job: dict[str, Any] = json.loads(last[6:])
-    return job

@@ -25,11 +25,11 @@ def test_events_are_kept_and_passed_on(client: httpx.Client, server: Any) -> Non
                     return
 
     assert client.post("/api/v1/live/events", content=lines(event(1), event(2))).json()["accepted"] == 2
-    listener = threading.Thread(target=listen)
+    listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    assert listening.wait(20)
+    assert listening.wait(100)
     client.post("/api/v1/live/events", content=lines(event(3), event(4)))
-    listener.join(20)
+    listener.join(100)
     assert [found["flow_id"] for found in heard] == [2, 3, 4]
     assert client.get("/api/v1/live/recent", params={"limit": 2}).json() == [event(3), event(4)]
 

@@ -270,7 +270,7 @@ class Jobs:
 
     async def _forget_old(self) -> None:
         while True:
-            await asyncio.sleep(FORGET_EVERY_S)
+            await asyncio.sleep(min(FORGET_EVERY_S, self._limits.keep_s))
             for job in list(self._jobs.values()):
                 if job.expires is not None and job.expires < time.time():
                     await self.delete(job)
