@@ -32,8 +32,8 @@ from mtc.models.engine.forward import (
     rows_of,
     send,
 )
-from mtc.models.engine.tiles import SLACK
-from mtc.models.engine.tiles_int8 import VECTORS, linear_int8, load_bytes, store_bytes
+from mtc.models.engine.tiles import SLACK, VECTORS
+from mtc.models.engine.tiles_int8 import linear_int8, load_bytes, store_bytes
 from mtc.models.engine.vectors import LANES, add, address, fma, load, splat, store
 
 
