@@ -1,8 +1,8 @@
 """Plain eager PyTorch transcription of Sec. 3.3 and Table 3: the reference of every claim about speed.
 
 It shares nothing with ``mtc.models`` but the names of its parameters, so that weights move between
-the two by ``load_state_dict``. Every position of every sample is computed, padding included, in the
-(batch, channels, position) layout of ``torch.nn.Conv1d``.
+the two by ``load_state_dict``, and its settings. Every position of every sample is computed, padding
+included, in the (batch, channels, position) layout of ``torch.nn.Conv1d``.
 """
 
 import math
@@ -10,6 +10,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mtc.config import ModelConfig
 
 
 class ConvNorm(nn.Conv1d):
@@ -133,6 +135,20 @@ class Sizes:
     ) -> None:
         self.n, self.d, self.heads, self.ffn, self.repetitions = n, d, heads, ffn, repetitions
         self.ffn_dropout, self.cnn_dropout, self.pooling = ffn_dropout, cnn_dropout, pooling
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> "Sizes":
+        """The sizes of a configuration."""
+        return cls(
+            config.tokens,
+            config.width,
+            config.heads,
+            config.ffn_width,
+            config.repetitions,
+            config.ffn_dropout,
+            config.cnn_dropout,
+            config.cnn_pooling,
+        )
 
     def encoders(self, block: int) -> nn.ModuleList:
         sizes = (self.d, self.heads, self.ffn, self.ffn_dropout)

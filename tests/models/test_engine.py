@@ -39,18 +39,7 @@ def _settled(config, seed=0):
 
 
 def _dense(reference, network, samples):
-    config = network.config
-    sizes = reference.Sizes(
-        config.tokens,
-        config.width,
-        config.heads,
-        config.ffn_width,
-        config.repetitions,
-        config.ffn_dropout,
-        config.cnn_dropout,
-        config.cnn_pooling,
-    )
-    plain = reference.ReferenceMTC(CLASSES, sizes, "application").eval()
+    plain = reference.ReferenceMTC(CLASSES, reference.Sizes.of(network.config), "application").eval()
     plain.load_state_dict(network.state_dict())
     with torch.inference_mode():
         parts = [plain(part) for part in samples.split(16)]

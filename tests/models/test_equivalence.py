@@ -32,8 +32,7 @@ def _pair(reference, model, **settings):
             tensor.copy_(0.8 + 0.4 * torch.rand(tensor.shape))
         elif "norm.bias" in name:
             tensor.copy_(0.1 * torch.randn(tensor.shape))
-    sizes = reference.Sizes(ffn_dropout=config.ffn_dropout, cnn_dropout=config.cnn_dropout)
-    plain = reference.plain_network(config.name, classes, sizes)
+    plain = reference.plain_network(config.name, classes, reference.Sizes.of(config))
     if config.name == "cnn":
         for module in plain.modules():
             if isinstance(module, torch.nn.Dropout):

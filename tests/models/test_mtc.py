@@ -36,17 +36,7 @@ def _pair(reference, config):
     """The network and the dense reference with the same weights."""
     torch.manual_seed(0)
     network = _settle(MTC(config, CLASSES))
-    sizes = reference.Sizes(
-        config.tokens,
-        config.width,
-        config.heads,
-        config.ffn_width,
-        config.repetitions,
-        config.ffn_dropout,
-        config.cnn_dropout,
-        config.cnn_pooling,
-    )
-    dense = reference.ReferenceMTC(CLASSES, sizes, "application")
+    dense = reference.ReferenceMTC(CLASSES, reference.Sizes.of(config), "application")
     dense.load_state_dict(network.state_dict())
     return network, dense
 
