@@ -1,12 +1,14 @@
 """``mtc classify``: verdicts for captures."""
 
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mtc.cli import classify_options as options
+from mtc.cli.capture_inputs import captures_among
+from mtc.cli.classify_options import DEFAULT_MODEL, DEFAULT_TABLE_MODEL, By, On, Per
 from mtc.cli.classify_output import Format, Rows, Summary, choose_format, open_writer, reading_bar, warn
 from mtc.errors import ModelError, MtcError, UsageError
 
@@ -15,103 +17,26 @@ if TYPE_CHECKING:
     from mtc.inference import Classifier, Place, VerdictSettings
     from mtc.inference.captures import Progress
 
-DEFAULT_MODEL = "iscx"
-DEFAULT_TABLE_MODEL = "cicids2017"
-SHOWN_SKIPPED = 5
-
-
-class Per(StrEnum):
-    """What gets a verdict."""
-
-    flow = "flow"
-    packet = "packet"
-
-
-class By(StrEnum):
-    """What verdicts on flows are summed up for."""
-
-    host = "host"
-
-
-class On(StrEnum):
-    """Where captures are judged."""
-
-    local = "local"
-    ray = "ray"
-
 
 def classify(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="INPUT...",
-            help="Captures or CICFlowMeter tables, folders, zip archives; - is standard input.",
-        ),
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="A bundled model (see mtc models) or a run folder "
-            f"[dim]\\[default: {DEFAULT_MODEL}; for tables {DEFAULT_TABLE_MODEL}][/dim]",
-        ),
-    ] = None,
-    per: Annotated[Per, typer.Option("--per", help="What gets a verdict.")] = Per.flow,
-    by: Annotated[
-        By | None, typer.Option("--by", help="Sum up who talks what: a row a host, not a row a flow.")
-    ] = None,
-    output_format: Annotated[
-        Format | None,
-        typer.Option("--format", help="[dim]\\[default: by the suffix of --out, else a table][/dim]"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Write to a file.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out.")] = False,
-    reject: Annotated[
-        bool, typer.Option("--reject", help="Say unknown below the model's threshold.")
-    ] = False,
-    packets: Annotated[
-        int | None,
-        typer.Option(
-            "--packets",
-            metavar="K",
-            help="First packets of a flow, of those that carry information, that its verdict is made of "
-            "[dim]\\[default: the model's, see mtc models][/dim]",
-        ),
-    ] = None,
-    until: Annotated[
-        float | None,
-        typer.Option(
-            "--until",
-            metavar="CONFIDENCE",
-            help="Judge no more packets of a flow once every task is as sure as that.",
-        ),
-    ] = None,
-    bpf: Annotated[
-        str, typer.Option("--filter", metavar="BPF", help="Only packets that pass, as in tcpdump.")
-    ] = "",
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from", metavar="TIME", help="Only packets from then on: Unix seconds or ISO, in UTC."
-        ),
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only packets before then.")] = None,
-    reuse: Annotated[
-        bool, typer.Option("--reuse/--no-reuse", help="Compute samples that are the same only once.")
-    ] = True,
-    decapsulate: Annotated[
-        bool, typer.Option("--decapsulate/--no-decapsulate", help="Peel tunnels to the innermost IP packet.")
-    ] = True,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers",
-            metavar="N",
-            help="Captures judged at a time [dim]\\[default: 1; on Ray, all cores][/dim]",
-        ),
-    ] = None,
-    on: Annotated[On, typer.Option("--on", help="Where captures are judged.")] = On.local,
+    inputs: options.Inputs,
+    model: options.Model = None,
+    per: options.PerOption = Per.flow,
+    by: options.ByOption = None,
+    output_format: options.FormatOption = None,
+    as_json: options.Json = False,
+    out: options.Out = None,
+    force: options.Force = False,
+    reject: options.Reject = False,
+    packets: options.Packets = None,
+    until: options.Until = None,
+    bpf: options.Filter = "",
+    start: options.From = None,
+    end: options.To = None,
+    reuse: options.Reuse = True,
+    decapsulate: options.Decapsulate = True,
+    workers: options.Workers = None,
+    on: options.OnOption = On.local,
 ) -> None:
     """Give every flow, or every packet that counts, its application and traffic type.
 
@@ -164,7 +89,7 @@ class _Run:
 
     def write(self, inputs: list[str], chosen: Format, out: Path | None, *, force: bool) -> None:
         """Read all captures and write the rows; tell at the end what they were."""
-        sources = _sources(inputs)
+        sources = captures_among(inputs)
         tasks = self._classifier.tasks
         try:
             with (
@@ -218,23 +143,6 @@ class _Run:
             reject_unsure(row, self._thresholds)
             self._summary.add(row)
             yield row
-
-
-def _sources(inputs: list[str]) -> "list[Source]":
-    """The captures among the inputs; what else is there is told."""
-    from mtc.capture import expand_inputs
-
-    skipped: list[str] = []
-    sources = list(expand_inputs(inputs, on_skip=lambda name, why: skipped.append(f"{name}: {why}")))
-    _tell_skipped(skipped)
-    return sources
-
-
-def _tell_skipped(skipped: list[str]) -> None:
-    for line in skipped[:SHOWN_SKIPPED]:
-        typer.echo(f"mtc: skipped {line}", err=True)
-    if len(skipped) > SHOWN_SKIPPED:
-        typer.echo(f"mtc: skipped {len(skipped) - SHOWN_SKIPPED} more files", err=True)
 
 
 def _default_model(inputs: list[str]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtc.cli import capture_inputs
 from mtc.errors import CaptureError, UsageError
 
 if TYPE_CHECKING:
@@ -38,19 +39,10 @@ def inspect(
         Path | None, typer.Option("--out", help="Write the flow table to this file (csv, parquet).")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
-    decapsulate: Annotated[
-        bool, typer.Option("--decapsulate/--no-decapsulate", help="Peel tunnels to the innermost IP packet.")
-    ] = True,
-    bpf: Annotated[
-        str, typer.Option("--filter", metavar="BPF", help="Only packets that pass, as in tcpdump.")
-    ] = "",
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from", metavar="TIME", help="Only packets from then on: Unix seconds or ISO, in UTC."
-        ),
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only packets before then.")] = None,
+    decapsulate: capture_inputs.Decapsulate = True,
+    bpf: capture_inputs.Filter = "",
+    start: capture_inputs.From = None,
+    end: capture_inputs.To = None,
     idle_timeout_s: Annotated[
         float | None, typer.Option("--idle-timeout", help="Seconds of silence that end a flow in --flows.")
     ] = None,

@@ -8,7 +8,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from mtc.capture import expand_inputs
+from mtc.cli.capture_inputs import captures_among
 from mtc.errors import CaptureError
 from mtc.packets import CaptureSummary
 
@@ -25,17 +25,13 @@ Look = Callable[..., CaptureSummary]
 PARALLEL_BYTES = 256 << 20
 """Below so many bytes in all, starting processes costs more than it saves."""
 
-SHOWN_SKIPPED = 5
-
 
 def summarize_many(inputs: list[str], look: Look) -> Iterator[Result]:
     """A summary of each capture in order, or the error that kept it from being read."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    skipped: list[str] = []
-    sources = list(expand_inputs(inputs, on_skip=lambda name, reason: skipped.append(f"{name}: {reason}")))
-    _tell_skipped(skipped)
+    sources = captures_among(inputs)
     sizes = [_size(source) for source in sources]
     bar = Progress(
         TextColumn("inspecting"),
@@ -86,12 +82,5 @@ def _one(source: "Source", look: Look, progress: Callable[[int], None] | None) -
 def _size(source: "Source") -> int:
     try:
         return source.path.stat().st_size if source.path is not None else 0
-    except OSError:
+    except OSError:  # told when it is opened
         return 0
-
-
-def _tell_skipped(skipped: list[str]) -> None:
-    for line in skipped[:SHOWN_SKIPPED]:
-        print(f"mtc: skipped {line}", file=sys.stderr)
-    if len(skipped) > SHOWN_SKIPPED:
-        print(f"mtc: skipped {len(skipped) - SHOWN_SKIPPED} more files", file=sys.stderr)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mtc.cli import capture_inputs
+
 Input = Annotated[
     str,
     typer.Argument(metavar="INTERFACE", help="An interface, - for a capture on standard input, or a file"),
@@ -68,9 +70,7 @@ VerdictTimeout = Annotated[
 IdleTimeout = Annotated[float, typer.Option("--idle-timeout", help="Seconds of silence that end a flow.")]
 ActiveTimeout = Annotated[float, typer.Option("--active-timeout", help="Seconds that a flow lasts at most.")]
 MaxFlows = Annotated[int, typer.Option("--max-flows", min=8, help="Flows that are held at a time.")]
-Decapsulate = Annotated[
-    bool, typer.Option("--decapsulate/--no-decapsulate", help="Peel tunnels to the innermost IP packet.")
-]
+Decapsulate = capture_inputs.Decapsulate
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="Tell the probabilities of all classes.")
 ]
