@@ -94,11 +94,11 @@ def test_a_run_keeps_the_mean_of_its_steps(whole: tuple[Path, Steps]) -> None:
     for name, value in steps.states[-1].items():
         kept = best["state_dict"][f"network.{name}"]
         assert torch.equal(last["state_dict"][f"network.{name}"], value)  # training goes on from the weights
-        if value.is_floating_point():  # statistics of batch normalization too
+        if "running" not in name and value.is_floating_point():
             close(last["average"][name], expected(steps.states, name))
             close(kept, expected(steps.states[: best["global_step"]], name))
             torch.testing.assert_close(network[name], kept, rtol=1e-3, atol=1e-3)  # rounded to half precision
-        else:
+        else:  # statistics of batch normalization are the current ones
             assert torch.equal(last["average"][name], value)
 
 

@@ -25,9 +25,8 @@ class MovingAverage:
     """The exponentially weighted mean of a network's weights after each step.
 
     The mean is that of the steps taken, without the weights that training began with: after n steps of
-    decay d, the last one counts (1 - d) / (1 - d^n). Running statistics of batch normalization are averaged
-    with the weights: those of a step belong to the weights of that step, which the mean no longer has.
-    Whole numbers (how many batches were seen) are those of the last step.
+    decay d, the last one counts (1 - d) / (1 - d^n). Running statistics of batch normalization are not
+    averaged, but those of the last step: measured, that was better throughout (docs/fields.md).
 
     It is a copy beside the network. Training never sees it, and nothing has to be swapped for a validation.
     """
@@ -35,7 +34,7 @@ class MovingAverage:
     def __init__(self, network: Network, decay: float) -> None:
         """Args: what is trained, and how much of the mean is kept in a step, in [0, 1)."""
         self._decay = decay
-        self._model = AveragedModel(network, multi_avg_fn=self._mix, use_buffers=True)
+        self._model = AveragedModel(network, multi_avg_fn=self._mix, use_buffers=False)
         self._model.eval()
 
     @property
@@ -65,9 +64,6 @@ class MovingAverage:
 
     @torch.no_grad()
     def _mix(self, averaged: Tensors, current: Tensors, before: Tensor | int) -> None:
-        """Move some tensors of one type towards those of a step, ``before`` steps of which were taken."""
-        if averaged[0].is_floating_point():
-            share = (1 - self._decay) / (1 - self._decay ** (int(before) + 1))
-            torch._foreach_lerp_(averaged, current, share)
-        else:
-            torch._foreach_copy_(averaged, current)
+        """Move parameters towards those of a step, before which ``before`` steps were taken."""
+        share = (1 - self._decay) / (1 - self._decay ** (int(before) + 1))
+        torch._foreach_lerp_(averaged, current, share)
