@@ -1,7 +1,7 @@
 """Matrix products with their neighbours: bias, up to three inputs side by side, residual, ReLU.
 
 A product is cut into tiles that stay in the processor's registers: some rows of the input, and columns of
-the weights that were laid out for it beforehand (``mtc.models.engine.weights``). Inputs are read where
+the weights that were laid out for it beforehand (``mtc.models.engine.store``). Inputs are read where
 they are: the three positions under a 1x3 convolution are three inputs that begin a row apart, and nothing
 is copied beside one another.
 
@@ -47,7 +47,7 @@ ROWS = {1: 12, 2: 12, 3: 9} if WIDE else {1: 6}
 SLACK = 12
 """Rows behind the last that a product may write to: no tile is smaller than it is."""
 
-# What a row of the table of layers holds, see ``mtc.models.engine.weights``. In eight bits, scales, shifts
+# What a row of the table of layers holds, see ``mtc.models.engine.store``. In eight bits, scales, shifts
 # and the residual's factor stand where the bias does, and columns are counted in groups of four bytes.
 WEIGHT, BIAS, VECTORS, FIRST, SECOND, THIRD, LOWEST = range(7)
 
