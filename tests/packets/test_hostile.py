@@ -18,7 +18,7 @@ LINK_TYPES += [138, 163, 166, 192, 204, 219, 228, 229, 239, 240, 276, 147, 65535
 relaxed = settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 
 
-def check(make_batch: Maker, frames: list[bytes], link_types: list[int], decapsulate: bool) -> None:
+def assert_sound(make_batch: Maker, frames: list[bytes], link_types: list[int], decapsulate: bool) -> None:
     """Bytes around the packets must not matter, and all places must lie inside them."""
     results = []
     for poison in (0x00, 0x45, 0xFF):
@@ -49,7 +49,7 @@ def check(make_batch: Maker, frames: list[bytes], link_types: list[int], decapsu
 @relaxed
 @given(st.lists(st.tuples(st.sampled_from(LINK_TYPES), st.binary(max_size=300)), max_size=8), st.booleans())
 def test_arbitrary_bytes(make_batch: Maker, packets: list[tuple[int, bytes]], decapsulate: bool) -> None:
-    check(make_batch, [frame for _, frame in packets], [kind for kind, _ in packets], decapsulate)
+    assert_sound(make_batch, [frame for _, frame in packets], [kind for kind, _ in packets], decapsulate)
 
 
 def nested(build: Any) -> list[tuple[int, bytes]]:
@@ -92,12 +92,12 @@ def test_cut_and_flipped_packets(make_batch: Maker, build: Any, data: st.DataObj
     for _ in range(data.draw(st.integers(0, 4)) if changed else 0):
         at = data.draw(st.integers(0, min(len(changed), 120) - 1))
         changed[at] = data.draw(st.integers(0, 255))
-    check(make_batch, [bytes(changed)], [link_type], data.draw(st.booleans()))
+    assert_sound(make_batch, [bytes(changed)], [link_type], data.draw(st.booleans()))
 
 
 def test_every_cut_of_every_nested_packet(make_batch: Maker, build: Any) -> None:
     for link_type, frame in nested(build):
         cuts = [frame[:n] for n in range(len(frame) + 1)]
-        check(make_batch, cuts, [link_type] * len(cuts), decapsulate=True)
+        assert_sound(make_batch, cuts, [link_type] * len(cuts), decapsulate=True)
         h = decode(make_batch([frame], link_type))
         assert REASONS[h.reason[0]] == "", frame.hex()

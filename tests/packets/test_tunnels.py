@@ -60,7 +60,7 @@ OVER_UDP = {
 }
 
 
-def check_inner(make_batch: Maker, outer: bytes, inner: bytes) -> None:
+def assert_peeled_to_inner(make_batch: Maker, outer: bytes, inner: bytes) -> None:
     plain = make_batch([inner], 101)
     expected = build_samples(plain, decode(plain), np.array([0]))
     batch = make_batch([outer], 101)
@@ -78,7 +78,7 @@ def test_tunnels_over_ip(make_batch: Maker, build: Any, name: str, version: int)
     protocol, prefix = OVER_IP[name]
     inner = build.ip4(build.tcp(b"inside"), 6, src="192.168.0.1")
     outer = build.ip4(prefix + inner, protocol) if version == 4 else build.ip6(prefix + inner, protocol)
-    check_inner(make_batch, outer, inner)
+    assert_peeled_to_inner(make_batch, outer, inner)
     alone = decode(make_batch([outer], 101), decapsulate=False)
     assert REASONS[alone.reason[0]] == "not_tcp_udp"
 
@@ -89,7 +89,7 @@ def test_tunnels_over_udp(make_batch: Maker, build: Any, name: str, side: str) -
     port, prefix = OVER_UDP[name]
     inner = build.ip4(build.tcp(b"inside"), 6, src="192.168.0.1")
     outer = build.ip4(build.udp(prefix + inner, **{side: port}), 17)
-    check_inner(make_batch, outer, inner)
+    assert_peeled_to_inner(make_batch, outer, inner)
     alone = decode(make_batch([outer], 101), decapsulate=False)
     assert REASONS[alone.reason[0]] == ""
     assert alone.payload_length[0] == len(prefix) + len(inner)
@@ -97,12 +97,12 @@ def test_tunnels_over_udp(make_batch: Maker, build: Any, name: str, side: str) -
 
 def test_ipv6_inside(make_batch: Maker, build: Any) -> None:
     inner = build.ip6(build.udp(b"inside"), 17)
-    check_inner(make_batch, build.ip4(inner, 41), inner)
-    check_inner(make_batch, build.ip6(inner, 41), inner)
-    check_inner(make_batch, build.ip4(build.udp(inner, dport=3544), 17), inner)
+    assert_peeled_to_inner(make_batch, build.ip4(inner, 41), inner)
+    assert_peeled_to_inner(make_batch, build.ip6(inner, 41), inner)
+    assert_peeled_to_inner(make_batch, build.ip4(build.udp(inner, dport=3544), 17), inner)
     origin, authentication = bytes(8), b"\0\1\2\3" + bytes(5 + 9)
     for prefix in (origin, authentication, authentication + origin):
-        check_inner(make_batch, build.ip4(build.udp(prefix + inner, dport=3544), 17), inner)
+        assert_peeled_to_inner(make_batch, build.ip4(build.udp(prefix + inner, dport=3544), 17), inner)
 
 
 def test_teredo_signalling_is_not_peeled(make_batch: Maker, build: Any) -> None:
@@ -116,7 +116,7 @@ def test_tunnels_inside_each_other(make_batch: Maker, build: Any) -> None:
     packet = inner
     for _ in range(7):
         packet = build.ip4(packet, 4)
-    check_inner(make_batch, packet, inner)
+    assert_peeled_to_inner(make_batch, packet, inner)
     for _ in range(3):
         packet = build.ip4(packet, 4)
     h = decode(make_batch([packet], 101))

@@ -122,16 +122,23 @@ def test_a_refused_upload_is_told(page: Any) -> None:
         "input[type=file]", {"name": "empty.pcap", "mimeType": "application/octet-stream", "buffer": b"text"}
     )
     page.wait_for_url("**/jobs/*")
-    page.wait_for_selector("text=This job failed: empty.pcap: not a capture")
+    told = page.locator("[role=alert]").first.inner_text()
+    assert told.startswith("This job failed: empty.pcap: not a capture")
+    assert page.locator('[aria-label="Flows"]').count() == 0
 
 
 def test_light_or_dark_is_kept_by_the_browser(page: Any) -> None:
     is_dark = "document.body.classList.contains('body--dark')"
     before = page.evaluate(is_dark)
+
+    def assert_soon(wanted: bool) -> None:
+        page.wait_for_function(f"{is_dark} === {str(wanted).lower()}")
+        assert page.evaluate(is_dark) is wanted
+
     page.click('[aria-label="Light or dark"]')
-    page.wait_for_function(f"{is_dark} === {str(not before).lower()}")
+    assert_soon(not before)
     page.reload()
     page.wait_for_selector(".drop")
-    page.wait_for_function(f"{is_dark} === {str(not before).lower()}")
+    assert_soon(not before)
     page.click('[aria-label="Light or dark"]')
-    page.wait_for_function(f"{is_dark} === {str(before).lower()}")
+    assert_soon(before)
