@@ -1,5 +1,6 @@
 """What a file is, told from its first bytes and never from its name."""
 
+from pathlib import Path
 from typing import Final
 
 SNIFF_BYTES: Final = 512
@@ -90,6 +91,15 @@ def compression(head: bytes) -> str | None:
 def is_zip(head: bytes) -> bool:
     """Whether a file that begins with ``head`` is a zip archive."""
     return head.startswith(ZIP_MAGICS)
+
+
+def is_zip_file(path: Path) -> bool:
+    """Whether there is a zip archive at a path; not so of what cannot be read, which opening it tells."""
+    try:
+        with path.open("rb", buffering=0) as opened:
+            return is_zip(opened.read(4))
+    except OSError:
+        return False
 
 
 def foreign_format(head: bytes) -> str | None:

@@ -42,7 +42,7 @@ class Source:
             if self.path is None:
                 return 0
             return self.path.stat().st_size if self.member is None else member_size(self.path, self.member)
-        except (OSError, StreamError):
+        except (OSError, StreamError):  # told when it is opened
             return 0
 
 
@@ -73,7 +73,7 @@ def expand_inputs(
         mode = _mode(path)
         if stat.S_ISDIR(mode):
             yield from _or_itself(_expand_folder(path, skip, budget), name, path, "no capture in this folder")
-        elif stat.S_ISREG(mode) and _is_zip(path):
+        elif stat.S_ISREG(mode) and formats.is_zip_file(path):
             yield from _or_itself(
                 _expand_zip(name, path, skip, budget), name, path, "no capture in this archive"
             )
@@ -86,7 +86,7 @@ def find_member(path: Path) -> Source | None:
     """The capture that ``path`` means if one of its parents is an archive, as in ``a.zip/b.pcap``."""
     for parent in () if _mode(path) else path.parents:
         if stat.S_ISREG(_mode(parent)):
-            if not _is_zip(parent):
+            if not formats.is_zip_file(parent):
                 return None
             wanted = path.relative_to(parent).as_posix()
             try:
@@ -192,14 +192,6 @@ def standard_input() -> io.RawIOBase:
     if sys.stdin is None:
         raise CaptureError("there is no standard input")
     return io.FileIO(sys.stdin.fileno(), closefd=False)
-
-
-def _is_zip(path: Path) -> bool:
-    try:
-        with path.open("rb", buffering=0) as opened:
-            return formats.is_zip(opened.read(4))
-    except OSError:
-        return False
 
 
 def _mode(path: Path) -> int:

@@ -46,7 +46,7 @@ class TableSource:
                 return self.path.stat().st_size
             with MemberStream(self.path, self.member) as member:
                 return member.size
-        except (OSError, StreamError):
+        except (OSError, StreamError):  # told when it is opened
             return 0
 
     def open_bytes(self, resources: ExitStack) -> tuple[Pushback, PlainStream | MemberStream]:
@@ -95,7 +95,7 @@ def find_tables(inputs: Iterable[str | Path], skipped: list[str] | None = None) 
             yield TableSource("-", None)
         elif path.is_dir():
             yield from _or_itself(_in_folder(path, skipped), path, "no table in this folder")
-        elif _is_zip(path):
+        elif formats.is_zip_file(path):
             yield from _or_itself(_in_zip(path, skipped), path, "no table in this archive")
         else:
             yield TableSource(str(given), path)
@@ -108,7 +108,7 @@ def hold_tables(inputs: Iterable[str | Path]) -> bool:
         path = Path(given)
         if is_table(path.name) and not path.is_dir():
             continue
-        if not path.is_dir() and not _is_zip(path):
+        if not path.is_dir() and not formats.is_zip_file(path):
             return False
         tables = all(source.problem is None for source in find_tables([path]))
         if not tables or any(capture.problem is None for capture in expand_inputs([path])):
@@ -131,7 +131,7 @@ def _in_folder(folder: Path, skipped: list[str]) -> Iterator[TableSource]:
         for path in (Path(root, file) for file in sorted(files)):
             if is_table(path.name):
                 yield TableSource(str(path), path)
-            elif _is_zip(path):
+            elif formats.is_zip_file(path):
                 yield from _in_zip(path, skipped)
             else:
                 skipped.append(str(path))
@@ -149,14 +149,6 @@ def _in_zip(path: Path, skipped: list[str]) -> Iterator[TableSource]:
             yield TableSource(f"{path}/{name}", path, member=i)
         else:
             skipped.append(f"{path}/{name}")
-
-
-def _is_zip(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return formats.is_zip(file.read(4))
-    except OSError:
-        return False
 
 
 def _without_compression(name: str) -> str:

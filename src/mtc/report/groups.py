@@ -220,7 +220,7 @@ def _settings(run: Run) -> dict[str, Any]:
     """Settings of a run by dotted key; one that is newer than the run has its default."""
     config: Mapping[str, Any] = run.config
     if config:
-        with contextlib.suppress(ConfigError):
+        with contextlib.suppress(ConfigError):  # of another version: its settings are told as they are
             config = RunConfig.from_dict(config).to_dict()
     return {key: value for key, value in _flat(config).items() if key not in NO_SETTING}
 

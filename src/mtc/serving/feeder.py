@@ -49,7 +49,7 @@ class Feeder(threading.Thread):
             self.error = f"{self._source.name}: {error}"
         finally:
             self.queue.close()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # all that it had has been read
                 self._source.close()
 
     def stop(self) -> None:

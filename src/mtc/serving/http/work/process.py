@@ -81,7 +81,7 @@ def _data_bytes() -> int:
     """Writable private memory of this process."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
+    except OSError:  # no /proc: as much as a process holds that has loaded everything
         return 2 << 30
     sizes = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     return int(sizes["VmData"].split()[0]) * 1024
