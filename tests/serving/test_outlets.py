@@ -33,7 +33,7 @@ def put(outlets: Outlets, start: int, stop: int) -> None:
         outlets.put({"event_type": "flow_verdict", "flow_id": number, "community_id": "1:a="})
 
 
-def kill_and_restart(
+def assert_nothing_is_lost_over_a_restart(
     outlets: Outlets, kill: Callable[[], None], restart: Callable[[], None], arrived: Callable[[], list[int]]
 ) -> None:
     """Events before, during and after an outage all arrive, and none is counted as lost."""
@@ -89,7 +89,7 @@ class Server:
 def test_http(tmp_path: Path) -> None:
     server = Server()
     outlets = Outlets([f"http://127.0.0.1:{server.port}/events"], spool=tmp_path)
-    kill_and_restart(outlets, server.stop, server.start, lambda: server.taken)
+    assert_nothing_is_lost_over_a_restart(outlets, server.stop, server.start, lambda: server.taken)
     server.stop()
 
 
@@ -119,7 +119,9 @@ def test_syslog(tmp_path: Path) -> None:
         place.unlink()
 
     start()
-    kill_and_restart(Outlets([f"syslog:{place}"], spool=tmp_path / "spool"), stop, start, lambda: taken)
+    assert_nothing_is_lost_over_a_restart(
+        Outlets([f"syslog:{place}"], spool=tmp_path / "spool"), stop, start, lambda: taken
+    )
     stop()
 
 
@@ -144,7 +146,7 @@ def test_folder_that_cannot_be_written_for_a_while(tmp_path: Path, kind: str) ->
 
     outlets = Outlets([f"{kind}:{place}"], spool=tmp_path / "spool")
     if kind == "file":
-        kill_and_restart(outlets, kill, restart, arrived)
+        assert_nothing_is_lost_over_a_restart(outlets, kill, restart, arrived)
         return
     (running,) = outlets.deliveries
     outlets.start()
@@ -198,7 +200,7 @@ def test_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             found.extend(json.loads(m.value())["flow_id"] for m in messages if m.error() is None)
             return found
 
-        kill_and_restart(
+        assert_nothing_is_lost_over_a_restart(
             outlets,
             lambda: os.kill(process, signal.SIGSTOP),
             lambda: os.kill(process, signal.SIGCONT),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from mtc.serving.sinks.appending import append_whole
 from mtc.serving.sinks.base import SinkDown
 
 
@@ -33,15 +34,7 @@ class FileSink:
         """See ``Sink``."""
         data = "".join(f"{line}\n" for line in lines).encode()
         try:
-            file = self._opened(len(data))
-            begin = file.tell()
-            try:
-                if file.write(data) != len(data):
-                    raise OSError("the disk is full")  # noqa: TRY301 - a short write is one more way to fail
-            except OSError:
-                with contextlib.suppress(OSError):
-                    file.truncate(begin)
-                raise
+            append_whole(self._opened(len(data)), data)
         except OSError as error:
             self.close()
             raise SinkDown((error.strerror or str(error)).lower()) from error
@@ -69,7 +62,7 @@ class FileSink:
         return self._file
 
     def _still_there(self, file: IO[bytes]) -> bool:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # then nothing is there
             return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
         return False
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from mtc.serving.sinks.appending import append_whole
 from mtc.serving.sinks.base import SinkDown
 
 JOURNAL = ".journal"
@@ -42,9 +43,9 @@ class ParquetSink:
                 self._recovered = True
             hour = f"{datetime.fromtimestamp(time.time(), UTC):%Y-%m-%dT%H}"
             if self._file is None or hour != self._hour or not self._path(hour).exists():
-                self._turn(hour)
+                self._file = self._turned(hour)
             if rows:
-                self._append("".join(f"{line}\n" for line in rows).encode())
+                append_whole(self._file, "".join(f"{line}\n" for line in rows).encode())
         except OSError as error:
             self._let_go()
             raise SinkDown((error.strerror or str(error)).lower()) from error
@@ -58,22 +59,13 @@ class ParquetSink:
     def _path(self, hour: str) -> Path:
         return self._folder / JOURNAL / f"{hour}.jsonl"
 
-    def _turn(self, hour: str) -> None:
+    def _turned(self, hour: str) -> IO[bytes]:
+        """The journal of an hour, open at its end; those before it have become Parquet."""
         self._let_go()
         self._finish_journals(but=hour)
         self._path(hour).parent.mkdir(parents=True, exist_ok=True)
-        self._file, self._hour = self._path(hour).open("ab", buffering=0), hour
-
-    def _append(self, data: bytes) -> None:
-        assert self._file is not None
-        begin = self._file.tell()
-        try:
-            if self._file.write(data) != len(data):
-                raise OSError("the disk is full")  # noqa: TRY301 - a short write is one more way to fail
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._file.truncate(begin)
-            raise
+        self._hour = hour
+        return self._path(hour).open("ab", buffering=0)
 
     def _let_go(self) -> None:
         if self._file is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from mtc.errors import OutputError
+from mtc.serving.sinks.appending import append_whole
 
 SEGMENT_BYTES = 4 << 20
 
@@ -118,14 +119,7 @@ class Spool:
             path = self.folder / f"{number:010d}.jsonl"
             self._tail = path.open("ab", buffering=0)
             self._segments.append(path)
-        begin = self._tail.tell()
-        try:
-            if self._tail.write(data) != len(data):
-                raise OSError("the disk is full")  # noqa: TRY301 - a short write is one more way to fail
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._tail.truncate(begin)
-            raise
+        append_whole(self._tail, data)
         self.bytes += len(data)
 
     def _write_head(self) -> None:
@@ -141,12 +135,11 @@ class Spool:
             whole = content.rfind(b"\n") + 1
             if whole < len(content):
                 os.truncate(segment, whole)
-        try:
+        # Without a head that can be read, reading begins anew: events come twice, and none is lost.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             head = json.loads((self.folder / "head").read_text())
             if self._segments and head["segment"] == self._segments[0].stem:
                 return min(int(head["offset"]), self._segments[0].stat().st_size)
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
         return 0
 
 

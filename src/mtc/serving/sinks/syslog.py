@@ -116,7 +116,7 @@ class SyslogSink:
     def _broken(self, connected: socket.socket) -> bool:
         if not self._tcp:
             return connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError):  # nothing to read, not even an end: it is connected
             return not connected.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         return False
 
