@@ -1,11 +1,12 @@
 """The command ``mtc``: one thin file a command, imported only when that command runs.
 
 Exit status: 0 every input was read to its end; 3 done, but an input was missing, unreadable or
-damaged while another, or the part before the damage, was read; 2 wrong usage, or nothing could be
-read; 1 a defect of ours; 130 interrupted; 141 the reader of our output went away.
+damaged while another, or the part before the damage, was read; 2 wrong usage, nothing could be read,
+or the output takes no more; 1 a defect of ours; 130 interrupted; 141 the reader of our output went away.
 """
 
 import contextlib
+import errno
 import os
 import sys
 from importlib import import_module
@@ -15,11 +16,13 @@ import typer
 from typer.core import TyperGroup
 
 from mtc import __version__
-from mtc.errors import MtcError
+from mtc.errors import MtcError, OutputError
 
 __all__ = ["COMMANDS", "app", "main"]
 
 BROKEN_PIPE_STATUS = 141
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of the system by which a place takes no more: no defect of ours."""
 
 # name -> the line that `mtc --help` shows. The command itself is the function of that name in the
 # module of that name here, or the module's `app` where the command has commands of its own.
@@ -53,7 +56,11 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; expected errors become one line on stderr and an exit status."""
         try:
-            result = super().invoke(ctx)
+            try:
+                result = super().invoke(ctx)
+            except typer.Exit:
+                sys.stdout.flush()
+                raise
             sys.stdout.flush()
         except MtcError as error:
             typer.echo(f"mtc: {' '.join(str(error).splitlines())}", err=True)
@@ -61,6 +68,13 @@ class LazyGroup(TyperGroup):
         except BrokenPipeError as error:
             _discard_stdout()
             raise typer.Exit(BROKEN_PIPE_STATUS) from error
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _discard_stdout()
+            failed = OutputError(f"{error.filename or 'the output'}: cannot be written ({error.strerror})")
+            typer.echo(f"mtc: {failed}", err=True)
+            raise typer.Exit(failed.exit_status) from error
         return result
 
 

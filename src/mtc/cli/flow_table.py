@@ -1,14 +1,13 @@
 """The flow table of ``mtc inspect --flows`` as rows, CSV or Parquet."""
 
 import csv
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from mtc.cli.output_file import output_file
 from mtc.columns import FLOW_TABLE
-from mtc.errors import OutputError
 from mtc.packets import CaptureSummary
 
 
@@ -31,7 +30,7 @@ def flow_rows(summary: CaptureSummary) -> Iterator[dict[str, Any]]:
         }
 
 
-def write_csv(summaries: list[CaptureSummary], out: Path | None) -> None:
+def write_csv(summaries: list[CaptureSummary], out: Path | None, *, force: bool) -> None:
     """Write all flows as CSV, to standard output without ``out``.
 
     Raises:
@@ -40,13 +39,8 @@ def write_csv(summaries: list[CaptureSummary], out: Path | None) -> None:
     if out is None:
         _write_rows(summaries, sys.stdout)
         return
-    part = _beside(out)
-    try:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            _write_rows(summaries, file)
-        part.replace(out)
-    except OSError as error:
-        raise _failed(out, part, error) from error
+    with output_file(out, force=force) as place, place.open("w", newline="", encoding="utf-8") as file:
+        _write_rows(summaries, file)
 
 
 def _write_rows(summaries: list[CaptureSummary], file: IO[str]) -> None:
@@ -57,7 +51,7 @@ def _write_rows(summaries: list[CaptureSummary], file: IO[str]) -> None:
             writer.writerow(row | {"start": f"{row['start']:.9f}", "end": f"{row['end']:.9f}"})
 
 
-def write_parquet(summaries: list[CaptureSummary], out: Path) -> None:
+def write_parquet(summaries: list[CaptureSummary], out: Path, *, force: bool) -> None:
     """Write all flows as Parquet, a row group a capture; times are timestamps in ns.
 
     Raises:
@@ -69,24 +63,13 @@ def write_parquet(summaries: list[CaptureSummary], out: Path) -> None:
     kinds = {name: getattr(pa, kind)() for name, kind in FLOW_TABLE.items()}
     kinds |= dict.fromkeys(("start", "end"), pa.timestamp("ns", tz="UTC"))
     schema = pa.schema(list(kinds.items()))
-    part = _beside(out)
-    try:
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            for summary in summaries:
-                columns = {name: [row[name] for row in flow_rows(summary)] for name in FLOW_TABLE}
-                if summary.records is not None:
-                    columns["start"] = summary.records.start.tolist()
-                    columns["end"] = summary.records.end.tolist()
-                writer.write_table(pa.table(columns, schema=schema))
-        part.replace(out)
-    except OSError as error:
-        raise _failed(out, part, error) from error
-
-
-def _beside(out: Path) -> Path:
-    return out.with_name(f".{out.name}.{os.getpid()}.part")
-
-
-def _failed(out: Path, part: Path, error: OSError) -> OutputError:
-    part.unlink(missing_ok=True)
-    return OutputError(f"{out}: {error.strerror or error}")
+    with (
+        output_file(out, force=force) as place,
+        pq.ParquetWriter(place, schema, compression="zstd") as writer,
+    ):
+        for summary in summaries:
+            columns = {name: [row[name] for row in flow_rows(summary)] for name in FLOW_TABLE}
+            if summary.records is not None:
+                columns["start"] = summary.records.start.tolist()
+                columns["end"] = summary.records.end.tolist()
+            writer.write_table(pa.table(columns, schema=schema))

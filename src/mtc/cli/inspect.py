@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtc.cli import capture_inputs
+from mtc.cli.output_file import check_output
 from mtc.errors import CaptureError, UsageError
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ def inspect(
         from mtc.cli.flow_table import write_csv, write_parquet
 
         if flow_format == FlowFormat.csv:
-            write_csv(summaries, out)
+            write_csv(summaries, out, force=force)
         elif out is not None:
-            write_parquet(summaries, out)
+            write_parquet(summaries, out, force=force)
     if as_json:
         print(json.dumps(_to_dict(summaries, flows and flow_format == FlowFormat.table)))
     elif flow_format == FlowFormat.table or out is not None:
@@ -95,8 +96,6 @@ def _check(
     force: bool,
     settings: "FlowSettings",
 ) -> None:
-    from mtc.errors import OutputError
-
     if not flows and (flow_format != FlowFormat.table or out is not None or settings.ends_flows):
         raise UsageError("--format, --out and the timeouts belong to --flows")
     if out is not None and flow_format == FlowFormat.table:
@@ -105,8 +104,8 @@ def _check(
         raise UsageError("--format parquet needs --out FILE")
     if out is None and flow_format == FlowFormat.csv and as_json:
         raise UsageError("--json and --format csv both want standard output; give --out FILE")
-    if out is not None and out.exists() and not force:
-        raise OutputError(f"{out} exists; --force overwrites it")
+    if out is not None:
+        check_output(out, force=force)
 
 
 def _summarize_all(captures: list[str], look: "Look") -> tuple[list["CaptureSummary"], int]:
