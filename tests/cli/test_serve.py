@@ -14,7 +14,12 @@ import pytest
         (("--upload-size", "x"), "no size: 'x'"),
         (("--tls-cert", os.devnull), "--tls-cert and --tls-key belong together"),
         (("--keep-minutes", "0"), "the limit keep_s must be above 0"),
+        (("--keep-minutes", "nan"), "the limit keep_s must be above 0, and finite"),
+        (("--job-minutes", "inf"), "the limit job_s must be above 0, and finite"),
         (("--model", "nameless"), "--model takes NAME=RUN"),
+        (("--default-model", "nosuch"), "the default model: no model 'nosuch'"),
+        (("--tls-cert", "nosuch", "--tls-key", "nosuch"), "not a certificate and its key (No such file"),
+        (("--tls-cert", os.devnull, "--tls-key", os.devnull), "not a certificate and its key"),
     ],
 )
 def test_wrong_settings_are_told_in_a_line(

@@ -1,5 +1,6 @@
 """``mtc watch``: live verdicts from an interface, or from a capture on standard input."""
 
+import math
 import os
 import sys
 import time
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mtc.serving.watch import Watch
 
 MIB = 1 << 20
+MOST_RING_MB = 2048
+"""libpcap counts the bytes of its buffer in 31 bits."""
 BATCH_BYTES = 1 << 20
 TOLD_EVERY_S = 5.0
 FINISH_S = 10.0
@@ -59,8 +62,11 @@ def watch(
     [dim]mtc watch eth0[/dim]
     [dim]tcpdump -i eth0 -w - | mtc watch - --sink file:events.jsonl --sink kafka://broker/mtc[/dim]
     """
-    if min(ring_mb, queue_mb, rotate_mb, rotate_hours, stats_interval) <= 0 or spool_mb < 0:
-        raise UsageError("sizes and times must be positive")
+    numbers = (ring_mb, queue_mb, rotate_mb, rotate_hours, stats_interval)
+    if not (all(0 < number < math.inf for number in numbers) and 0 <= spool_mb < math.inf):
+        raise UsageError("sizes and times must be positive, and finite")
+    if ring_mb >= MOST_RING_MB:
+        raise UsageError(f"--ring-mb must be below {MOST_RING_MB}")
 
     from mtc.serving.sinks import SinkOptions
     from mtc.serving.watch_settings import WatchSettings

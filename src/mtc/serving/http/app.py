@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from mtc import __version__
+from mtc.errors import UsageError
 from mtc.serving.http import routes_jobs, routes_live, routes_server
 from mtc.serving.http.auth import Keeper
 from mtc.serving.http.guard import Guard
@@ -60,7 +61,10 @@ def describe(settings: ServeSettings | None = None) -> dict[str, Any]:
 def _make_parts(settings: ServeSettings, *, serving: bool = True) -> Parts:
     limits = settings.limits
     shelf = Shelf(settings.models)
-    shelf.check_reads_captures(settings.default_model)
+    try:
+        shelf.check_reads_captures(settings.default_model)
+    except Refusal as refusal:
+        raise UsageError(f"the default model: {refusal}") from None
     workers = Workers(limits.running + QUESTIONS)
     key = settings.pseudonym_key or secrets.token_bytes(KEY_BYTES)
     jobs = Jobs(settings, Storage(limits.kept_bytes), workers, shelf, key)

@@ -1,5 +1,6 @@
 """What a server may do, and how much of it."""
 
+import math
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -49,10 +50,10 @@ class Limits:
     live_bytes: int = 8 << 20
 
     def __post_init__(self) -> None:
-        """Check that every limit lets something through."""
+        """Check that every limit lets something through, and is one."""
         for name in self.__slots__:
-            if getattr(self, name) <= 0:
-                raise UsageError(f"the limit {name} must be above 0")
+            if not 0 < getattr(self, name) < math.inf:
+                raise UsageError(f"the limit {name} must be above 0, and finite")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mtc.errors import UsageError
 from mtc.serving.sinks.base import Sink
@@ -38,6 +39,10 @@ def open_sink(url: str, options: SinkOptions | None = None) -> Sink:
         UsageError: There is no such sink, its URL is incomplete, or its library is not installed.
     """
     options = options or SinkOptions()
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"--sink {url}: {error}") from None
     scheme, _, rest = url.partition(":")
     if scheme in ("http", "https"):
         from mtc.serving.sinks.http import HttpSink
