@@ -1,6 +1,6 @@
 """What leaves the capture room: packets in bounded batches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,3 +41,17 @@ class PacketBatch:
         """Captured bytes of packet ``i`` as a uint8 view."""
         start = int(self.offsets[i])
         return self.data[start : start + int(self.caplens[i])]
+
+    def part(self, begin: int, end: int) -> "PacketBatch":
+        """Packets from ``begin`` to before ``end``, which may lie behind the last, as views."""
+        if begin == 0 and end >= len(self):
+            return self
+        return replace(
+            self,
+            offsets=self.offsets[begin:end],
+            caplens=self.caplens[begin:end],
+            wirelens=self.wirelens[begin:end],
+            timestamps=self.timestamps[begin:end],
+            link_types=self.link_types[begin:end],
+            first_packet=self.first_packet + begin,
+        )

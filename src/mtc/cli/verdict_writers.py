@@ -61,12 +61,7 @@ class TableWriter(Writer):
 
     def finish(self) -> None:
         """Print the table."""
-        console = stdout_console()
-        console.print(self._table)
-        if self._conflicts:
-            console.print(LEGEND)
-        if self._rows > SHOWN_ROWS:
-            console.print(f"{SHOWN_ROWS:,} of {self._rows:,} rows; --format json, csv or parquet gives all")
+        _print_table(self._table, self._rows, "rows", conflicts=self._conflicts > 0)
 
 
 class RowTableWriter(Writer):
@@ -92,12 +87,7 @@ class RowTableWriter(Writer):
 
     def finish(self) -> None:
         """Print the table."""
-        console = stdout_console()
-        console.print(self._table)
-        if self._conflicts:
-            console.print(LEGEND)
-        if self._rows > SHOWN_ROWS:
-            console.print(f"{SHOWN_ROWS:,} of {self._rows:,} rows; --format json, csv or parquet gives all")
+        _print_table(self._table, self._rows, "rows", conflicts=self._conflicts > 0)
 
 
 class HostTableWriter(Writer):
@@ -123,10 +113,17 @@ class HostTableWriter(Writer):
 
     def finish(self) -> None:
         """Print the table."""
-        console = stdout_console()
-        console.print(self._table)
-        if self._rows > SHOWN_ROWS:
-            console.print(f"{SHOWN_ROWS:,} of {self._rows:,} hosts; --format json, csv or parquet gives all")
+        _print_table(self._table, self._rows, "hosts")
+
+
+def _print_table(table: Table, rows: int, what: str, *, conflicts: bool = False) -> None:
+    """Print a table of the first of ``rows``, and what there is to know of it."""
+    console = stdout_console()
+    console.print(table)
+    if conflicts:
+        console.print(LEGEND)
+    if rows > SHOWN_ROWS:
+        console.print(f"{SHOWN_ROWS:,} of {rows:,} {what}; --format json, csv or parquet gives all")
 
 
 def shares(counts: Mapping[str, int]) -> str:

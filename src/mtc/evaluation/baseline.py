@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mtc.config import RunConfig
 from mtc.datasets import Dataset, LabelledSamples
 from mtc.errors import UsageError
-from mtc.metrics import score
+from mtc.models.shallow_boosting import PARAMETERS, PATIENCE, macro_f1
 from mtc.training.calibration import calibrate
 from mtc.training.samples import absent_classes, trainable_tasks
 from mtc.training.scoring import Part, flows_by_capture, score_part
@@ -119,34 +119,11 @@ def _boost(
         weight = (len(classes) / np.maximum(np.bincount(classes), 1))[classes]  # every class counts alike
         sets[name] = lightgbm.Dataset(data[name][rows], classes, weight=weight)
     sets["validation"].reference = sets["train"]
-    parameters = {
-        "objective": "multiclass",
-        "num_class": len(present),
-        "metric": "None",
-        "learning_rate": 0.1,
-        "num_leaves": 31,
-        "min_data_in_leaf": 10,
-        "feature_fraction": 0.3,
-        "bagging_fraction": 0.8,
-        "bagging_freq": 1,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": threads,
-        "verbosity": -1,
-    }
     return lightgbm.train(
-        parameters,
+        {**PARAMETERS, "num_class": len(present), "seed": seed, "num_threads": threads},
         sets["train"],
         rounds,
         valid_sets=[sets["validation"]],
-        feval=_macro_f1,
-        callbacks=[lightgbm.early_stopping(30, verbose=False)],
+        feval=macro_f1,
+        callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
     )
-
-
-def _macro_f1(scores: NDArray[np.float64], known: Any) -> tuple[str, float, bool]:
-    """What the trees are compared by decides when they stop: LightGBM's name, value, higher is better."""
-    labels = known.get_label().astype(np.int64)
-    names = [str(i) for i in range(scores.shape[1])]
-    return "macro_f1", score(labels, scores.argmax(axis=1), names)["macro_f1"], True

@@ -59,7 +59,7 @@ class GradientBoosting(ShallowNetwork):
             sets["train"],
             self.config.boosting_rounds,
             valid_sets=[sets["validation"]],
-            feval=_macro_f1,
+            feval=macro_f1,
             callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
         )
         return int(self._boosters[task].best_iteration or self._boosters[task].current_iteration())
@@ -129,7 +129,7 @@ def _library() -> Any:
     return lightgbm
 
 
-def _macro_f1(scores: NDArray[np.float64], known: Any) -> tuple[str, float, bool]:
+def macro_f1(scores: NDArray[np.float64], known: Any) -> tuple[str, float, bool]:
     """What the trees are compared by decides when they stop: LightGBM's name, value, higher is better."""
     labels = known.get_label().astype(np.int64)
     names = [str(i) for i in range(scores.shape[1])]

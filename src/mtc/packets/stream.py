@@ -150,7 +150,7 @@ class SampleStream:
         """Pieces in file order; a damaged capture ends in an empty piece that tells the damage."""
         for batch in self.reader:
             for begin in range(0, len(batch), PIECE):
-                yield self._samples(_slice(batch, begin, begin + PIECE))
+                yield self._samples(batch.part(begin, begin + PIECE))
         if self.reader.damage is not None:
             yield replace(self._samples(_EMPTY), damage=self.reader.damage)
 
@@ -215,20 +215,6 @@ def _leave_out(headers: Headers, reasons: NDArray[np.uint8]) -> None:
     out = reasons != 0
     headers.reason[out] = reasons[out]
     headers.is_transport[out] = False
-
-
-def _slice(batch: PacketBatch, begin: int, end: int) -> PacketBatch:
-    if begin == 0 and end >= len(batch):
-        return batch
-    return PacketBatch(
-        data=batch.data,
-        offsets=batch.offsets[begin:end],
-        caplens=batch.caplens[begin:end],
-        wirelens=batch.wirelens[begin:end],
-        timestamps=batch.timestamps[begin:end],
-        link_types=batch.link_types[begin:end],
-        first_packet=batch.first_packet + begin,
-    )
 
 
 def iter_samples(*captures: str | Path, mask: Mask = "paper", decapsulate: bool = True) -> Iterator[Samples]:

@@ -90,7 +90,7 @@ class WatchEngine:
     def take(self, batch: PacketBatch) -> None:
         """Take in packets."""
         for begin in range(0, len(batch), PIECE):
-            self._take_piece(_piece(batch, begin))
+            self._take_piece(batch.part(begin, begin + PIECE))
             if self._book.pending >= COMPUTE_AT:
                 self._compute(self.now)
             # Pushed out by eighths, so that a full table is not searched for every packet.
@@ -266,21 +266,6 @@ def warm_up(classifier: Classifier) -> None:
 
 _FRAME = bytes.fromhex("45000021000000004011000000000000000000000400040000000d0000") + b"hello"
 """A UDP packet over IPv4 with five bytes of payload."""
-
-
-def _piece(batch: PacketBatch, begin: int) -> PacketBatch:
-    end = begin + PIECE
-    if begin == 0 and end >= len(batch):
-        return batch
-    return replace(
-        batch,
-        offsets=batch.offsets[begin:end],
-        caplens=batch.caplens[begin:end],
-        wirelens=batch.wirelens[begin:end],
-        timestamps=batch.timestamps[begin:end],
-        link_types=batch.link_types[begin:end],
-        first_packet=batch.first_packet + begin,
-    )
 
 
 def _rank(member: NDArray[np.int64]) -> NDArray[np.int64]:
