@@ -34,3 +34,11 @@ def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
     refused = CliRunner().invoke(app, ["audit", str(tmp_path)])
     assert refused.exit_code == 2
     assert "not a dataset" in refused.stderr
+
+
+def test_a_place_that_takes_no_files_is_told_before_the_work(small_dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = CliRunner().invoke(app, ["audit", str(small_dataset), "--out", str(tmp_path / "file" / "out")])
+    assert refused.exit_code == 2
+    assert "not writable (Not a directory)" in refused.stderr
+    assert not refused.stdout

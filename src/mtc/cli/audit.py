@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mtc.cli.output_file import check_output, prepare_folder
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -53,15 +55,16 @@ def audit(
     from rich.progress import Progress
 
     from mtc.datasets import Dataset
-    from mtc.errors import OutputError
     from mtc.evaluation.audit import AuditSettings
     from mtc.evaluation.audit import audit as audit_dataset
 
     alone = out is not None and out.suffix == ".json"
     place = out if out is None or alone else out / "audit.json"
-    if place is not None and place.exists() and not force:
-        raise OutputError(f"{place} exists already; take --force to replace it")
+    if place is not None:
+        check_output(place, force=force)
     opened = Dataset.open(dataset)
+    if place is not None:
+        prepare_folder(place.parent if alone else place.parent / "figures")
     settings = AuditSettings(shallow=shallow.value, rows=rows, seed=seed)
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
@@ -87,18 +90,12 @@ def audit(
 
 def _write(found: dict[str, Any], place: Path, *, figures: bool) -> None:
     """Write ``audit.json``, and its figures beside it."""
-    from mtc.errors import OutputError
     from mtc.report import audit_figures
     from mtc.training.run_folder import write_json
 
-    folder = place.parent / "figures" if figures else place.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: not writable ({error.strerror})") from error
-    for figure in audit_figures(found, place.parent.name) if figures else ():
-        figure.write(folder)
     write_json(place, found)
+    for figure in audit_figures(found, place.parent.name) if figures else ():
+        figure.write(place.parent / "figures")
 
 
 def _tables(found: dict[str, Any]) -> "list[Table]":

@@ -1,11 +1,14 @@
 """``mtc evaluate``: score a trained model on labelled samples."""
 
 import json
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mtc.cli.output_file import output_file
 
 
 class PartName(StrEnum):
@@ -39,23 +42,22 @@ def evaluate(
 
     from mtc.cli.score_tables import print_scores
     from mtc.datasets import Dataset
-    from mtc.errors import OutputError
     from mtc.evaluation import evaluate as score_model
     from mtc.training.run_folder import write_json
 
-    if out is not None and out.exists() and not force:
-        raise OutputError(f"{out} exists already; take --force to replace it")
     dataset = Dataset.open(data) if data is not None else None
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with ExitStack() as stack:
+        place = None if out is None else stack.enter_context(output_file(out, force=force))
+        bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
         task = bar.add_task("scoring", total=None)
 
         def advance(done: int, total: int) -> None:
             bar.update(task, advance=done, total=total)
 
         metrics = score_model(run, dataset, part.value if part else None, progress=advance)
-    if out is not None:
-        write_json(out, metrics)
+        if place is not None:
+            write_json(place, metrics)
     if as_json:
         typer.echo(json.dumps(metrics, indent=2))
         return
