@@ -32,6 +32,17 @@ def mtc(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
     return run
 
 
+@pytest.fixture
+def run_dataset(mtc: Callable[..., Result]) -> Callable[..., tuple[int, str, str]]:
+    """Function: arguments -> status, stdout and stderr of ``mtc dataset``."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        done = mtc("dataset", *arguments)
+        return done.status, done.out, done.err
+
+    return run
+
+
 CLIENT, SERVER = b"\xc0\x00\x02\x01", b"\xc0\x00\x02\x02"
 
 

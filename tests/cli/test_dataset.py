@@ -6,9 +6,6 @@ from pathlib import Path
 
 import dpkt
 import pytest
-from typer.testing import CliRunner
-
-from mtc.cli import app
 
 
 @pytest.fixture
@@ -25,41 +22,32 @@ def download(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def mtc() -> Callable[..., tuple[int, str, str]]:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        result = CliRunner().invoke(app, ["dataset", *map(str, arguments)])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.stdout, result.stderr
-
-    return run
-
-
-def test_build_and_show(download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]) -> None:
-    status, out, err = mtc("iscx", download, tmp_path / "out")
+def test_build_and_show(
+    download: Path, tmp_path: Path, run_dataset: Callable[..., tuple[int, str, str]]
+) -> None:
+    status, out, err = run_dataset("iscx", download, tmp_path / "out")
     assert status == 0
     assert err == ""
     assert "60 packets of 2 captures" in out
     assert "Not in the source: 148 captures" in out
-    status, out, _ = mtc("show", tmp_path / "out")
+    status, out, _ = run_dataset("show", tmp_path / "out")
     assert status == 0
     assert "Skype" in out
     assert "shared flows" in out
     assert "…" not in out  # nothing is cut off at 80 columns
-    status, out, _ = mtc("show", tmp_path / "out", "--json")
+    status, out, _ = run_dataset("show", tmp_path / "out", "--json")
     assert status == 0
     assert json.loads(out) == json.loads((tmp_path / "out/dataset.json").read_text())
 
 
 def test_damage_is_told_and_gives_status_3(
-    download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]
+    download: Path, tmp_path: Path, run_dataset: Callable[..., tuple[int, str, str]]
 ) -> None:
     file = download / "email1a.pcap"
     file.write_bytes(file.read_bytes()[:-1])
     (download / "icq_chat_3a.pcap").write_text("text")
     (download / "stranger.txt").write_text("text")
-    status, out, err = mtc("iscx", download, tmp_path / "out", "--json")
+    status, out, err = run_dataset("iscx", download, tmp_path / "out", "--json")
     assert status == 3
     assert json.loads(out)["rows"] == 59
     lines = err.splitlines()
@@ -70,7 +58,7 @@ def test_damage_is_told_and_gives_status_3(
 
 
 def test_wrong_use_is_one_line_and_status_2(
-    download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]
+    download: Path, tmp_path: Path, run_dataset: Callable[..., tuple[int, str, str]]
 ) -> None:
     for arguments in (
         ("iscx", tmp_path / "nowhere", tmp_path / "out"),
@@ -78,7 +66,7 @@ def test_wrong_use_is_one_line_and_status_2(
         ("show", tmp_path / "nowhere"),
         ("show", download),
     ):
-        status, out, err = mtc(*arguments)
+        status, out, err = run_dataset(*arguments)
         assert status == 2, arguments
         assert out == ""
         assert err.startswith("mtc: ")
@@ -86,47 +74,49 @@ def test_wrong_use_is_one_line_and_status_2(
 
 
 def test_several_sources_and_no_cap(
-    download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]
+    download: Path, tmp_path: Path, run_dataset: Callable[..., tuple[int, str, str]]
 ) -> None:
     files = sorted(download.iterdir())
-    assert mtc("iscx", *files, tmp_path / "out", "--cap", 10)[0] == 0
-    assert mtc("iscx", *files, tmp_path / "out", "--cap", 0)[0] == 2
-    assert mtc("iscx", *files, tmp_path / "out", "--cap", 0, "--force")[0] == 0
+    assert run_dataset("iscx", *files, tmp_path / "out", "--cap", 10)[0] == 0
+    assert run_dataset("iscx", *files, tmp_path / "out", "--cap", 0)[0] == 2
+    assert run_dataset("iscx", *files, tmp_path / "out", "--cap", 0, "--force")[0] == 0
     assert json.loads((tmp_path / "out/dataset.json").read_text())["rows"] == 60
 
 
-def test_own_captures(download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]) -> None:
+def test_own_captures(
+    download: Path, tmp_path: Path, run_dataset: Callable[..., tuple[int, str, str]]
+) -> None:
     (download / "labels.csv").write_text("capture,device\nemail1a.pcap,phone\nskype_*.pcap,laptop\n")
-    status, out, err = mtc("captures", download / "labels.csv", tmp_path / "out")
+    status, out, err = run_dataset("captures", download / "labels.csv", tmp_path / "out")
     assert (status, err) == (0, "")
     assert "device" in out
     assert "laptop" in out
     with (download / "labels.csv").open("a") as file:
         file.write("gone.pcap,phone\n")
-    status, _, err = mtc("captures", download / "labels.csv", tmp_path / "out", "--force")
+    status, _, err = run_dataset("captures", download / "labels.csv", tmp_path / "out", "--force")
     assert (status, err) == (3, "mtc: gone.pcap: no such capture\n")
 
 
-def test_variants(download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]) -> None:
-    status, out, _ = mtc("iscx", download, tmp_path / "out", "--variant", "gmail=chat", "--json")
+def test_variants(download: Path, tmp_path: Path, run_dataset: Callable[..., tuple[int, str, str]]) -> None:
+    status, out, _ = run_dataset("iscx", download, tmp_path / "out", "--variant", "gmail=chat", "--json")
     assert status == 0
     assert json.loads(out)["settings"]["labelled_by"]["variants"]["gmail"] == "chat"
-    assert mtc("iscx", download, tmp_path / "two", "--variant", "gmail")[0] == 2
+    assert run_dataset("iscx", download, tmp_path / "two", "--variant", "gmail")[0] == 2
 
 
 def test_figure_of_the_classes(
-    download: Path, tmp_path: Path, mtc: Callable[..., tuple[int, str, str]]
+    download: Path, tmp_path: Path, run_dataset: Callable[..., tuple[int, str, str]]
 ) -> None:
-    assert mtc("iscx", download, tmp_path / "out", "--cap", 20)[0] == 0
+    assert run_dataset("iscx", download, tmp_path / "out", "--cap", 20)[0] == 0
     for name, head in (("figure.png", b"\x89PNG"), ("figure.SVG", b"<?xml")):
-        status, out, err = mtc("show", tmp_path / "out", "--figure", tmp_path / name)
+        status, out, err = run_dataset("show", tmp_path / "out", "--figure", tmp_path / name)
         assert (status, err) == (0, "")
         assert "Skype" in out
         assert (tmp_path / name).read_bytes().startswith(head)
-    status, _, err = mtc("show", tmp_path / "out", "--figure", tmp_path / "figure.png")
+    status, _, err = run_dataset("show", tmp_path / "out", "--figure", tmp_path / "figure.png")
     assert status == 2
     assert "--force" in err
-    assert mtc("show", tmp_path / "out", "--figure", tmp_path / "figure.png", "--force")[0] == 0
-    status, out, err = mtc("show", tmp_path / "out", "--figure", tmp_path / "figure.pdf")
+    assert run_dataset("show", tmp_path / "out", "--figure", tmp_path / "figure.png", "--force")[0] == 0
+    status, out, err = run_dataset("show", tmp_path / "out", "--figure", tmp_path / "figure.pdf")
     assert (status, out) == (2, "")
     assert ".png or .svg" in err
