@@ -13,7 +13,7 @@ FULL = Path("/dev/full")
 pytestmark = pytest.mark.skipif(not FULL.is_char_device(), reason="no /dev/full on this system")
 
 
-@pytest.mark.parametrize("arguments", [["models", "--json"], ["inspect", "cut.pcap", "--json"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["models", "--json"], ["inspect", "cut.pcap", "--json"]])
 def test_a_full_disk_behind_standard_output(capture: Path, tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "cut.pcap").write_bytes(capture.read_bytes()[:-1])  # status 3, were it not for the disk
     with FULL.open("wb") as full:

@@ -68,13 +68,6 @@ class LazyGroup(TyperGroup):
         except BrokenPipeError as error:
             _discard_stdout()
             raise typer.Exit(BROKEN_PIPE_STATUS) from error
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            _discard_stdout()
-            failed = OutputError(f"{error.filename or 'the output'}: cannot be written ({error.strerror})")
-            typer.echo(f"mtc: {failed}", err=True)
-            raise typer.Exit(failed.exit_status) from error
         return result
 
 
@@ -127,4 +120,12 @@ for _name, _line in COMMANDS.items():
 
 def main() -> None:
     """Entry point of the command ``mtc``."""
-    app(prog_name="mtc")
+    try:
+        app(prog_name="mtc")
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _discard_stdout()
+        place = error.filename or "the output"
+        typer.echo(f"mtc: {place}: cannot be written ({error.strerror})", err=True)
+        sys.exit(OutputError.exit_status)
