@@ -1,11 +1,76 @@
 """What all tests share."""
 
+import importlib.util
+import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core, so a thread a process, as of what it starts
+    for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 import numpy as np
 import pytest
+
+
+def _forget_stale_kernels() -> None:
+    """Delete compiled kernels that are older than what they call.
+
+    numba looks at the file of a kernel alone: where a kernel in another file was changed, it would go on
+    running machine code that was made for the old one, down to a segmentation fault.
+    """
+    (package,) = importlib.util.find_spec("mtc").submodule_search_locations  # type: ignore[union-attr]
+    newest = 0.0
+    for room in ("capture", "packets", "datasets", "models"):  # kernels call those of rooms before theirs
+        for path in Path(package, room).rglob("*.py"):
+            if re.search("numba|kernel", path.read_text("utf-8")):
+                newest = max(newest, path.stat().st_mtime)
+        for index in Path(package, room).rglob("*.nbi"):
+            if index.stat().st_mtime < newest:
+                index.unlink(missing_ok=True)
+
+
+_forget_stale_kernels()
+
+SERVERS, EXPORTS = "serving/http", "inference/test_export.py"
+LONGEST = (
+    SERVERS, "training/test_run.py", "training/test_ranks.py", EXPORTS,
+    "training/test_features.py", "training/test_initial.py",
+)  # fmt: skip
+"""Where several processes share the tests, these begin first, so that none is left alone with one of them."""
+
+
+def _group(file: str) -> str:
+    """Tests of a group share a process: those of a file, or of what takes long to start or make."""
+    place = file.removeprefix("tests/")
+    if place.startswith(("serving/http/", "serving/page/")):
+        return SERVERS
+    return EXPORTS if place.endswith("/test_export.py") else place
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Of several processes, one gets all tests of a group."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid.partition("::")[0])
+
+    return Groups(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, where several processes share the tests."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        groups = [_group(item.nodeid.partition("::")[0]) for item in items]
+        place = {name: number for number, name in enumerate(LONGEST)}
+        order = sorted(range(len(items)), key=lambda i: place.get(groups[i], len(LONGEST)))
+        items[:] = [items[i] for i in order]
+
 
 HEADER = (
     " Destination Port, Flow Duration, Total Fwd Packets, Total Backward Packets,"
@@ -174,9 +239,28 @@ def original_header() -> str:
     return HEADER
 
 
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as ONNX in fp32, and beside it as JSON what its export said."""
+    from mtc.inference.export import export_onnx
+    from mtc.models import load_model
+
+    path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
+    with _small_parity_check():
+        report = export_onnx(load_model(tiny_model), path)
+    path.with_suffix(".json").write_text(json.dumps(report.to_dict()))
+    return path
+
+
 @pytest.fixture(scope="module")
 def small_parity_check() -> Iterator[None]:
     """Check an export on no more than one of its largest batches: what is left is the same, and quick."""
+    with _small_parity_check():
+        yield
+
+
+@contextmanager
+def _small_parity_check() -> Iterator[None]:
     from mtc.inference.export_check import BATCH_SIZES
 
     with pytest.MonkeyPatch.context() as patch:

@@ -8,6 +8,12 @@ import pytest
 pytest.importorskip("captum")
 
 
+@pytest.fixture(autouse=True)
+def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How exact the integral is, is not asked here but in tests/inference/test_explain.py."""
+    monkeypatch.setattr("mtc.inference.explain.STEPS", (8,))
+
+
 def test_shows_fields_and_bytes(mtc: Callable[..., Any], tiny_model: Path, short_capture: Path) -> None:
     from mtc.packets import read_samples
 

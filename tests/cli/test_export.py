@@ -12,23 +12,12 @@ pytest.importorskip("onnxscript")
 pytestmark = pytest.mark.usefixtures("small_parity_check")
 
 
-@pytest.fixture(scope="module")
-def written(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model as ONNX in fp32."""
-    from mtc.inference.export import export_onnx
-    from mtc.models import load_model
-
-    path = tmp_path_factory.mktemp("written") / "tiny.onnx"
-    export_onnx(load_model(tiny_model), path)
-    return path
-
-
 @pytest.fixture(autouse=True)
-def _translated_once(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _translated_once(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch's part of the work takes seconds and always gives the same."""
 
     def write(graph: object, model: object, path: Path, example: object) -> None:
-        path.write_bytes(written.read_bytes())
+        path.write_bytes(tiny_onnx.read_bytes())
 
     monkeypatch.setattr("mtc.inference.export._write", write)
 

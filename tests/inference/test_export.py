@@ -30,15 +30,6 @@ pytestmark = pytest.mark.usefixtures("small_parity_check")
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model as ONNX, and beside it what the export said of itself."""
-    path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
-    report = export_onnx(load_model(tiny_model), path)
-    path.with_suffix(".json").write_text(json.dumps(report.to_dict()))
-    return path
-
-
-@pytest.fixture(scope="module")
 def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
     """Folder of an untrained model of packets with the given settings."""
 
@@ -65,8 +56,8 @@ def _outputs(path: Path, name: str, values: np.ndarray) -> dict[str, np.ndarray]
     return dict(zip(tasks, session.run(tasks, {name: values}), strict=True))
 
 
-def test_file_says_what_it_is(exported: Path) -> None:
-    model = onnx.load(exported)
+def test_file_says_what_it_is(tiny_onnx: Path) -> None:
+    model = onnx.load(tiny_onnx)
     onnx.checker.check_model(model)
     assert [(o.domain, o.version) for o in model.opset_import if o.domain == ""] == [("", OPSET)]
     (samples,) = model.graph.input
@@ -85,9 +76,9 @@ def test_file_says_what_it_is(exported: Path) -> None:
     assert stored["notes"] == ["Untrained."]
 
 
-def test_report_holds_the_parity_of_every_batch_size(exported: Path) -> None:
-    report = json.loads(exported.with_suffix(".json").read_text())
-    assert report["size"] == exported.stat().st_size
+def test_report_holds_the_parity_of_every_batch_size(tiny_onnx: Path) -> None:
+    report = json.loads(tiny_onnx.with_suffix(".json").read_text())
+    assert report["size"] == tiny_onnx.stat().st_size
     assert set(report["parity"]["difference"]) == {str(size) for size in BATCH_SIZES}
     assert max(report["parity"]["difference"].values()) <= TOLERANCE
     assert report["int8_parity"] is None
@@ -133,9 +124,9 @@ def test_flow_features_are_scaled_inside(flows_model: Path, tmp_path: Path) -> N
 
 
 def test_example_gives_the_verdicts_of_the_package_without_torch(
-    exported: Path, tiny_model: Path, short_capture: Path
+    tiny_onnx: Path, tiny_model: Path, short_capture: Path
 ) -> None:
-    program = f"import runpy, sys; sys.argv = ['x', {str(exported)!r}, {str(short_capture)!r}]; "
+    program = f"import runpy, sys; sys.argv = ['x', {str(tiny_onnx)!r}, {str(short_capture)!r}]; "
     program += f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__'); assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
