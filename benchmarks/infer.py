@@ -103,7 +103,7 @@ def seconds(run: Callable[[], object], least: float = 1.0) -> float:
 def reference(model: LoadedModel) -> torch.nn.Module:
     """The plain dense network with the model's weights."""
     config = model.network.config
-    sizes = Sizes(pooling=config.cnn_pooling, repetitions=config.repetitions, ffn=config.ffn_width)
+    sizes = Sizes.of(config)
     plain = plain_network("mtc", dict(model.network.classes), sizes).eval()
     plain.load_state_dict(model.network.state_dict())
     return plain
