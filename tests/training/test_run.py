@@ -128,6 +128,23 @@ def test_patience_that_was_used_up_stays_used_up(settings: dict, dataset: Any, t
     assert outcome(tmp_path / "run") == before
 
 
+class Ticks:
+    """A clock by which every look takes a moment, however busy the machine is."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def monotonic(self) -> float:
+        self._seconds += 0.001
+        return self._seconds
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtc.training.clock.time", Ticks())
+
+
+@pytest.mark.usefixtures("ticks")
 def test_time_budget_ends_inside_an_epoch_with_a_model(settings: dict, dataset: Any, tmp_path: Path) -> None:
     endless = settings["train"] | {"epochs": 1000, "batch_size": 2, "max_minutes": 1 / 60}
     metrics = train(RunConfig.from_dict(settings | {"train": endless}), dataset, tmp_path / "run")
@@ -159,6 +176,7 @@ def test_budget_schedule_falls_in_a_straight_line_to_the_last_step(
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("ticks")
 def test_budget_schedule_falls_with_the_minutes(settings: dict, dataset: Any, tmp_path: Path) -> None:
     endless = {"epochs": 1000, "batch_size": 2, "max_minutes": 1 / 60, "schedule": "budget"}
     train(RunConfig.from_dict(settings | {"train": endless}), dataset, tmp_path / "run")
@@ -230,7 +248,10 @@ def test_other_errors_are_defects(config: RunConfig, dataset: Any, tmp_path: Pat
 
 
 def test_killed_and_resumed_equals_undisturbed(settings: dict, tmp_path: Path) -> None:
-    """Each run in a process of its own: what other tests did to this one must not show in the digits."""
+    """Each run in a process of its own: what other tests did to this one must not show in the digits.
+
+    They are forked from one that has imported everything, and done nothing else.
+    """
     script = f"""
         import os, signal, sys, torch
         sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -240,19 +261,19 @@ def test_killed_and_resumed_equals_undisturbed(settings: dict, tmp_path: Path) -
         from mtc.config import RunConfig
         from mtc.training import train
         kill = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-        callbacks = [AtStep(8, kill)] if sys.argv[2] == "kill" else []
-        resume = sys.argv[2] == "resume"
         config = RunConfig.from_dict({settings!r})
-        train(config, MemoryDataset(), sys.argv[1], resume=resume, callbacks=callbacks)
+        for folder, mode in (("undisturbed", "whole"), ("run", "kill"), ("run", "resume")):
+            child = os.fork()
+            if not child:
+                callbacks = [AtStep(8, kill)] if mode == "kill" else []
+                out = os.path.join({str(tmp_path)!r}, folder)
+                train(config, MemoryDataset(), out, resume=mode == "resume", callbacks=callbacks)
+                os._exit(0)
+            print(mode, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
     """
-
-    def run(folder: str, mode: str) -> int:
-        code = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / folder), mode]
-        return subprocess.run(code, check=False, timeout=90).returncode
-
-    assert run("undisturbed", "whole") == 0
-    assert run("run", "kill") == -signal.SIGKILL
-    assert run("run", "resume") == 0
+    code = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(code, check=True, timeout=250, stdout=subprocess.PIPE, text=True)
+    assert done.stdout.splitlines() == ["whole 0", f"kill {-signal.SIGKILL}", "resume 0"]
     assert outcome(tmp_path / "run") == outcome(tmp_path / "undisturbed")
 
 
