@@ -185,6 +185,12 @@ def kafka_broker() -> Iterator[tuple[int, str]]:
         process.stdout.close()
 
 
+def stop(process: int) -> None:
+    """Stop a process, and see that it has stopped: until then it may still take what is sent."""
+    os.kill(process, signal.SIGSTOP)
+    wait_for(lambda: Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "T")
+
+
 def test_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     confluent_kafka = pytest.importorskip("confluent_kafka")
     with kafka_broker() as (process, address):
@@ -202,7 +208,7 @@ def test_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
         assert_nothing_is_lost_over_a_restart(
             outlets,
-            lambda: os.kill(process, signal.SIGSTOP),
+            lambda: stop(process),
             lambda: os.kill(process, signal.SIGCONT),
             arrived,
         )

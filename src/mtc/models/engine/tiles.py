@@ -245,7 +245,7 @@ def call(_: Any, function: Any, arguments: Any) -> Any:
     """
 
     def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
-        given = cgutils.alloca_once(b, ir.ArrayType(INT64, 14))
+        given = cgutils.alloca_once(b, ir.ArrayType(INT64, 14))  # type: ignore[no-untyped-call]
         b.store(args[1], given)
         kind = ir.FunctionType(ir.VoidType(), [INT64])
         b.call(b.inttoptr(args[0], kind.as_pointer()), [b.ptrtoint(given, INT64)])
