@@ -1,6 +1,7 @@
 # One environment, .venv in the checkout, made once: it is made again only when what goes into it changes.
 
 PYTHON ?= python3
+PROCESSES ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -11,7 +12,7 @@ BENCHMARKS := read scale datasets train infer classify
 
 help:
 	@echo 'make demo     classify the bundled capture with the bundled model'
-	@echo 'make test     run the tests'
+	@echo 'make test     run the tests (PROCESSES=2 in two processes)'
 	@echo 'make check    lint, format and types'
 	@echo 'make format   apply format and the fixes that lint knows'
 	@echo 'make bench    run the benchmarks'
@@ -37,7 +38,7 @@ demo: $(INSTALLED)
 	$(BIN)/mtc demo --force
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
