@@ -75,7 +75,7 @@ class Processes:
 
     def run(self, name: str, settings: dict, mode: str = "whole") -> tuple[int, list[str]]:
         process = self.start(name, settings, mode)
-        out, errors = process.communicate(timeout=250)
+        out, errors = process.communicate(timeout=550)
         assert "Traceback" not in errors, errors
         return process.returncode, sorted(out.split())
 
@@ -148,7 +148,7 @@ def test_two_machines_with_batch_statistics_and_a_clock(settings: dict, processe
         )
         for rank in "01"
     ]
-    said = [process.communicate(timeout=250) for process in started]
+    said = [process.communicate(timeout=550) for process in started]
     assert [process.returncode for process in started] == [0, 0], said
     assert [out.strip() for out, _ in said] == ["scored", "silent"]
     run = json.loads((processes.folder / "machines" / "run.json").read_text())

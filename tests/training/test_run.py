@@ -272,7 +272,7 @@ def test_killed_and_resumed_equals_undisturbed(settings: dict, tmp_path: Path) -
             print(mode, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
     """
     code = [sys.executable, "-c", textwrap.dedent(script)]
-    done = subprocess.run(code, check=True, timeout=250, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(code, check=True, timeout=550, stdout=subprocess.PIPE, text=True)
     assert done.stdout.splitlines() == ["whole 0", f"kill {-signal.SIGKILL}", "resume 0"]
     assert outcome(tmp_path / "run") == outcome(tmp_path / "undisturbed")
 
