@@ -1,9 +1,7 @@
 """What all tests share."""
 
-import importlib.util
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,26 +12,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core, so a thread a proce
 
 import numpy as np
 import pytest
-
-
-def _forget_stale_kernels() -> None:
-    """Delete compiled kernels that are older than what they call.
-
-    numba looks at the file of a kernel alone: where a kernel in another file was changed, it would go on
-    running machine code that was made for the old one, down to a segmentation fault.
-    """
-    (package,) = importlib.util.find_spec("mtc").submodule_search_locations  # type: ignore[union-attr]
-    newest = 0.0
-    for room in ("capture", "packets", "datasets", "models"):  # kernels call those of rooms before theirs
-        for path in Path(package, room).rglob("*.py"):
-            if re.search("numba|kernel", path.read_text("utf-8")):
-                newest = max(newest, path.stat().st_mtime)
-        for index in Path(package, room).rglob("*.nbi"):
-            if index.stat().st_mtime < newest:
-                index.unlink(missing_ok=True)
-
-
-_forget_stale_kernels()
 
 SERVERS, EXPORTS = "serving/http", "inference/test_export.py"
 LONGEST = (

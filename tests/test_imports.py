@@ -10,7 +10,7 @@ import mtc
 SOURCE = Path(mtc.__file__).parent
 
 ROAD = (
-    ("errors", "columns", "tasks", "config", "lazy", "metrics", "palette"),
+    ("errors", "columns", "tasks", "config", "lazy", "metrics", "palette", "stale_kernels"),
     ("capture",),
     ("packets",),
     ("datasets",),

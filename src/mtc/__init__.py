@@ -4,8 +4,11 @@ A complete system around "MTC: A Multi-Task Model for Encrypted Network Traffic 
 on Transformer and 1D-CNN" (Wang, Gao, Lei; IASC 37(1), 2023; doi 10.32604/iasc.2023.036701).
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtc.lazy import lazy_names
+from mtc.stale_kernels import forget_stale_kernels
 
 if TYPE_CHECKING:
     from mtc.inference import Classifier
@@ -14,11 +17,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Classifier", "__version__", "iter_samples", "read_samples"]
 
-_HOMES = {"Classifier": "mtc.inference", "iter_samples": "mtc.packets", "read_samples": "mtc.packets"}
+forget_stale_kernels(Path(__file__).parent)
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that ``import mtc`` stays quick."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mtc' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy_names(
+    __name__, {"Classifier": "inference", "iter_samples": "packets", "read_samples": "packets"}
+)
