@@ -269,13 +269,13 @@ def fields(packets: Ragged) -> None:
     network = model.network
     own = ours(model, "exact")
 
-    def by_pytorch() -> Logits:
+    def by_pytorch(packets: Ragged) -> Logits:
         with torch.inference_mode():
             return {task: found.numpy() for task, found in network(pack(*packets, network)).items()}
 
-    found, expected = own(packets), by_pytorch()
+    found, expected = own(packets), by_pytorch(packets)
     off = max(float(np.abs(np.exp(found[task]) - np.exp(expected[task])).max()) for task in found)
-    times = np.array([[seconds(lambda r=r: r(packets)) for r in (own, by_pytorch)] for _ in range(5)])  # type: ignore[misc]
+    times = np.array([[seconds(lambda r=r: r(packets)) for r in (own, by_pytorch)] for _ in range(5)])
     ours_s, theirs_s = np.median(times, axis=0)
     print(
         f"\niscx (network of fields): {count / ours_s:.0f} packets/s, {theirs_s / ours_s:.2f} x PyTorch's "
