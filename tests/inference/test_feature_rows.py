@@ -85,9 +85,12 @@ def test_a_line_for_every_row(
     assert "4 rows classified" in err
 
 
-def test_formats_and_order(flows_model: Path, tmp_path: Path, write_table: Any) -> None:
+def test_formats_and_order(
+    flows_model: Path, tmp_path: Path, write_table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import pandas as pd
 
+    monkeypatch.setenv("COLUMNS", "300")  # room for the names of files, however long
     one = write_table(tmp_path / "in" / "b.csv", [b"BENIGN", b"DDoS"])
     two = write_table(tmp_path / "in" / "a.csv", [b"DDoS"] * 3, seed=2)
     status, out, _ = run(one, two, "--model", flows_model)
