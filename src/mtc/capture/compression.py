@@ -4,6 +4,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import zstandard
@@ -53,11 +54,10 @@ class _Inflate:
         except zlib.error as error:
             self._error = error
         saved = []
-        try:
+        # The error is known since above, and told by self._error: only the bytes before it are wanted.
+        with suppress(zlib.error):
             for i in range(len(data)):
                 saved.append(before.decompress(data[i : i + 1]))
-        except zlib.error:
-            pass  # known since above, and told by self._error: only the bytes before it were wanted
         return b"".join(saved)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,10 @@ def _started(process: subprocess.Popen[bytes], log: Path, trust: ssl.SSLContext 
     while time.monotonic() < end and process.poll() is None:
         if said := re.search(r"serving on (\S+) ", log.read_text()):
             server = Server(said[1], process, log, trust)
-            try:
-                with server.client() as client:
-                    if client.get("/health").status_code == 200:
-                        return server
-            except httpx.TransportError:
-                pass  # it has its port, and does not listen yet
+            # It may have its port, and not listen yet.
+            with suppress(httpx.TransportError), server.client() as client:
+                if client.get("/health").status_code == 200:
+                    return server
         time.sleep(0.05)
     raise AssertionError(f"no server: {log.read_text()}")
 

@@ -7,6 +7,7 @@ import json
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,14 +46,10 @@ def test_an_upload_over_the_limit_is_refused_while_it_comes(server: Any, client:
     connection.putheader("Transfer-Encoding", "chunked")
     connection.endheaders()
     piece = bytes(1 << 16)
-    try:
+    with closing(connection), suppress(OSError):  # the server closes the connection: nobody takes more
         while sent < 64 * LIMIT:
             connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
             sent += len(piece)
-    except OSError:
-        pass  # the server has closed the connection: nobody takes more
-    finally:
-        connection.close()
     assert sent < 32 * LIMIT
     assert _alive(client)
     assert not [job for job in client.get("/api/v1/jobs").json() if job["state"] == "receiving"]

@@ -56,9 +56,8 @@ WEIGHT, BIAS, VECTORS, FIRST, SECOND, THIRD, LOWEST = range(7)
 class Kind:
     """What a product is computed in."""
 
-    values: Callable[..., Any]
-    """(builder, rows, vectors, address of the weights, address, stride and columns of each input, addresses
-    of the numbers behind them, address and stride of the residual) -> vectors of floats of each row."""
+    values: Callable[[Any, "Tile"], Any]
+    """(builder, tile) -> vectors of floats of each row."""
     stored: Callable[[Any, Any], Any]
     """(builder, vector of floats) -> the vector that is written."""
     weight_bytes: int
@@ -67,6 +66,27 @@ class Kind:
     """Bytes of a vector of the residual."""
     out_bytes: int
     """Bytes of a vector of the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What a tile is computed from.
+
+    Attributes:
+        rows: How many rows it has.
+        vectors: Vectors of columns.
+        panel: Address of the weights.
+        sources: Address, stride in bytes and columns of each input.
+        numbers: Addresses of the numbers behind the weights.
+        residual: Address and stride of the residual.
+    """
+
+    rows: int
+    vectors: int
+    panel: Any
+    sources: list[Any]
+    numbers: list[Any]
+    residual: tuple[Any, Any]
 
 
 def product_of(kind: Kind) -> Any:
@@ -137,7 +157,7 @@ def _tile(kind: Kind, rows: int, vectors: int) -> Any:
                 x, stride, count = (b.extract_value(inputs, 3 * i + j) for j in range(3))
                 sources.append((b.add(x, b.mul(row, stride)), stride, count))
             added = (b.add(residual, b.mul(row, residual_stride)), residual_stride)
-            values = kind.values(b, rows, vectors, panel, sources, numbers, added)
+            values = kind.values(b, Tile(rows, vectors, panel, sources, numbers, added))
             low = repeat(b, lowest)
             for i, line in enumerate(values):
                 place = b.add(out, b.mul(out_stride, b.add(row, INT64(i))))
@@ -254,17 +274,9 @@ def call(_: Any, function: Any, arguments: Any) -> Any:
     return types.void(types.int64, several(types.int64, 14)), codegen
 
 
-def _floats(
-    b: Any,
-    rows: int,
-    vectors: int,
-    panel: Any,
-    sources: list[Any],
-    numbers: list[Any],
-    residual: tuple[Any, Any],
-) -> Any:
+def _floats(b: Any, tile: Tile) -> Any:
     """Vectors of a tile in single precision."""
-    bias = [read(b, b.add(numbers[0], INT64(64 * v))) for v in range(vectors)]
+    bias = [read(b, b.add(tile.numbers[0], INT64(64 * v))) for v in range(tile.vectors)]
 
     def step(total: Any, x: Any, weights: Any) -> Any:
         return fused(b, x, weights, total)
@@ -272,7 +284,8 @@ def _floats(
     def add(row: Any, place: Any) -> Any:
         return [b.fadd(x, read(b, b.add(place, INT64(64 * v)))) for v, x in enumerate(row)]
 
-    return add_residual(b, accumulate(b, [bias] * rows, panel, sources, FLOATS, step), *residual, add)
+    sums = accumulate(b, [bias] * tile.rows, tile.panel, tile.sources, FLOATS, step)
+    return add_residual(b, sums, *tile.residual, add)
 
 
 _product = product_of(Kind(_floats, lambda b, value: value, weight_bytes=4, residual_bytes=64, out_bytes=64))

@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import binding, ir
 from numba import njit, types
 
-from mtc.models.engine.tiles import Kind, accumulate, add_residual, call, compiled_address, product_of
+from mtc.models.engine.tiles import Kind, Tile, accumulate, add_residual, call, compiled_address, product_of
 from mtc.models.engine.vectors import (
     FLOAT,
     FLOATS,
@@ -36,35 +36,27 @@ NATIVE = bool(binding.get_host_cpu_features().get("avx512vnni", False))
 BYTES = ir.VectorType(ir.IntType(8), LANES)
 
 
-def _values(
-    b: Any,
-    rows: int,
-    vectors: int,
-    panel: Any,
-    sources: list[Any],
-    numbers: list[Any],
-    residual: tuple[Any, Any],
-) -> Any:
+def _values(b: Any, tile: Tile) -> Any:
     """Vectors of a tile, computed in eight bits."""
-    scales, shifts, factor = numbers
+    scales, shifts, factor = tile.numbers
 
     def step(total: Any, x: Any, weights: Any) -> Any:
         return call_intrinsic(b, "llvm.x86.avx512.vpdpbusd.512", INTS, [total, x, weights])
 
     def add(row: Any, place: Any) -> Any:
         times = repeat(b, read(b, factor, FLOAT))
-        found = [_floats(b, b.add(place, INT64(LANES * v))) for v in range(vectors)]
+        found = [_floats(b, b.add(place, INT64(LANES * v))) for v in range(tile.vectors)]
         return [fused(b, value, times, x) for value, x in zip(found, row, strict=True)]
 
-    zeros = [[ir.Constant(INTS, [0] * LANES)] * vectors] * rows
-    sums = accumulate(b, zeros, panel, sources, INTS, step)
+    zeros = [[ir.Constant(INTS, [0] * LANES)] * tile.vectors] * tile.rows
+    sums = accumulate(b, zeros, tile.panel, tile.sources, INTS, step)
     scale, shift = (
-        [read(b, b.add(start, INT64(64 * v))) for v in range(vectors)] for start in (scales, shifts)
+        [read(b, b.add(start, INT64(64 * v))) for v in range(tile.vectors)] for start in (scales, shifts)
     )
     values = [
         [fused(b, b.sitofp(x, FLOATS), scale[v], shift[v]) for v, x in enumerate(line)] for line in sums
     ]
-    return add_residual(b, values, *residual, add)
+    return add_residual(b, values, *tile.residual, add)
 
 
 def _floats(b: Any, place: Any) -> Any:
