@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtc.capture import expand_inputs
-from mtc.packets import SampleStream
+from mtc.flows import SampleStream
 from packets_of import dense, real_packets
 from reference import ReferenceMTC
 

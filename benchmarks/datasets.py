@@ -28,8 +28,8 @@ from rich.table import Table
 
 from mtc.config import ModelConfig
 from mtc.datasets import Dataset, LabelledSamples
+from mtc.flows import iter_samples
 from mtc.models import MTC, pack
-from mtc.packets import iter_samples
 from traffic import write_traffic
 
 NAMES = (

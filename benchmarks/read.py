@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mtc.capture import expand_inputs, open_capture
-from mtc.packets import decode, iter_samples
+from mtc.flows import iter_samples
+from mtc.packets import decode
 from traffic import write_traffic
 
 SLOW_PACKETS = 100_000

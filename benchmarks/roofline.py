@@ -10,9 +10,9 @@ from torch import nn
 
 from mtc.models import MTC
 from mtc.models.engine.tiles_int8 import NATIVE
-from mtc.models.layers import ConvNorm
-from mtc.models.layout import plan_for
-from mtc.models.values import live_tokens
+from mtc.models.packed.layers import ConvNorm
+from mtc.models.packed.plan import plan_for
+from mtc.models.packed.values import live_tokens
 from packets_of import Ragged
 
 

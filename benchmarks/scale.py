@@ -17,7 +17,7 @@ from traffic import write_traffic
 
 READER = """
 import resource, sys, time
-from mtc.packets import SampleStream
+from mtc.flows import SampleStream
 from mtc.capture import open_capture
 
 def resident_mb():
@@ -64,7 +64,7 @@ def large(folder: Path, gigabytes: float) -> None:
 
 
 def many(folder: Path, files: int) -> None:
-    from mtc.packets import iter_samples
+    from mtc.flows import iter_samples
 
     pcap = folder / "small.pcap"
     write_traffic(pcap, folder / "small.pcapng", 10)

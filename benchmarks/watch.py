@@ -24,7 +24,8 @@ import numpy as np
 
 from mtc.capture import CaptureReader, expand_inputs, open_capture
 from mtc.errors import CaptureError
-from mtc.packets import FlowTable, decode
+from mtc.flows import FlowTable
+from mtc.packets import decode
 
 OUT, IN = "mtc-out", "mtc-in"
 ETHERNET = 1

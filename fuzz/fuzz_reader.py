@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["mtc.capture"], exclude=["mtc.capture.k
     from mtc.capture import open_capture
 
 from mtc.errors import CaptureError
-from mtc.packets import SampleStream
+from mtc.flows import SampleStream
 
 CORPUS = Path(__file__).parent / "corpus"
 _INPUT = Path(tempfile.mkdtemp(prefix="mtc-fuzz-"), "capture")

@@ -17,8 +17,8 @@ from typing import Any
 
 from mtc.datasets import Dataset
 from mtc.models import ModelCard, load_model
-from mtc.models.card import CARD, WEIGHTS
-from mtc.training.measure import recalibrate
+from mtc.models.files.card import CARD, WEIGHTS
+from mtc.training.scoring.measure import recalibrate
 
 SHELF = Path(__file__).resolve().parents[1] / "src" / "mtc" / "assets" / "models"
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from mtc.datasets import Dataset
 from mtc.inference import Classifier
-from mtc.inference.faithfulness import faithfulness
-from mtc.report.figures_reasons import faithfulness_figure
+from mtc.inference.explain.faithfulness import faithfulness
+from mtc.report.figures.reasons import faithfulness_figure
 
 
 def main() -> None:

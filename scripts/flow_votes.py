@@ -20,7 +20,7 @@ from mtc.inference.judging import Judge
 from mtc.metrics import score
 from mtc.palette import SERIES
 from mtc.tasks import vpn_classes
-from mtc.training.scoring import flows_by_capture
+from mtc.training.scoring.scores import flows_by_capture
 
 PACKETS = (1, 2, 3, 4, 5, 7, 10, 20)
 CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)

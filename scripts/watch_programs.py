@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from mtc.capture import open_capture
-from mtc.packets import FlowTable, decode
+from mtc.flows import FlowTable
+from mtc.packets import decode
 from record_demo import CLIENT, SERVER, converse, namespaces, process
 from record_demo_services import CONVERSATIONS, SERVERS, prepare
 

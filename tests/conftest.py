@@ -220,7 +220,7 @@ def original_header() -> str:
 @pytest.fixture(scope="session")
 def tiny_onnx(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model as ONNX in fp32, and beside it as JSON what its export said."""
-    from mtc.inference.export import export_onnx
+    from mtc.inference.export.onnx import export_onnx
     from mtc.models import load_model
 
     path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
@@ -239,8 +239,8 @@ def small_parity_check() -> Iterator[None]:
 
 @contextmanager
 def _small_parity_check() -> Iterator[None]:
-    from mtc.inference.export_check import BATCH_SIZES
+    from mtc.inference.export.check import BATCH_SIZES
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mtc.inference.export_check.CHECKED", max(BATCH_SIZES))
+        patch.setattr("mtc.inference.export.check.CHECKED", max(BATCH_SIZES))
         yield

@@ -10,9 +10,10 @@ import mtc
 SOURCE = Path(mtc.__file__).parent
 
 ROAD = (
-    ("errors", "columns", "tasks", "config", "lazy", "metrics", "palette", "stale_kernels"),
+    ("errors", "columns", "tasks", "config", "lazy", "metrics", "numba_cache", "palette"),
     ("capture",),
     ("packets",),
+    ("flows",),
     ("datasets",),
     ("models",),
     ("training",),

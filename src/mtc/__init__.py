@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtc.lazy import lazy_names
-from mtc.stale_kernels import forget_stale_kernels
+from mtc.numba_cache import forget_stale_kernels
 
 if TYPE_CHECKING:
+    from mtc.flows import iter_samples, read_samples
     from mtc.inference import Classifier
-    from mtc.packets import iter_samples, read_samples
 
 __version__ = "0.1.0"
 __all__ = ["Classifier", "__version__", "iter_samples", "read_samples"]
@@ -20,5 +20,5 @@ __all__ = ["Classifier", "__version__", "iter_samples", "read_samples"]
 forget_stale_kernels(Path(__file__).parent)
 
 __getattr__ = lazy_names(
-    __name__, {"Classifier": "inference", "iter_samples": "packets", "read_samples": "packets"}
+    __name__, {"Classifier": "inference", "iter_samples": "flows", "read_samples": "flows"}
 )

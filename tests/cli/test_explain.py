@@ -11,11 +11,11 @@ pytest.importorskip("captum")
 @pytest.fixture(autouse=True)
 def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """How exact the integral is, is not asked here but in tests/inference/test_explain.py."""
-    monkeypatch.setattr("mtc.inference.explain.STEPS", (8,))
+    monkeypatch.setattr("mtc.inference.explain.attribution.STEPS", (8,))
 
 
 def test_shows_fields_and_bytes(mtc: Callable[..., Any], tiny_model: Path, short_capture: Path) -> None:
-    from mtc.packets import read_samples
+    from mtc.flows import read_samples
 
     number = int(read_samples(str(short_capture)).headers["packet"][0])
     arguments = ("explain", short_capture, "--packet", number, "--model", tiny_model, "--task", "traffic")
@@ -47,7 +47,7 @@ def test_says_that_a_packet_is_not_there(
 def test_draws_a_figure_and_shows_attention(
     mtc: Callable[..., Any], tiny_model: Path, short_capture: Path, tmp_path: Path
 ) -> None:
-    from mtc.packets import read_samples
+    from mtc.flows import read_samples
 
     number = int(read_samples(str(short_capture)).headers["packet"][0])
     arguments = ("explain", short_capture, "--packet", number, "--model", tiny_model)

@@ -19,7 +19,7 @@ def _translated_once(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(graph: object, model: object, path: Path, example: object) -> None:
         path.write_bytes(tiny_onnx.read_bytes())
 
-    monkeypatch.setattr("mtc.inference.export._write", write)
+    monkeypatch.setattr("mtc.inference.export.onnx._write", write)
 
 
 def test_writes_a_file_and_tells_its_parity(
@@ -54,7 +54,7 @@ def test_prints_json(mtc: Callable[..., Any], tiny_model: Path, tmp_path: Path) 
 def test_parity_that_does_not_hold_writes_nothing(
     mtc: Callable[..., Any], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtc.inference.export_check.TOLERANCE", -1.0)
+    monkeypatch.setattr("mtc.inference.export.check.TOLERANCE", -1.0)
     done = mtc("export", tiny_model, "--out", tmp_path / "tiny.onnx")
     assert done.status == 1
     assert done.err.startswith("mtc: the exported model differs by ")

@@ -206,7 +206,7 @@ def test_options_that_do_not_fit(good: Path, run: Run, arguments: list[str]) -> 
 def test_parallel_processes_give_the_same(
     good: Path, cut: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mtc.cli import inspect_many
+    from mtc.cli.inspect import many as inspect_many
 
     inputs = [good, cut, good.with_name("missing.pcap"), good]
     one = run("--json", *inputs)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mtc.cli.watch_table import WatchTable
+from mtc.cli.watch.table import WatchTable
 
 DEMO = Path(__file__).parents[2] / "src/mtc/assets/demo.pcap"
 MTC = [sys.executable, "-m", "mtc", "watch"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtc.datasets.balance import EVERY, SmallestDraws, quotas
+from mtc.datasets.build.balance import EVERY, SmallestDraws, quotas
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 150))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mtc.datasets.build_tasks import HashTask
-from mtc.datasets.run_tasks import Reading, run_tasks
+from mtc.datasets.build.run_tasks import Reading, run_tasks
+from mtc.datasets.build.tasks import HashTask
 from mtc.errors import DatasetError
 
 

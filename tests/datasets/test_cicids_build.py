@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mtc.datasets import FEATURES, PARTS, SELECTED, Dataset, build_cicids2017, remake_splits
-from mtc.datasets.cicids_labels import DOWNLOAD, LABELS, classes_of, read_label, readable_label
+from mtc.datasets.cicids2017.labels import DOWNLOAD, LABELS, classes_of, read_label, readable_label
 from mtc.errors import DatasetError, OutputError, UsageError
 
 WriteTable = Callable[..., Path]

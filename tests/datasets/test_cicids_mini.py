@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mtc.datasets import FEATURES, SELECTED, Dataset, DatasetInfo, QuantileScaler, build_cicids2017
-from mtc.datasets.features_balance import balanced_counts
-from mtc.datasets.features_samples import balance_samples, scale_samples
+from mtc.datasets.flow_features.balance import balanced_counts
+from mtc.datasets.flow_features.samples import balance_samples, scale_samples
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import QuantileTransformer
 
 from mtc.datasets import FEATURES, SELECTED, QuantileScaler
-from mtc.datasets.features import positions
-from mtc.datasets.features_columns import match_columns
+from mtc.datasets.flow_features.columns import match_columns
+from mtc.datasets.flow_features.features import positions
 from mtc.errors import ModelError, UsageError
 
 CICFLOWMETER_4 = (
@@ -138,7 +138,7 @@ def test_arrays_and_back() -> None:
 
 
 def test_selection_of_the_reference() -> None:
-    from mtc.datasets.features_selection import FeatureStatistics
+    from mtc.datasets.flow_features.selection import FeatureStatistics
 
     rng = np.random.default_rng(2)
     values = rng.normal(size=(4000, 78)) * rng.uniform(1, 1e6, 78)

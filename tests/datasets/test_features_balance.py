@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mtc.datasets.cicids_labels import BALANCED, IMBALANCED
-from mtc.datasets.features_balance import balanced_counts, synthesise, undersample
+from mtc.datasets.cicids2017.labels import BALANCED, IMBALANCED
+from mtc.datasets.flow_features.balance import balanced_counts, synthesise, undersample
 
 
 def test_targets_are_those_of_table_2() -> None:

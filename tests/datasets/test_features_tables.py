@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mtc.datasets import FEATURES, features_csv
-from mtc.datasets.features_opening import open_table
-from mtc.datasets.features_sources import TableSource, find_tables, hold_tables, is_table
-from mtc.datasets.features_tables import FeatureRows
+from mtc.datasets import FEATURES
+from mtc.datasets.flow_features import csv as features_csv
+from mtc.datasets.flow_features.opening import open_table
+from mtc.datasets.flow_features.sources import TableSource, find_tables, hold_tables, is_table
+from mtc.datasets.flow_features.tables import FeatureRows
 from mtc.errors import DatasetError
 
 WriteTable = Callable[..., Path]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mtc.datasets import Dataset, DatasetInfo, build_captures, build_iscx
-from mtc.datasets.figures import ClassBar, class_bars, draw_classes
+from mtc.report.figures.class_counts import ClassBar, class_bars, draw_classes
 
 Write = Callable[..., Path]
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mtc.datasets import build_cicids2017, build_iscx, cicids_staging, stage_tasks
-from mtc.datasets.processes import WorkerLost, choose_jobs
+from mtc.datasets import build_cicids2017, build_iscx
+from mtc.datasets.build import stage_tasks
+from mtc.datasets.build.processes import WorkerLost, choose_jobs
+from mtc.datasets.cicids2017 import staging as cicids_staging
 
 Write = Callable[..., Path]
 NAMES = ("aim_chat_3a", "email1a", "facebook_chat_4a", "icq_chat_3a", "skype_chat1a", "spotify1")

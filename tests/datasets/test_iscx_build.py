@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtc.datasets import Dataset, DatasetInfo, build_iscx
-from mtc.datasets.iscx_table import iscx_table
+from mtc.datasets.sources.iscx_labels import iscx_table
 from mtc.errors import DatasetError, OutputError, UsageError
 
 Write = Callable[..., Path]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mtc.datasets.iscx_table import capture_name, iscx_table, read_manifest
+from mtc.datasets.sources.iscx_labels import capture_name, iscx_table, read_manifest
 from mtc.errors import DatasetError
 
 

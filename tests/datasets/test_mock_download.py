@@ -22,7 +22,7 @@ CUT, UNREADABLE, LOST = "netflix1", "spotify4", "vimeo4"
 
 def facts() -> list[dict[str, str]]:
     """The rows of the table of captures."""
-    table = resources.files("mtc.datasets").joinpath("iscx_captures.csv").read_text(encoding="utf-8")
+    table = resources.files("mtc.datasets.sources").joinpath("iscx_captures.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(table.splitlines()[1:]))
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mtc.datasets import FRACTIONS, PARTS, SPLITS, measure_leakage
 from mtc.datasets.draws import keyed_draws
-from mtc.datasets.split_rows import AllRows, SplitRows
-from mtc.datasets.splits import cut_of_folds, cut_of_parts, parts_of_fold
+from mtc.datasets.splits.rows import AllRows, SplitRows
+from mtc.datasets.splits.splits import cut_of_folds, cut_of_parts, parts_of_fold
 
 TRAIN, VALIDATION, TEST = range(3)
 

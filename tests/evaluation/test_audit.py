@@ -10,9 +10,9 @@ from sklearn.metrics import f1_score
 
 from mtc.config import RunConfig
 from mtc.datasets import PARTS, Dataset, LabelledSamples, ragged
-from mtc.evaluation.audit import AuditSettings, audit
-from mtc.evaluation.audit_fields import FOLDS, FieldJudge, assign_folds
-from mtc.evaluation.audit_sharing import shared, sharing_keys
+from mtc.evaluation.audit.audit import AuditSettings, audit
+from mtc.evaluation.audit.fields import FOLDS, FieldJudge, assign_folds
+from mtc.evaluation.audit.sharing import shared, sharing_keys
 from mtc.packets import mask_samples
 from mtc.training import train
 

@@ -16,7 +16,7 @@ from mtc.inference import FlowVotes
 from mtc.metrics import score
 from mtc.models import load_model, predict_logits
 from mtc.training import train
-from mtc.training.scoring import flows_by_capture
+from mtc.training.scoring.scores import flows_by_capture
 
 SETTINGS = {
     "model": {"tokens": 5, "width": 20, "heads": 2, "ffn_width": 16, "repetitions": [1, 1, 1]},

@@ -16,7 +16,7 @@ def classifier(tiny_model: Path) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def samples(short_capture: Path) -> mtc.packets.Samples:
+def samples(short_capture: Path) -> mtc.flows.Samples:
     return mtc.read_samples(short_capture)
 
 
@@ -52,7 +52,7 @@ def test_tasks(classifier: Classifier) -> None:
 
 
 def test_predict_is_the_calibrated_softmax_without_absent_classes(
-    classifier: Classifier, samples: mtc.packets.Samples
+    classifier: Classifier, samples: mtc.flows.Samples
 ) -> None:
     model = classifier.model
     result = classifier.predict(samples.samples)
@@ -69,7 +69,7 @@ def test_predict_is_the_calibrated_softmax_without_absent_classes(
 
 
 def test_flow_verdict_is_the_mean_of_its_first_ten_packets(
-    classifier: Classifier, samples: mtc.packets.Samples, short_capture: Path
+    classifier: Classifier, samples: mtc.flows.Samples, short_capture: Path
 ) -> None:
     model, flow = classifier.model, samples.headers["flow"]
     verdicts = classifier.classify(short_capture)
@@ -86,7 +86,7 @@ def test_flow_verdict_is_the_mean_of_its_first_ten_packets(
 
 @pytest.mark.parametrize("sizes", [[1] * 50, [7, 0, 43], [50]], ids=str)
 def test_votes_do_not_depend_on_how_samples_come_in(
-    classifier: Classifier, samples: mtc.packets.Samples, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+    classifier: Classifier, samples: mtc.flows.Samples, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mtc.inference.votes.BUFFERED_SAMPLES", 16)
     rng = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def test_votes_do_not_depend_on_how_samples_come_in(
         np.testing.assert_allclose(found[task][:4], values[:4], atol=1e-5)
 
 
-def test_the_models_own_mask_is_applied(tiny_model: Path, samples: mtc.packets.Samples) -> None:
+def test_the_models_own_mask_is_applied(tiny_model: Path, samples: mtc.flows.Samples) -> None:
     model = load_model(tiny_model)
     config = type(model.card.config).from_dict({**model.card.config.to_dict(), "data": {"mask": "strict"}})
     card = type(model.card)(tasks=model.card.tasks, config=config)

@@ -8,11 +8,12 @@ import torch
 from mtc.config import RunConfig
 from mtc.datasets import LabelledSamples
 from mtc.errors import UsageError
+from mtc.flows import read_samples
 from mtc.inference import Classifier
-from mtc.inference.explain import TOLERATED, explain, field_groups
-from mtc.inference.explain_classes import explain_classes
+from mtc.inference.explain.attribution import TOLERATED, explain, field_groups
+from mtc.inference.explain.classes import explain_classes
 from mtc.models import LoadedModel, ModelCard, build_network, predict_logits
-from mtc.packets import mask_samples, read_samples
+from mtc.packets import mask_samples
 
 pytest.importorskip("captum")
 

@@ -12,11 +12,11 @@ import pytest
 from mtc.config import RunConfig
 from mtc.datasets import FEATURES
 from mtc.errors import ParityError, UsageError
+from mtc.flows import read_samples
 from mtc.inference import Classifier
-from mtc.inference.export import OPSET, export_onnx
-from mtc.inference.export_check import BATCH_SIZES, TOLERANCE, Parity
+from mtc.inference.export.check import BATCH_SIZES, TOLERANCE, Parity
+from mtc.inference.export.onnx import OPSET, export_onnx
 from mtc.models import LoadedModel, ModelCard, build_network, load_model, save_model
-from mtc.packets import read_samples
 from mtc.tasks import ISCX
 
 onnx = pytest.importorskip("onnx")

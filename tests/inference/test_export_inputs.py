@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from mtc.datasets import QuantileScaler
-from mtc.inference.export_inputs import MaskedSamples, SampleFields, ScaledFeatures, ScaledSamples
-from mtc.models.fields_inputs import pack_fields
+from mtc.inference.export.inputs import MaskedSamples, SampleFields, ScaledFeatures, ScaledSamples
+from mtc.models.fields.inputs import pack_fields
 from mtc.packets import mask_samples
 
 

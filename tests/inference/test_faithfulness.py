@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mtc.config import RunConfig
-from mtc.inference.faithfulness import faithfulness
+from mtc.inference.explain.faithfulness import faithfulness
 from mtc.models import CNN, LoadedModel, ModelCard, build_network
 
 pytest.importorskip("captum")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mtc.cli import app
 from mtc.datasets import FEATURES, SELECTED, Dataset
-from mtc.datasets.features import positions
+from mtc.datasets.flow_features.features import positions
 from mtc.errors import DatasetError, UsageError
 from mtc.inference import Classifier
 from mtc.models import predict_logits, predict_probabilities

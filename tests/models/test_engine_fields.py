@@ -10,8 +10,8 @@ import torch
 from mtc.config import ModelConfig
 from mtc.errors import ModelError, UsageError
 from mtc.models import LoadedModel, ModelCard, build_network, load_model, pack, predict_logits, save_model
-from mtc.models.engine import FieldsEngine
 from mtc.models.engine.threads import use_threads
+from mtc.models.fields.engine import FieldsEngine
 
 TASKS = {"application": ("a", "b", "c"), "traffic": ("x", "y")}
 SIZES = {task: len(classes) for task, classes in TASKS.items()}

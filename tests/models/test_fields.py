@@ -5,9 +5,9 @@ import torch
 from mtc.config import ModelConfig
 from mtc.errors import ConfigError
 from mtc.models import build_network, pack, predict_logits
-from mtc.models.fields import Fields, encode_numbers
-from mtc.models.fields_inputs import FieldBatch, pack_fields
-from mtc.models.fields_numbers import BEYOND, BINS, NUMBERS, OCTAVES, packet_numbers
+from mtc.models.fields.inputs import FieldBatch, pack_fields
+from mtc.models.fields.network import Fields, encode_numbers
+from mtc.models.fields.numbers import BEYOND, BINS, NUMBERS, OCTAVES, packet_numbers
 
 TASKS = {"application": ("a", "b", "c"), "traffic": ("x", "y")}
 CONFIG = ModelConfig(

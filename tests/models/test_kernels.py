@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mtc.models.layers import _NormaliseRows, _NormaliseRowsOnCpu
+from mtc.models.packed.layers import _NormaliseRows, _NormaliseRowsOnCpu
 
 EPS = 1e-5
 

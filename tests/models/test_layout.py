@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mtc.models.layout import DataFlow, plan_for
+from mtc.models.packed.plan import DataFlow, plan_for
 
 FUSED = ("conv", "down", "up", "conv")
 MTC_FLOW = DataFlow(30, 50, ("conv", *FUSED, *FUSED))

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 
 from mtc.config import ModelConfig
 from mtc.models import MTC, build_network, pack
-from mtc.models.encoder import EncoderLayer, embed, keep_mask
-from mtc.models.layers import ConvNorm
-from mtc.models.mtc import Bottleneck
+from mtc.models.networks.encoder import EncoderLayer, embed, keep_mask
+from mtc.models.networks.mtc import Bottleneck
+from mtc.models.packed.layers import ConvNorm
 
 CLASSES = {"application": 17, "traffic": 12, "auxiliary": 6}
 NO_DROPOUT = ModelConfig(ffn_dropout=0.0, cnn_dropout=0.0)

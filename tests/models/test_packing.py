@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtc.models.layout import DataFlow
-from mtc.models.packing import pack_samples
-from mtc.models.values import live_tokens
+from mtc.models.packed.batch import pack_samples
+from mtc.models.packed.plan import DataFlow
+from mtc.models.packed.values import live_tokens
 
 FLOW = DataFlow(30, 50, ("conv", "conv", "down", "up", "conv", "conv", "down", "up", "conv"))
 

@@ -11,9 +11,9 @@ from mtc.config import ModelConfig, RunConfig
 from mtc.datasets.samples import LabelledSamples
 from mtc.errors import ModelError
 from mtc.models import ModelCard, build_network, load_model, predict_logits, round_to_stored, save_model
-from mtc.models.shallow import ShallowNetwork
-from mtc.models.shallow_forest import TRIED
-from mtc.models.shallow_inputs import FIELDS, field_numbers
+from mtc.models.shallow.base import ShallowNetwork
+from mtc.models.shallow.forest import TRIED
+from mtc.models.shallow.inputs import FIELDS, field_numbers
 from mtc.packets import field_names
 
 TASKS = {"application": ("a", "never", "b", "c"), "odd/name": ("x", "y")}

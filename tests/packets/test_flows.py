@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mtc.capture import PacketBatch
 from mtc.errors import UsageError
-from mtc.packets import FlowRecords, FlowSettings, FlowTable, decode
+from mtc.flows import FlowRecords, FlowSettings, FlowTable
+from mtc.packets import decode
 
 Maker = Callable[..., PacketBatch]
 S = 1_000_000_000

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mtc.capture import PacketBatch
-from mtc.packets import REASONS, FlowTable, build_samples, decode, mask_samples
+from mtc.flows import FlowTable
+from mtc.packets import REASONS, build_samples, decode, mask_samples
 
 Maker = Callable[..., PacketBatch]
 

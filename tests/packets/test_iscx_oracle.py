@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from mtc.packets import SampleStream, read_samples
+from mtc.flows import SampleStream, read_samples
 
 
 def test_samples_and_counts_agree_with_the_oracle_on_iscx(shared_data: Path, oracle: ModuleType) -> None:

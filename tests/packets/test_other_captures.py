@@ -9,7 +9,8 @@ import pytest
 
 from mtc.capture import open_capture
 from mtc.errors import CaptureError
-from mtc.packets import REASONS, SampleStream, decode
+from mtc.flows import SampleStream
+from mtc.packets import REASONS, decode
 
 # capture -> flows by nDPI or nfstream, flows here, cause; the table of docs/packets.md
 OTHER_FLOWS = {

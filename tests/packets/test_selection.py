@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mtc.errors import UsageError
-from mtc.packets import REASONS, SampleStream, Selection, Selector, time_ns
+from mtc.flows import SampleStream
+from mtc.packets import REASONS, Selection, Selector, time_ns
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 
 from mtc.capture import open_capture
 from mtc.errors import CaptureError, UsageError
-from mtc.packets import FlowTable, SampleStream, iter_samples, read_samples, summarize
-from mtc.packets.stream import PIECE
+from mtc.flows import FlowTable, SampleStream, iter_samples, read_samples, summarize
+from mtc.flows.stream import PIECE
 
 HEADERS = {
     "packet": np.int64,

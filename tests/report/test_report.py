@@ -12,7 +12,8 @@ from report_inputs import result, write_results
 
 from mtc.errors import OutputError
 from mtc.palette import COLOURS
-from mtc.report import Report, Run, Sources, build_report, figure, load_sources
+from mtc.report import Report, Run, Sources, build_report, load_sources
+from mtc.report.figures import drawing as figure
 
 ROOT = Path(__file__).resolve().parents[2]
 VOID = {"meta", "link", "br", "hr", "img", "input", "col"}
@@ -160,7 +161,7 @@ def test_the_same_sources_give_the_same_page(drawn: Report, results: Path, flows
     first = drawn.figures[0]
     svg = (drawn.page.parent / "figures" / f"{first}.svg").read_text(encoding="utf-8")
     sources = load_sources([results, flows_dataset])
-    from mtc.report.figures_splits import split_bars
+    from mtc.report.figures.splits import split_bars
     from mtc.report.groups import group_runs
 
     again = split_bars(group_runs(sources.runs), "ISCX VPN-nonVPN 2016")[0]

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from mtc.evaluation.intervals import estimate
-from mtc.report.table import Column, Percent, Table, csv_text, latex_text
+from mtc.report.tables.table import Column, Percent, Table, csv_text, latex_text
 
 TABLE = Table(
     "scores",

@@ -6,7 +6,7 @@ from sklearn.metrics import log_loss
 from mtc.metrics import score
 from mtc.models.temperature import Temperature, entropy
 from mtc.training import calibrate, flow_scores
-from mtc.training.calibration import ENOUGH, fit_temperature, log_probabilities
+from mtc.training.scoring.calibration import ENOUGH, fit_temperature, log_probabilities
 
 NONE = np.empty(0, np.int64)
 

@@ -8,7 +8,7 @@ import pytest
 
 from mtc.config import RunConfig, load_recipe
 from mtc.datasets import Dataset, LabelledSamples, QuantileScaler
-from mtc.datasets.features_samples import balance_samples, scale_samples
+from mtc.datasets.flow_features.samples import balance_samples, scale_samples
 from mtc.errors import UsageError
 from mtc.evaluation import evaluate
 from mtc.models import load_model

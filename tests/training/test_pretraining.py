@@ -13,9 +13,9 @@ from mtc.config import ModelConfig, RunConfig, TrainConfig
 from mtc.datasets import LabelledSamples
 from mtc.errors import UsageError
 from mtc.models import build_network, load_model
-from mtc.models.fields import Fields
-from mtc.models.fields_inputs import pack_fields
-from mtc.models.fields_numbers import BEYOND
+from mtc.models.fields.inputs import pack_fields
+from mtc.models.fields.network import Fields
+from mtc.models.fields.numbers import BEYOND
 from mtc.training import train
 from mtc.training.display import EpochLines
 from mtc.training.pretraining import _hide, pretrain

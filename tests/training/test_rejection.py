@@ -4,8 +4,8 @@ from scipy.special import logsumexp, softmax
 from sklearn.metrics import roc_auc_score
 
 from mtc.models import Temperature
-from mtc.training.calibration import Calibration, flow_scores
-from mtc.training.rejection import KEPT, fit_rejection, flow_energy, packet_energy, sureness
+from mtc.training.scoring.calibration import Calibration, flow_scores
+from mtc.training.scoring.rejection import KEPT, fit_rejection, flow_energy, packet_energy, sureness
 
 NONE = np.empty(0, np.int64)
 

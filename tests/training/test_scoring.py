@@ -7,7 +7,7 @@ import pytest
 from mtc.metrics import score
 from mtc.models import Temperature
 from mtc.training import Calibration, Part, flow_scores, score_part
-from mtc.training.scoring import flows_by_capture, rare_classes
+from mtc.training.scoring.scores import flows_by_capture, rare_classes
 
 
 def assert_same_scores(found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtc.cli.output_file import check_output, prepare_folder
+from mtc.cli.shared.output import check_output, prepare_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,8 +55,8 @@ def audit(
     from rich.progress import Progress
 
     from mtc.datasets import Dataset
-    from mtc.evaluation.audit import AuditSettings
-    from mtc.evaluation.audit import audit as audit_dataset
+    from mtc.evaluation.audit.audit import AuditSettings
+    from mtc.evaluation.audit.audit import audit as audit_dataset
 
     alone = out is not None and out.suffix == ".json"
     place = out if out is None or alone else out / "audit.json"

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-    from mtc.report.table import Table
+    from mtc.report.tables.table import Table
 
 
 def compare(
@@ -138,7 +138,7 @@ def _shown(table: "Table") -> "RichTable":
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    from mtc.report.table import Percent, cell_text
+    from mtc.report.tables.table import Percent, cell_text
 
     shown = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column in table.columns:

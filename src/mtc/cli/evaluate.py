@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mtc.cli.output_file import output_file
+from mtc.cli.shared.output import output_file
 
 
 class PartName(StrEnum):
@@ -40,7 +40,7 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from mtc.cli.score_tables import print_scores
+    from mtc.cli.shared.scores import print_scores
     from mtc.datasets import Dataset
     from mtc.evaluation import evaluate as score_model
     from mtc.training.run_folder import write_json

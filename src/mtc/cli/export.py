@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mtc.inference.export import ExportReport
-    from mtc.inference.export_check import Parity
+    from mtc.inference.export.check import Parity
+    from mtc.inference.export.onnx import ExportReport
 
 
 class Target(StrEnum):
@@ -35,9 +35,9 @@ def export(
     The file takes raw samples (or rows of flow features) and gives logits; mask and scaling are inside,
     and its metadata hold classes, temperatures and all else that a verdict needs.
     """
-    from mtc.cli.output_file import output_file
-    from mtc.inference.export import export_onnx
-    from mtc.inference.shelf import find_model
+    from mtc.cli.shared.output import output_file
+    from mtc.inference.export.onnx import export_onnx
+    from mtc.inference.registry import find_model
     from mtc.models import load_model
 
     loaded = load_model(find_model(model))

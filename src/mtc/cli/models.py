@@ -26,7 +26,7 @@ def models(
 ) -> None:
     """List models: tasks, classes, what they were trained on, what they can tell, and honest scores."""
     from mtc.inference import bundled_models, find_model
-    from mtc.inference.shelf import read_card
+    from mtc.inference.registry import read_card
 
     folders = {name: find_model(name) for name in names} if names else bundled_models()
     cards = {name: (folder, read_card(folder)) for name, folder in folders.items()}
@@ -57,7 +57,7 @@ def _show(name: str, folder: Path, card: "ModelCard") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from mtc.cli.verdict_writers import stdout_console
+    from mtc.cli.classify.tables import stdout_console
 
     console = stdout_console()
     data = card.dataset

@@ -36,7 +36,7 @@ def train(
     config = load_recipe(recipe, settings or ())
     dataset = Dataset.open(data)
 
-    from mtc.cli.score_tables import print_run
+    from mtc.cli.shared.scores import print_run
     from mtc.inference import find_model
     from mtc.training import train as run
     from mtc.training.display import progress_display

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from mtc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mtc.datasets.build import BuildPlan, build_dataset
-    from mtc.datasets.cicids import build_cicids2017
-    from mtc.datasets.features import FEATURES, SELECTED, QuantileScaler
+    from mtc.datasets.build.build import BuildPlan, build_dataset
+    from mtc.datasets.build.staging import LabelledCapture
+    from mtc.datasets.cicids2017.build import build_cicids2017
+    from mtc.datasets.flow_features.features import FEATURES, SELECTED, QuantileScaler
     from mtc.datasets.info import DatasetInfo
-    from mtc.datasets.iscx import build_iscx
-    from mtc.datasets.leakage import Leakage, measure_leakage
     from mtc.datasets.loader import Dataset
-    from mtc.datasets.own import build_captures
     from mtc.datasets.remake import remake_splits
     from mtc.datasets.samples import LabelledSamples
-    from mtc.datasets.splits import FOLDS, FRACTIONS, PARTS, SPLITS
-    from mtc.datasets.staging import LabelledCapture
+    from mtc.datasets.sources.captures import build_captures
+    from mtc.datasets.sources.iscx import build_iscx
+    from mtc.datasets.splits.leakage import Leakage, measure_leakage
+    from mtc.datasets.splits.splits import FOLDS, FRACTIONS, PARTS, SPLITS
 
 __all__ = [
     "FEATURES",
@@ -44,24 +44,24 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FEATURES": "features",
-    "FOLDS": "splits",
-    "FRACTIONS": "splits",
-    "PARTS": "splits",
-    "SELECTED": "features",
-    "SPLITS": "splits",
-    "BuildPlan": "build",
+    "FEATURES": "flow_features.features",
+    "FOLDS": "splits.splits",
+    "FRACTIONS": "splits.splits",
+    "PARTS": "splits.splits",
+    "SELECTED": "flow_features.features",
+    "SPLITS": "splits.splits",
+    "BuildPlan": "build.build",
     "Dataset": "loader",
     "DatasetInfo": "info",
-    "LabelledCapture": "staging",
+    "LabelledCapture": "build.staging",
     "LabelledSamples": "samples",
-    "Leakage": "leakage",
-    "QuantileScaler": "features",
-    "build_captures": "own",
-    "build_cicids2017": "cicids",
-    "build_dataset": "build",
-    "build_iscx": "iscx",
-    "measure_leakage": "leakage",
+    "Leakage": "splits.leakage",
+    "QuantileScaler": "flow_features.features",
+    "build_captures": "sources.captures",
+    "build_cicids2017": "cicids2017.build",
+    "build_dataset": "build.build",
+    "build_iscx": "sources.iscx",
+    "measure_leakage": "splits.leakage",
     "remake_splits": "remake",
 }
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mtc.datasets.features_info import FeatureInfo
-from mtc.datasets.leakage import Leakage
+from mtc.datasets.flow_features.info import FeatureInfo
+from mtc.datasets.splits.leakage import Leakage
 from mtc.errors import DatasetError
 
 FORMAT_VERSION = 1

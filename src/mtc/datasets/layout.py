@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mtc.datasets.arrow import named, plain_array
 from mtc.datasets.info import FileInfo
-from mtc.datasets.splits import OUTSIDE, PARTS, SplitColumns
+from mtc.datasets.splits.splits import OUTSIDE, PARTS, SplitColumns
 
 _EVERY = slice(None)
 PACKETS_FILE = "packets.parquet"

@@ -3,16 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.datasets import features_balance
-from mtc.datasets.cicids_splits import ALGORITHMS, FeatureRows, make_splits
+from mtc.datasets.build.staging import draw_purpose
+from mtc.datasets.cicids2017.splits import ALGORITHMS, FeatureRows, make_splits
 from mtc.datasets.draws import ALGORITHM, keyed_draws
-from mtc.datasets.features import SELECTED
-from mtc.datasets.features_layout import read_inputs
+from mtc.datasets.flow_features import balance as features_balance
+from mtc.datasets.flow_features.features import SELECTED
+from mtc.datasets.flow_features.layout import read_inputs
+from mtc.datasets.flow_features.row_digests import hash_inputs
 from mtc.datasets.loader import Dataset
-from mtc.datasets.row_digests import hash_inputs
-from mtc.datasets.split_rows import AllRows, SplitRows
-from mtc.datasets.splits import SPLITS, SplitColumns, plan_splits
-from mtc.datasets.staging import draw_purpose
+from mtc.datasets.splits.rows import AllRows, SplitRows
+from mtc.datasets.splits.splits import SPLITS, SplitColumns, plan_splits
 from mtc.errors import DatasetError
 
 

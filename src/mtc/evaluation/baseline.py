@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from mtc.config import RunConfig
 from mtc.datasets import Dataset, LabelledSamples
 from mtc.errors import UsageError
-from mtc.models.shallow_boosting import PARAMETERS, PATIENCE, macro_f1
-from mtc.training.calibration import calibrate
+from mtc.models.shallow.boosting import PARAMETERS, PATIENCE, macro_f1
 from mtc.training.samples import absent_classes, trainable_tasks
-from mtc.training.scoring import Part, flows_by_capture, score_part
+from mtc.training.scoring.calibration import calibrate
+from mtc.training.scoring.scores import Part, flows_by_capture, score_part
 
 LEADING_BYTES = 400
 """Bytes of a sample that the trees see."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from mtc.datasets import Dataset
 from mtc.evaluation.predictions import Progress, predict
-from mtc.training.calibration import Calibration
-from mtc.training.scoring import Part, flows_by_capture, rare_classes, score_part
+from mtc.training.scoring.calibration import Calibration
+from mtc.training.scoring.scores import Part, flows_by_capture, rare_classes, score_part
 
 
 def evaluate(

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.datasets import Dataset, LabelledSamples
-from mtc.datasets.features_samples import scale_samples
+from mtc.datasets.flow_features.samples import scale_samples
 from mtc.errors import UsageError
 from mtc.models import LoadedModel
 from mtc.packets import Mask
 from mtc.tasks import UNLABELLED
-from mtc.training.calibration import Calibration
-from mtc.training.rejection import Score, Sureness, sureness
-from mtc.training.scoring import flows_by_capture
+from mtc.training.scoring.calibration import Calibration
+from mtc.training.scoring.rejection import Score, Sureness, sureness
+from mtc.training.scoring.scores import flows_by_capture
 
 GROUPS = 4
 

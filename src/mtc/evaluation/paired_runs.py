@@ -15,8 +15,8 @@ from mtc.inference import find_model
 from mtc.metrics import COMMON_FLOWS
 from mtc.models import ModelCard, load_model
 from mtc.tasks import UNLABELLED
-from mtc.training.calibration import flow_scores, log_probabilities
-from mtc.training.scoring import flows_by_capture, rare_classes
+from mtc.training.scoring.calibration import flow_scores, log_probabilities
+from mtc.training.scoring.scores import flows_by_capture, rare_classes
 
 Paths = tuple[Path, Path]
 """A run of the first model, and one of the second with the same seed."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.datasets import Dataset, LabelledSamples
-from mtc.datasets.features_samples import scale_samples
+from mtc.datasets.flow_features.samples import scale_samples
 from mtc.errors import UsageError
 from mtc.evaluation.matching import match_labels, shared_tasks
 from mtc.inference import find_model

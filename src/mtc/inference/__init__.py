@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from mtc.inference.feature_rows import RowVerdicts, TableVerdicts
     from mtc.inference.hosts import HostSummary
     from mtc.inference.many import Place
+    from mtc.inference.registry import bundled_cards, bundled_models, find_model
     from mtc.inference.settings import VerdictSettings
-    from mtc.inference.shelf import bundled_cards, bundled_models, find_model
     from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
     from mtc.inference.votes import FlowVotes
 
@@ -48,9 +48,9 @@ _HOMES = {
     "RowVerdicts": "feature_rows",
     "TableVerdicts": "feature_rows",
     "VerdictSettings": "settings",
-    "bundled_cards": "shelf",
-    "bundled_models": "shelf",
-    "find_model": "shelf",
+    "bundled_cards": "registry",
+    "bundled_models": "registry",
+    "find_model": "registry",
 }
 
 __getattr__ = lazy_names(__name__, _HOMES)

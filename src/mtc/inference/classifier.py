@@ -12,16 +12,16 @@ from mtc.capture import Source, expand_inputs
 from mtc.errors import UsageError
 from mtc.inference.captures import CaptureEnd, CaptureJudge, Per, Progress, mask_of
 from mtc.inference.many import Course, On, Place
+from mtc.inference.registry import bundled_models, find_model
 from mtc.inference.settings import VerdictSettings
-from mtc.inference.shelf import bundled_models, find_model
 from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
 from mtc.models import LoadedModel, load_model, predict_probabilities
 from mtc.models.modes import Precision
 from mtc.packets import SAMPLE_LENGTH, Mask, Selection, Selector, mask_samples
 
 if TYPE_CHECKING:
-    from mtc.datasets.features_sources import TableSource
-    from mtc.inference.explain import Explanation
+    from mtc.datasets.flow_features.sources import TableSource
+    from mtc.inference.explain.attribution import Explanation
     from mtc.inference.feature_rows import RowVerdicts, TableProgress, TableVerdicts
 
 
@@ -116,8 +116,8 @@ class Classifier:
     def explain(
         self, samples: NDArray[np.uint8], task: str | None = None, label: str | None = None
     ) -> "list[Explanation]":
-        """Say what made the verdicts on packets, see ``mtc.inference.explain.explain``."""
-        from mtc.inference.explain import explain  # slow to import
+        """Say what made the verdicts on packets, see ``mtc.inference.explain.attribution.explain``."""
+        from mtc.inference.explain.attribution import explain  # slow to import
 
         return explain(self.model, samples, task, label)
 
@@ -162,7 +162,7 @@ class Classifier:
         """
         problems: list[str] = []
         if self.reads_features:
-            from mtc.datasets.features_sources import find_tables
+            from mtc.datasets.flow_features.sources import find_tables
             from mtc.inference.feature_rows import TableVerdicts
 
             pieces = tuple(self.classify_tables(find_tables(inputs), problems))

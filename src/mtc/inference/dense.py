@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from mtc.errors import UsageError
 from mtc.models import CNN, MTC, Network, Transformer
-from mtc.models.cnn import Normalised
-from mtc.models.encoder import EncoderLayer
-from mtc.models.layers import ConvNorm, WeightedBatchNorm
-from mtc.models.mtc import Bottleneck, FusedBlock
-from mtc.models.windows import POOL, STRIDE
+from mtc.models.networks.cnn import Normalised
+from mtc.models.networks.encoder import EncoderLayer
+from mtc.models.networks.mtc import Bottleneck, FusedBlock
+from mtc.models.packed.layers import ConvNorm, WeightedBatchNorm
+from mtc.models.packed.windows import POOL, STRIDE
 
 Logits = dict[str, Tensor]
 
@@ -147,7 +147,7 @@ class DenseCNN(DenseForm):
 
 
 class DenseBottleneck(nn.Module):
-    """``mtc.models.mtc.Bottleneck``."""
+    """``mtc.models.networks.mtc.Bottleneck``."""
 
     def __init__(self, block: Bottleneck) -> None:
         """Args: what it is the form of."""
@@ -170,7 +170,7 @@ class DenseBottleneck(nn.Module):
 
 
 class DenseFusion(nn.Module):
-    """``mtc.models.mtc.FusedBlock``, but for the order in which its parts run."""
+    """``mtc.models.networks.mtc.FusedBlock``, but for the order in which its parts run."""
 
     def __init__(self, block: FusedBlock) -> None:
         """Args: what it is the form of."""

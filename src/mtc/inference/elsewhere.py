@@ -18,13 +18,13 @@ from typing import Any
 
 import mtc
 from mtc.capture import Source
-from mtc.datasets.on_ray import ray_cluster
-from mtc.datasets.processes import end_with_parent
+from mtc.datasets.build.on_ray import ray_cluster
+from mtc.datasets.build.processes import end_with_parent
 from mtc.errors import InputError, UsageError
 from mtc.inference.captures import CaptureJudge, Per, Progress
 from mtc.inference.many import Elsewhere, Outcome, Place, outcome_of
+from mtc.inference.registry import find_model
 from mtc.inference.settings import VerdictSettings
-from mtc.inference.shelf import find_model
 from mtc.models import load_model
 from mtc.models.engine.threads import thread_count, use_threads
 from mtc.models.modes import Precision

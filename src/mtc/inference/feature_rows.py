@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc import columns
-from mtc.datasets.features import FEATURES, positions
-from mtc.datasets.features_opening import open_table
-from mtc.datasets.features_sources import TableSource
-from mtc.datasets.features_tables import FeatureTable
+from mtc.datasets.flow_features.features import FEATURES, positions
+from mtc.datasets.flow_features.opening import open_table
+from mtc.datasets.flow_features.sources import TableSource
+from mtc.datasets.flow_features.tables import FeatureTable
 from mtc.errors import DatasetError, UsageError
 from mtc.inference.judging import Judge
 from mtc.inference.verdicts import flat, flat_names

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc import columns
+from mtc.flows import FlowRecords
 from mtc.inference.judging import Judge
-from mtc.packets import FlowRecords
 from mtc.tasks import Tasks, with_vpn
 from mtc.training.pairs import Pairs
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mtc.inference.reuse import REMEMBERED, Memory
 from mtc.models import LoadedModel, predict_probabilities
 from mtc.models.modes import Precision
-from mtc.training.calibration import log_probabilities
+from mtc.training.scoring.calibration import log_probabilities
 
 BUFFERED_SAMPLES = 4096
 """Samples that are held back until there are enough for well-filled batches: about 6 MB."""

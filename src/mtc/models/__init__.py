@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from mtc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mtc.models.card import ModelCard
-    from mtc.models.cnn import CNN
-    from mtc.models.layout import DataFlow
-    from mtc.models.loading import LoadedModel, load_model
-    from mtc.models.migration import FORMAT_VERSION
-    from mtc.models.mtc import MTC
-    from mtc.models.network import Network
-    from mtc.models.networks import NetworkBatch, build_network, pack
-    from mtc.models.packing import Layout, PackedBatch
+    from mtc.models.files.card import ModelCard
+    from mtc.models.files.load import LoadedModel, load_model
+    from mtc.models.files.migration import FORMAT_VERSION
+    from mtc.models.files.save import round_to_stored, save_model
+    from mtc.models.networks.base import Network
+    from mtc.models.networks.cnn import CNN
+    from mtc.models.networks.mtc import MTC
+    from mtc.models.networks.transformer import Transformer
+    from mtc.models.packed.batch import Layout, PackedBatch
+    from mtc.models.packed.plan import DataFlow
+    from mtc.models.packed.windows import WindowBatch
     from mtc.models.predict import predict_logits
-    from mtc.models.saving import round_to_stored, save_model
+    from mtc.models.registry import NetworkBatch, build_network, pack
     from mtc.models.temperature import Temperature, predict_probabilities
-    from mtc.models.transformer import Transformer
-    from mtc.models.windows import WindowBatch
 
 __all__ = [
     "CNN",
@@ -47,26 +47,26 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CNN": "cnn",
-    "FORMAT_VERSION": "migration",
-    "MTC": "mtc",
-    "DataFlow": "layout",
-    "Layout": "packing",
-    "LoadedModel": "loading",
-    "ModelCard": "card",
-    "Network": "network",
-    "NetworkBatch": "networks",
-    "PackedBatch": "packing",
+    "CNN": "networks.cnn",
+    "FORMAT_VERSION": "files.migration",
+    "MTC": "networks.mtc",
+    "DataFlow": "packed.plan",
+    "Layout": "packed.batch",
+    "LoadedModel": "files.load",
+    "ModelCard": "files.card",
+    "Network": "networks.base",
+    "NetworkBatch": "registry",
+    "PackedBatch": "packed.batch",
     "Temperature": "temperature",
-    "Transformer": "transformer",
-    "WindowBatch": "windows",
-    "build_network": "networks",
-    "load_model": "loading",
-    "pack": "networks",
+    "Transformer": "networks.transformer",
+    "WindowBatch": "packed.windows",
+    "build_network": "registry",
+    "load_model": "files.load",
+    "pack": "registry",
     "predict_logits": "predict",
     "predict_probabilities": "temperature",
-    "round_to_stored": "saving",
-    "save_model": "saving",
+    "round_to_stored": "files.save",
+    "save_model": "files.save",
 }
 
 __getattr__ = lazy_names(__name__, _HOMES)

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from mtc.models.engine.quantised import measure_ranges
 from mtc.models.engine.tiles_int8 import NATIVE
 from mtc.models.modes import Modes, judge, native_bf16
-from mtc.models.mtc import MTC
+from mtc.models.networks.mtc import MTC
+from mtc.models.packed.values import Values, ranges
 from mtc.models.predict import predict_logits
-from mtc.models.values import Values, ranges
 
 RANGED = 512
 """Samples whose values are looked at to choose what a byte stands for."""

@@ -19,7 +19,7 @@ from mtc.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-    from mtc.models.mtc import MTC
+    from mtc.models.networks.mtc import MTC
 
 Precision = Literal["exact", "auto", "bf16", "int8"]
 """How verdicts are computed: see ``mtc.models.predict_logits``."""

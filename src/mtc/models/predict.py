@@ -7,14 +7,14 @@ import torch
 from numpy.typing import NDArray
 
 from mtc.errors import UsageError
-from mtc.models.engine import engine_for, fields_engine_for
+from mtc.models.engine.engine import engine_for, fields_engine_for
 from mtc.models.engine.tiles_int8 import NATIVE
-from mtc.models.fields import Fields
+from mtc.models.fields.network import Fields
 from mtc.models.modes import Precision, Reduced, close_calls, fastest, native_bf16
-from mtc.models.mtc import MTC
-from mtc.models.network import Network
-from mtc.models.networks import pack
-from mtc.models.values import Values, check_lengths, live_tokens
+from mtc.models.networks.base import Network
+from mtc.models.networks.mtc import MTC
+from mtc.models.packed.values import Values, check_lengths, live_tokens
+from mtc.models.registry import pack
 
 __all__ = ["Precision", "native_bf16", "predict_logits"]
 

@@ -6,12 +6,12 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from mtc.report.glance import cards
 from mtc.report.groups import Group, by_dataset, group_runs, paper_tasks
 from mtc.report.paper import SCORES, paper_protocol
 from mtc.report.sources import Run
-from mtc.report.table import Table
-from mtc.report.tables import flow_table, table_4
+from mtc.report.summary import cards
+from mtc.report.tables.comparison import flow_table, table_4
+from mtc.report.tables.table import Table
 
 MORE_SCORES = (*SCORES, "weighted_f1", "accuracy", "ece")
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.report.figure import Figure, draw, series_style
+from mtc.report.figures.drawing import Figure, draw, series_style
 from mtc.report.names import slug
-from mtc.report.table import Cell, Column, Percent, Table
+from mtc.report.tables.table import Cell, Column, Percent, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

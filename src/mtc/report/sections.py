@@ -3,21 +3,27 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mtc.report.figure import Figure
-from mtc.report.figures_audit import audit_figures
-from mtc.report.figures_classes import MOST_LINES, class_lines, histograms
-from mtc.report.figures_confusion import confusion_matrices
-from mtc.report.figures_reliability import reliability_diagrams
-from mtc.report.figures_splits import split_bars
-from mtc.report.figures_training import learning_curves
+from mtc.report.figures.audit import audit_figures
+from mtc.report.figures.classes import MOST_LINES, class_lines, histograms
+from mtc.report.figures.confusion import confusion_matrices
+from mtc.report.figures.drawing import Figure
+from mtc.report.figures.reliability import reliability_diagrams
+from mtc.report.figures.splits import split_bars
+from mtc.report.figures.training import learning_curves
 from mtc.report.groups import Group, by_dataset, by_split, honest_split, paper_split, split_text
 from mtc.report.open_sets import open_set_figures, open_set_table
 from mtc.report.sources import Sources
-from mtc.report.table import Table
-from mtc.report.tables import calibration_table, class_table, common_table, flow_table, table_4, table_5
-from mtc.report.tables_audit import audit_name, audit_tables, sentences
-from mtc.report.tables_paired import paired_table
-from mtc.report.tables_runs import (
+from mtc.report.tables.audit import audit_name, audit_tables, sentences
+from mtc.report.tables.comparison import (
+    calibration_table,
+    class_table,
+    common_table,
+    flow_table,
+    table_4,
+    table_5,
+)
+from mtc.report.tables.paired import paired_table
+from mtc.report.tables.runs import (
     SWEEP_TABLES,
     cost_table,
     other_sweep_table,
@@ -25,6 +31,7 @@ from mtc.report.tables_runs import (
     sweep_number,
     sweep_table,
 )
+from mtc.report.tables.table import Table
 
 
 @dataclass(slots=True)

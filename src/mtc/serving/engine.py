@@ -11,17 +11,10 @@ from numpy.typing import NDArray
 from mtc.capture import PacketBatch
 from mtc.columns import CONFLICT, UNKNOWN, VPN
 from mtc.errors import UsageError
+from mtc.flows import FlowRecords, FlowSettings, FlowTable
 from mtc.inference import Classifier
 from mtc.inference.judging import Judge, reject_unsure
-from mtc.packets import (
-    FlowRecords,
-    FlowSettings,
-    FlowTable,
-    Headers,
-    build_samples,
-    decode,
-    mask_samples,
-)
+from mtc.packets import Headers, build_samples, decode, mask_samples
 from mtc.serving.events import Event, EventMaker, FlowState
 from mtc.serving.flow_book import FlowBook
 from mtc.serving.sampling import flow_shares

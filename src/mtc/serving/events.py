@@ -12,7 +12,7 @@ from typing import Any
 
 import communityid
 
-from mtc.packets import FlowRecords
+from mtc.flows import FlowRecords
 from mtc.packets.transport import TCP
 
 SCHEMA_VERSION = 1

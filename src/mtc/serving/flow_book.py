@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mtc.inference import Classifier
 from mtc.models import predict_probabilities
-from mtc.training.calibration import log_probabilities
+from mtc.training.scoring.calibration import log_probabilities
 
 SMALLEST = 256
 _COLUMNS = {

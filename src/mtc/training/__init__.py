@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from mtc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mtc.training.calibration import FLOW_PACKETS, Calibration, calibrate, flow_scores
     from mtc.training.loss import multi_task_loss
     from mtc.training.precision import resolve_precision
     from mtc.training.run import train
-    from mtc.training.scoring import Part, score_part
+    from mtc.training.scoring.calibration import FLOW_PACKETS, Calibration, calibrate, flow_scores
+    from mtc.training.scoring.scores import Part, score_part
     from mtc.training.troubles import Interrupted
 
 __all__ = [
@@ -29,15 +29,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FLOW_PACKETS": "calibration",
-    "Calibration": "calibration",
+    "FLOW_PACKETS": "scoring.calibration",
+    "Calibration": "scoring.calibration",
     "Interrupted": "troubles",
-    "Part": "scoring",
-    "calibrate": "calibration",
-    "flow_scores": "calibration",
+    "Part": "scoring.scores",
+    "calibrate": "scoring.calibration",
+    "flow_scores": "scoring.calibration",
     "multi_task_loss": "loss",
     "resolve_precision": "precision",
-    "score_part": "scoring",
+    "score_part": "scoring.scores",
     "train": "run",
 }
 

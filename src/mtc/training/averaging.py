@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from mtc.models.network import Network
+from mtc.models.networks.base import Network
 
 PREFIX = "module."
 """What the names of the averaged network begin with in the library's state."""

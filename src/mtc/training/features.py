@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from mtc.config import RunConfig
-from mtc.datasets.features import QuantileScaler
-from mtc.datasets.features_samples import are_features, balance_samples, scale_samples
+from mtc.datasets.flow_features.features import QuantileScaler
+from mtc.datasets.flow_features.samples import are_features, balance_samples, scale_samples
 from mtc.errors import UsageError
 
 if TYPE_CHECKING:

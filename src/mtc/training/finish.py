@@ -8,12 +8,12 @@ from typing import Any
 from mtc.metrics import Scores
 from mtc.models import MTC, ModelCard, round_to_stored, save_model
 from mtc.models.measure_modes import measure_modes
-from mtc.models.networks import Network
-from mtc.training.measure import measure
+from mtc.models.registry import Network
 from mtc.training.pairs import label_pairs
 from mtc.training.plan import Plan
 from mtc.training.run_folder import write_json
 from mtc.training.samples import absent_classes
+from mtc.training.scoring.measure import measure
 
 
 @dataclass(frozen=True, slots=True)

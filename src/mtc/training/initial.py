@@ -12,9 +12,9 @@ from torch import nn
 from mtc.config import ModelConfig
 from mtc.errors import UsageError
 from mtc.models import LoadedModel, load_model
-from mtc.models.card import WEIGHTS
-from mtc.models.heads import head_name
-from mtc.models.networks import Network
+from mtc.models.files.card import WEIGHTS
+from mtc.models.networks.heads import head_name
+from mtc.models.registry import Network
 from mtc.tasks import Tasks
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtc.config import RunConfig
-from mtc.datasets.features import QuantileScaler
+from mtc.datasets.flow_features.features import QuantileScaler
 from mtc.errors import DatasetError
 from mtc.tasks import Tasks
 from mtc.training.features import prepare_parts

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from mtc.config import RunConfig
 from mtc.datasets import LabelledSamples
 from mtc.errors import UsageError
-from mtc.models.cnn import Dense
-from mtc.models.fields import Fields, Member, encode_numbers
-from mtc.models.fields_inputs import FieldBatch, pack_fields
-from mtc.models.fields_numbers import BEYOND, BINS
-from mtc.models.network import Network
+from mtc.models.fields.inputs import FieldBatch, pack_fields
+from mtc.models.fields.network import Fields, Member, encode_numbers
+from mtc.models.fields.numbers import BEYOND, BINS
+from mtc.models.networks.base import Network
+from mtc.models.networks.cnn import Dense
 
 HIDDEN_BYTES = 0.2
 """Share of the leading bytes that are hidden."""

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 from mtc.config import RunConfig
 from mtc.models import build_network
-from mtc.models.networks import SHALLOW
+from mtc.models.registry import SHALLOW
 from mtc.training.callbacks import BEST
 from mtc.training.checkpoint_io import read_checkpoint
 from mtc.training.finish import write_model

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mtc.models import build_network
-from mtc.models.shallow import ShallowNetwork
+from mtc.models.shallow.base import ShallowNetwork
 from mtc.training.finish import Outcome, write_model
 from mtc.training.plan import Plan
 from mtc.training.run_folder import prepare, write_json

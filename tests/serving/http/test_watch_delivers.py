@@ -25,7 +25,7 @@ def watched(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MTC_SINK_TOKEN", token)
         patch.setattr("sys.argv", ["mtc", "watch", str(DEMO), *options, "--spool", str(folder / "spool")])
-        patch.setattr("mtc.cli.watch.FINISH_S", PATIENCE_S)
+        patch.setattr("mtc.cli.watch.command.FINISH_S", PATIENCE_S)
         patch.setattr("mtc.serving.sinks.http.TIMEOUT_S", PATIENCE_S)  # what is sent again would come twice
         with pytest.raises(SystemExit) as end:
             main()

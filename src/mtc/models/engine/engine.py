@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.models.engine.fields import FieldsEngine
 from mtc.models.engine.forward import Floats, Ints, Setting, forward
 from mtc.models.engine.groups import Memory, Plans, Widths, fill, plans_of, prepare
 from mtc.models.engine.int8 import Setting8, forward_int8
@@ -17,10 +16,11 @@ from mtc.models.engine.store import Source, Store, padded
 from mtc.models.engine.threads import on_threads, thread_count
 from mtc.models.engine.tiles import SLACK, VECTORS, product_address
 from mtc.models.engine.weights import affine, array, folded, folded_linear
-from mtc.models.fields import Fields
-from mtc.models.mtc import CNN_WIDTHS, MTC, Bottleneck, FusedBlock
-from mtc.models.network import Network
-from mtc.models.values import Values
+from mtc.models.fields.engine import FieldsEngine
+from mtc.models.fields.network import Fields
+from mtc.models.networks.base import Network
+from mtc.models.networks.mtc import CNN_WIDTHS, MTC, Bottleneck, FusedBlock
+from mtc.models.packed.values import Values
 
 _ENTRIES = 96
 """Entries of a group, about: so many rows that reading the Transformer's weights does not count."""

@@ -1,8 +1,8 @@
 """MTC in evaluation mode, from bytes to logits, for a few samples at a time in one thread.
 
-Both branches on rows and entries, as ``mtc.models.mtc`` has them. The 1D-CNN runs sample by sample, so
-that what a layer wrote is still in the cache when the next one reads it; the Transformer runs on the
-entries of all samples of a group, so that its weights are read once for many of them.
+Both branches on rows and entries, as ``mtc.models.networks.mtc`` has them. The 1D-CNN runs sample by
+sample, so that what a layer wrote is still in the cache when the next one reads it; the Transformer runs
+on the entries of all samples of a group, so that its weights are read once for many of them.
 """
 
 from typing import Any, NamedTuple

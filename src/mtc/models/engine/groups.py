@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mtc.models.engine.forward import Floats, Ints, Work
 from mtc.models.engine.tiles import SLACK
-from mtc.models.layout import DataFlow, plan_for
+from mtc.models.packed.plan import DataFlow, plan_for
 
 
 class Plans(NamedTuple):

@@ -13,9 +13,9 @@ from mtc.models.engine.int8 import Setting8
 from mtc.models.engine.store import Floats, Source, padded, split
 from mtc.models.engine.tiles_int8 import product_addresses
 from mtc.models.engine.vectors import LANES
-from mtc.models.layers import ConvNorm
-from mtc.models.mtc import MTC
-from mtc.models.packing import PackedBatch
+from mtc.models.networks.mtc import MTC
+from mtc.models.packed.batch import PackedBatch
+from mtc.models.packed.layers import ConvNorm
 
 Ranges = Mapping[str, tuple[float, float]]
 """Layer -> smallest and largest value that it reads."""

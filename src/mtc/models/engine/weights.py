@@ -4,7 +4,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from mtc.models.engine.store import Floats
-from mtc.models.layers import ConvNorm, WeightedBatchNorm
+from mtc.models.packed.layers import ConvNorm, WeightedBatchNorm
 
 
 def array(tensor: Tensor) -> Floats:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mtc.errors import ModelError
-from mtc.inference.shelf import bundled_models, find_model
-from mtc.models.card import CARD
+from mtc.inference.registry import bundled_models, find_model
+from mtc.models.files.card import CARD
 from mtc.serving.http.refusal import Refusal
 
 CARD_TEXT = "CARD.md"

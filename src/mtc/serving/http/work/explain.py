@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.errors import UsageError
-from mtc.inference.explain import Explanation, field_groups
-from mtc.inference.explain import explain as explain_samples
-from mtc.packets import SampleStream
+from mtc.flows import SampleStream
+from mtc.inference.explain.attribution import Explanation, field_groups
+from mtc.inference.explain.attribution import explain as explain_samples
 from mtc.packets.fields import PAYLOAD
 from mtc.serving.http.work.sources import check, sources_of
 from mtc.serving.http.work.template import classifier

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.flows import SampleStream
 from mtc.inference import Classifier
-from mtc.packets import REASONS, SampleStream
+from mtc.packets import REASONS
 from mtc.serving.http.work.sources import check, sources_of
 from mtc.serving.http.work.template import classifier
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import Source
-from mtc.packets import SampleStream
+from mtc.flows import SampleStream
 
 BINS = 120
 NO_FLOW = "no flow"

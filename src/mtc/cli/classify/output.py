@@ -1,0 +1,177 @@
+"""What ``mtc classify`` writes: rows, what the end of the run tells, and a bar on the way."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mtc import columns
+from mtc.errors import UsageError
+from mtc.tasks import Tasks, with_vpn
+
+if TYPE_CHECKING:
+    from mtc.inference import CaptureEnd
+    from mtc.inference.captures import Reading
+    from mtc.inference.verdict_files import Writer
+
+
+class Rows(StrEnum):
+    """What a row is."""
+
+    flow = "flow"
+    packet = "packet"
+    row = "row"
+    host = "host"
+
+
+class Format(StrEnum):
+    """How verdicts are written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    parquet = "parquet"
+
+
+SUFFIXES = {".json": Format.json, ".jsonl": Format.json, ".csv": Format.csv, ".parquet": Format.parquet}
+_FIELDS = {Rows.flow: columns.FLOW, Rows.packet: columns.PACKET, Rows.row: columns.ROW}
+
+
+def choose_format(given: Format | None, out: Path | None) -> Format:
+    """The format that is asked for, or that the suffix of ``out`` tells.
+
+    Raises:
+        UsageError: Format and place do not go together.
+    """
+    chosen = given or (SUFFIXES.get(out.suffix.lower()) if out is not None else Format.table)
+    if chosen is None or (chosen is Format.table and out is not None):
+        raise UsageError("--out needs --format json, csv or parquet")
+    if chosen is Format.parquet and out is None:
+        raise UsageError("--format parquet needs --out FILE")
+    return chosen
+
+
+class Summary:
+    """What the end of the run tells."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        """Begin with nothing; rows judge ``tasks``, and what is derived of them."""
+        self.rows = 0
+        self._judged = tuple(with_vpn(tasks))
+        self.left_out: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.conflicts: Counter[str] = Counter()
+        self.labels: dict[str, Counter[str]] = {}
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Count a row."""
+        self.rows += 1
+        for task in self._judged:
+            label = "no sample" if row[task] is None else row[task]["label"]
+            self.labels.setdefault(task, Counter())[label] += 1
+        self.conflicts.update(map("/".join, row[columns.CONFLICT] or ()))
+
+    def add_end(self, end: "CaptureEnd") -> None:
+        """Count a capture that was read."""
+        self.left_out.update(end.left_out)
+        self.counts.update(packets=end.packets, samples=end.samples, judged=end.judged, computed=end.computed)
+
+    def text(self, what: Rows) -> str:
+        """What was classified, where a verdict is for ``what``."""
+        counts = self.counts
+        lines = [f"{self.rows:,} {what}s classified"]
+        if counts["packets"]:
+            left_out = ", ".join(f"{reason} {n:,}" for reason, n in self.left_out.most_common())
+            lines[0] += f" from {counts['packets']:,} packets"
+            lines[0] += f" (left out: {left_out})" if left_out else ""
+            again = counts["judged"] - counts["computed"]
+            lines.append(
+                f"{counts['judged']:,} of {counts['samples']:,} samples judged"
+                + (f", {again:,} of them the same as one before" if again else "")
+            )
+        lines += [
+            f"{task}: " + ", ".join(f"{label} {n:,}" for label, n in by_label.most_common())
+            for task, by_label in self.labels.items()
+        ]
+        if self.conflicts:
+            pairs = ", ".join(f"{pair} {n:,}" for pair, n in self.conflicts.most_common())
+            lines.append(f"labels that contradict each other: {pairs}")
+        return "\n".join(lines)
+
+
+@contextmanager
+def open_writer(
+    chosen: Format, out: Path | None, force: bool, tasks: Tasks, what: Rows
+) -> Iterator["Writer"]:
+    """Where rows are written to."""
+    from mtc.cli.shared.output import output_file
+
+    with ExitStack() as stack:
+        place = stack.enter_context(output_file(out, force=force)) if out is not None else None
+        writer = _writer(chosen, place, stack, tasks, what)
+        yield writer
+        writer.finish()
+
+
+def _writer(chosen: Format, place: Path | None, stack: ExitStack, tasks: Tasks, what: Rows) -> "Writer":
+    if chosen is Format.table:
+        from mtc.cli.classify.tables import HostTableWriter, RowTableWriter, TableWriter
+
+        if what is Rows.host:
+            return HostTableWriter(tasks)
+        return RowTableWriter(tasks) if what is Rows.row else TableWriter(tasks, packets=what is Rows.packet)
+
+    from mtc.inference.host_files import HostCsvWriter, HostParquetWriter
+    from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter
+
+    if chosen is Format.parquet and place is not None:
+        if what is Rows.host:
+            return HostParquetWriter(place, tasks)
+        return ParquetWriter(place, _FIELDS[what], tasks)
+    file = sys.stdout if place is None else stack.enter_context(place.open("w", encoding="utf-8"))
+    if chosen is Format.json:
+        return JsonWriter(file)
+    return HostCsvWriter(file, tasks) if what is Rows.host else CsvWriter(file, _FIELDS[what], tasks)
+
+
+@contextmanager
+def reading_bar(size: int) -> Iterator[Callable[["Reading"], None]]:
+    """A bar on stderr over the bytes of all inputs, ``size`` together, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("classifying"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    done, total = {"": 0}, 0
+
+    def show(reader: "Reading") -> None:
+        # Captures are read one after the other: only the one that is being read changes.
+        nonlocal total
+        if reader.name not in done:
+            total += sum(done.values())
+            done.clear()
+        done[reader.name] = reader.bytes_read
+        bar.update(task, completed=total + reader.bytes_read)
+
+    with bar:
+        task = bar.add_task("classifying", total=size or None)
+        yield show
+
+
+def warn(problems: list[str]) -> None:
+    """Say on stderr what could not be read."""
+    for problem in problems:
+        typer.echo(f"mtc: {problem}", err=True)

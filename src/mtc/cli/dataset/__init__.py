@@ -1,0 +1,5 @@
+"""The command ``mtc dataset``."""
+
+from mtc.cli.dataset.command import app
+
+__all__ = ["app"]

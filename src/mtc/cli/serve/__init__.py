@@ -1,0 +1,5 @@
+"""The command ``mtc serve``."""
+
+from mtc.cli.serve.command import serve
+
+__all__ = ["serve"]

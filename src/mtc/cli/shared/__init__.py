@@ -1,0 +1,1 @@
+"""What several commands share: output files, capture inputs, tables of scores."""

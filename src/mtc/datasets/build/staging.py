@@ -1,0 +1,305 @@
+"""The first step of a build: one capture read once, its possible rows put aside on disk.
+
+Each capture is staged by itself, whatever came before it, so captures may be read in any order.
+Memory is bounded by a batch of packets, the rows that wait to be written, the draws of one capture's
+cap, and its flow table.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mtc.capture import Source
+from mtc.datasets import ragged
+from mtc.datasets.arrow import binary_array, plain_array
+from mtc.datasets.build.balance import EVERY, SmallestDraws
+from mtc.datasets.draws import keyed_draws
+from mtc.datasets.build.rules import NO_LABEL, Rule, first_match
+from mtc.flows import FlowRecords, SampleStream
+from mtc.packets import build_samples
+
+Progress = Callable[[str, int], None]
+"""Told the capture being read, and the bytes of it that were read since the last call."""
+
+STAGED = pa.schema(
+    [
+        ("sample", pa.binary()),
+        ("time", pa.int64()),
+        ("packet", pa.int64()),
+        ("flow", pa.int32()),
+        ("rule", pa.int16()),
+        ("draw", pa.uint64()),
+        ("digest", pa.uint64()),
+    ]
+)
+"""Columns of a staged capture; ``flow`` counts within the capture, ``rule`` is one of its rules."""
+
+_ROWS_AT_ONCE = 4_096
+_BYTES_WAITING = 48 << 20
+"""Most bytes of samples that wait, since those that follow may show that the balance does not keep them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledCapture:
+    """A capture to be read, and what is known of it."""
+
+    name: str
+    """Its name in the dataset, unique."""
+    file: str
+    """Its file, as reports call it."""
+    source: Source
+    rules: tuple[Rule, ...]
+    """Labels; where there are several, the first that chooses a packet labels it."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all packets of the capture are labelled alike."""
+        return len(self.rules) == 1 and self.rules[0].filter is None
+
+
+@dataclass(frozen=True, slots=True)
+class StagedCapture:
+    """What was read of a capture.
+
+    Attributes:
+        format: ``pcap``, ``pcapng`` or another reader's name.
+        link_types: LINKTYPE numbers by first appearance.
+        packets: Packets read; the samples and what ``left_out`` sums up to.
+        samples: Packets that the filter let through, staged or not.
+        left_out: Reason -> packets.
+        damage: Why reading ended early, or None.
+        rules: Packets and samples of each rule.
+        flows: Biflows of all packets.
+    """
+
+    format: str
+    link_types: tuple[int, ...]
+    packets: int
+    samples: int
+    left_out: dict[str, int]
+    damage: str | None
+    rules: tuple[tuple[int, int], ...]
+    flows: int
+
+
+def draw_purpose(capture: str) -> str:
+    """What the draws of the packets of a capture are for; the packet's number in it is the key."""
+    return f"balance\0{capture}"
+
+
+def stage_capture(
+    capture: LabelledCapture,
+    file: Path,
+    *,
+    seed: int,
+    limits: Sequence[int | None],
+    decapsulate: bool,
+    progress: Progress | None = None,
+) -> tuple[StagedCapture, NDArray[np.uint64]]:
+    """Read a capture and put aside every sample that the balance may keep.
+
+    Args:
+        capture: What to read.
+        file: Arrow file to write; columns as in ``STAGED``.
+        seed: Seed of the draws that the balance chooses by.
+        limits: Most samples that the balance may keep of each rule, or None for all.
+        decapsulate: Whether tunnels are peeled.
+        progress: Told about the bytes read.
+
+    Returns:
+        What was read; and its five-tuples, uint64 (flows, 6), by first packet, the same for both
+        directions and in every capture.
+
+    Raises:
+        CaptureError: Nothing can be read of the capture.
+    """
+    choice = _Choice(capture.rules, limits)
+    purpose = draw_purpose(capture.name)
+    seen = 0
+    with (
+        SampleStream(capture.source, decapsulate=decapsulate, build=False) as stream,
+        _RowWriter(file, choice) as writer,
+    ):
+        for piece in stream:
+            batch, headers = stream.batch, stream.batch_headers
+            assert batch is not None
+            assert headers is not None
+            draws = keyed_draws(seed, purpose, piece.headers["packet"])
+            of_packet = first_match(capture.rules, headers, batch.timestamps)
+            rows = headers.sample_rows()
+            rule = of_packet[rows]
+            kept = choice.take(of_packet, rule, draws)
+            if len(kept):
+                columns = {name: piece.headers[name][kept] for name in ("timestamp", "packet", "flow")}
+                samples = build_samples(batch, headers, rows[kept], writer.buffer(len(kept)))
+                writer.write(samples, columns, rule[kept], draws[kept])
+            if progress is not None and stream.reader.bytes_read > seen:
+                progress(capture.name, stream.reader.bytes_read - seen)
+                seen = stream.reader.bytes_read
+    left_out = dict(stream.left_out) | ({NO_LABEL: choice.unlabelled} if choice.unlabelled else {})
+    read = StagedCapture(
+        format=stream.reader.format,
+        link_types=tuple(int(link_type) for link_type in stream.reader.link_types),
+        packets=stream.packets,
+        samples=int(choice.counts[:, 1].sum()),
+        left_out=dict(sorted(left_out.items())),
+        damage=None if stream.damage is None else str(stream.damage),
+        rules=tuple((packets, samples) for packets, samples in choice.counts.tolist()),
+        flows=len(stream.flows),
+    )
+    return read, _flow_keys(stream.flows.records())
+
+
+class _Choice:
+    """Chooses the samples that the balance may keep, and counts packets by rule."""
+
+    def __init__(self, rules: Sequence[Rule], limits: Sequence[int | None]) -> None:
+        self.counts = np.zeros((len(rules), 2), np.int64)
+        """Packets and samples of each rule."""
+        self.unlabelled = 0
+        """Samples that no rule labels."""
+        self._smallest = [None if limit is None else SmallestDraws(limit) for limit in limits]
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a rule of which the balance may keep only some samples."""
+        return any(smallest is not None for smallest in self._smallest)
+
+    def bars(self) -> NDArray[np.uint64]:
+        """uint64 (rules,), the draw up to which the balance may keep samples, by all draws so far."""
+        bars = [EVERY if s is None else s.threshold(s.limit) for s in self._smallest]
+        return np.array(bars, np.uint64)
+
+    def take(
+        self, of_packet: NDArray[np.int16], rule: NDArray[np.int16], draws: NDArray[np.uint64]
+    ) -> NDArray[np.int64]:
+        """The samples to put aside, by the rules of all packets, and rule and draw of each sample."""
+        kept = np.zeros(len(rule), np.bool_)
+        for i, smallest in enumerate(self._smallest):
+            mine = rule == i
+            kept[mine] = True if smallest is None else smallest.offer(draws[mine])
+            self.counts[i] += np.count_nonzero(of_packet == i), np.count_nonzero(mine)
+        self.unlabelled += int(np.count_nonzero(rule < 0))
+        return np.flatnonzero(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows to be written, by the columns of ``STAGED``; ``data`` and ``offsets`` are their samples."""
+
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    time: NDArray[np.int64]
+    packet: NDArray[np.int64]
+    flow: NDArray[np.int32]
+    rule: NDArray[np.int16]
+    draws: NDArray[np.uint64]
+    digests: NDArray[np.uint64]
+
+    @property
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        return self.time, self.packet, self.flow, self.rule, self.draws, self.digests
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def take(self, rows: NDArray[np.int64]) -> "_Rows":
+        if len(rows) == len(self):
+            return self
+        data, offsets = ragged.gather(self.data, self.offsets, rows)
+        return _Rows(data, offsets, *(column[rows] for column in self.columns))
+
+    def batch(self) -> Any:
+        arrays = [binary_array(self.data, self.offsets), *map(plain_array, self.columns)]
+        return pa.record_batch(arrays, schema=STAGED)
+
+
+class _RowWriter:
+    """Writes staged rows, many at a time; a context manager."""
+
+    def __init__(self, file: Path, choice: _Choice) -> None:
+        self._resources = ExitStack()
+        sink = self._resources.enter_context(pa.OSFile(str(file), "wb"))
+        self._writer = self._resources.enter_context(pa.ipc.new_file(sink, STAGED))
+        self._choice = choice
+        self._most = _BYTES_WAITING if choice.limited else 0
+        self._buffer = np.empty((0, ragged.WIDTH), np.uint8)
+        self._waiting: list[_Rows] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            self._thin_out()
+            self._write(self._waiting)
+        self._resources.close()
+
+    def buffer(self, rows: int) -> NDArray[np.uint8]:
+        """uint8 (at least ``rows``, 1500), to build samples in."""
+        if len(self._buffer) < rows:
+            self._buffer = np.empty((max(rows, 2 * len(self._buffer)), ragged.WIDTH), np.uint8)
+        return self._buffer
+
+    def write(
+        self,
+        samples: NDArray[np.uint8],
+        columns: Mapping[str, NDArray[Any]],
+        rule: NDArray[np.int16],
+        draws: NDArray[np.uint64],
+    ) -> None:
+        """Take in samples, whose array may be used again, and columns of as many rows."""
+        data, offsets, digests = ragged.trim(samples)
+        time, packet, flow = columns["timestamp"], columns["packet"], columns["flow"].astype(np.int32)
+        self._waiting.append(_Rows(data, offsets, time, packet, flow, rule, draws, digests))
+        if self._bytes() > self._most and sum(map(len, self._waiting)) >= _ROWS_AT_ONCE:
+            self._thin_out()
+            if self._bytes() > self._most // 2:
+                self._write(self._waiting)
+                self._waiting = []
+
+    def _bytes(self) -> int:
+        return sum(len(rows.data) for rows in self._waiting)
+
+    def _thin_out(self) -> None:
+        if self._choice.limited:
+            bars = self._choice.bars()
+            self._waiting = [
+                rows.take(np.flatnonzero(rows.draws <= bars[rows.rule])) for rows in self._waiting
+            ]
+
+    def _write(self, waiting: Sequence[_Rows]) -> None:
+        """Write rows in batches of not too few."""
+        batches: list[Any] = []
+        for i, rows in enumerate(waiting):
+            if len(rows):
+                batches.append(rows.batch())
+            if batches and (i + 1 == len(waiting) or sum(b.num_rows for b in batches) >= _ROWS_AT_ONCE):
+                for batch in pa.Table.from_batches(batches).combine_chunks().to_batches():
+                    self._writer.write_batch(batch)
+                batches = []
+
+
+def _flow_keys(records: FlowRecords) -> NDArray[np.uint64]:
+    """The five-tuples of flows, the lower endpoint first, so that direction does not matter."""
+    one, other = (
+        np.column_stack([address, port.astype(np.uint64)])
+        for address, port in ((records.src, records.src_port), (records.dst, records.dst_port))
+    )
+    swap = np.zeros(len(records), np.bool_)
+    decided = np.zeros(len(records), np.bool_)
+    for column in range(one.shape[1]):
+        differ = ~decided & (one[:, column] != other[:, column])
+        swap |= differ & (one[:, column] > other[:, column])
+        decided |= differ
+    low = np.where(swap[:, None], other, one)
+    high = np.where(swap[:, None], one, other)
+    kind = records.ip_version.astype(np.uint64) << np.uint64(8) | records.protocol
+    ports = low[:, 2] << np.uint64(16) | high[:, 2]
+    return np.column_stack([kind, ports, low[:, :2], high[:, :2]])

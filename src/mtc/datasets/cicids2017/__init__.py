@@ -1,0 +1,1 @@
+"""Build and split datasets of CICIDS2017's flow features."""

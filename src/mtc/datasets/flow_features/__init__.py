@@ -1,0 +1,1 @@
+"""CICFlowMeter's flow features: columns, tables in CSV and Parquet, scaling, balance."""

@@ -1,0 +1,1 @@
+"""Audit of a dataset: shared flows and hosts, shortcuts, and what its scores are worth."""

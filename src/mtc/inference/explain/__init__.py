@@ -1,0 +1,1 @@
+"""Attribution of verdicts to header fields and bytes."""

@@ -1,0 +1,1 @@
+"""Packed batches: the length-aware training path of the networks."""

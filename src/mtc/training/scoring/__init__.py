@@ -1,0 +1,1 @@
+"""Scores, calibration and rejection thresholds of a finished run."""

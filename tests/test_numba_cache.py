@@ -1,0 +1,54 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from mtc.numba_cache import ROOMS, forget_stale_kernels
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package with a kernel, a file without one, and an index in each room, all of one time."""
+    for room in ROOMS:
+        (tmp_path / room / "__pycache__").mkdir(parents=True)
+        (tmp_path / room / "fast.py").write_text("from numba import njit\n")
+        (tmp_path / room / "plain.py").write_text("import json\n")
+        (tmp_path / room / "__pycache__" / "fast.f-1.py311.nbi").write_bytes(b"")
+    for path in tmp_path.rglob("*.*"):
+        os.utime(path, (1000, 1000))
+    return tmp_path
+
+
+def rooms_compiled(package: Path) -> set[str]:
+    return {index.relative_to(package).parts[0] for index in package.rglob("*.nbi")}
+
+
+def test_nothing_changed(package: Path) -> None:
+    forget_stale_kernels(package)
+    assert rooms_compiled(package) == set(ROOMS)
+
+
+def test_a_changed_kernel_makes_those_stale_that_may_call_it(package: Path) -> None:
+    os.utime(package / "datasets" / "fast.py", (2000, 2000))
+    forget_stale_kernels(package)
+    assert rooms_compiled(package) == {"capture", "packets"}
+
+
+def test_a_changed_file_without_kernels_makes_none_stale(package: Path) -> None:
+    os.utime(package / "capture" / "plain.py", (2000, 2000))
+    forget_stale_kernels(package)
+    assert rooms_compiled(package) == set(ROOMS)
+
+
+def test_kernels_compiled_after_the_change_stay(package: Path) -> None:
+    os.utime(package / "capture" / "fast.py", (2000, 2000))
+    for index in package.rglob("*.nbi"):
+        os.utime(index, (3000, 3000))
+    os.utime(package / "models" / "__pycache__" / "fast.f-1.py311.nbi", (1500, 1500))
+    forget_stale_kernels(package)
+    assert rooms_compiled(package) == {"capture", "packets", "datasets"}
+
+
+def test_a_package_that_never_compiled(tmp_path: Path) -> None:
+    forget_stale_kernels(tmp_path)
+    assert not list(tmp_path.iterdir())
