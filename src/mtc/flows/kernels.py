@@ -47,7 +47,7 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 
 @inlined
-def _mix(value: np.uint64) -> np.uint64:
+def mix(value: np.uint64) -> np.uint64:
     """Finalizer of splitmix64: every input bit reaches every output bit."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -57,7 +57,7 @@ def _mix(value: np.uint64) -> np.uint64:
 @inlined
 def _endpoint(high: np.uint64, low: np.uint64, port: np.uint16, seed: np.uint64) -> np.uint64:
     spread = (high ^ seed) * np.uint64(0x9E3779B97F4A7C15)
-    return _mix(spread ^ ((low ^ (np.uint64(port) << np.uint64(48))) + seed))
+    return mix(spread ^ ((low ^ (np.uint64(port) << np.uint64(48))) + seed))
 
 
 AHEAD = 8
@@ -65,12 +65,12 @@ AHEAD = 8
 
 
 @inlined
-def _hash(row: Row, seed: np.uint64) -> np.uint64:
+def hash_five_tuple(row: Row, seed: np.uint64) -> np.uint64:
     """The same for both directions; seeded, so that nobody can prepare colliding flows."""
     both = _endpoint(row.src_high, row.src_low, row.src_port, seed) + _endpoint(
         row.dst_high, row.dst_low, row.dst_port, seed
     )
-    return _mix(both + np.uint64(row.protocol) * np.uint64(8) + np.uint64(row.ip_version))
+    return mix(both + np.uint64(row.protocol) * np.uint64(8) + np.uint64(row.ip_version))
 
 
 @inlined
@@ -131,7 +131,7 @@ def update_flows(
         out[i] = -1
         if is_transport[i]:
             _enter(packet, i, ip_version, protocol, src_port, dst_port, src, dst)
-            out[i] = np.int64(_hash(packet, seed) & wrap)  # until its turn, where its search begins
+            out[i] = np.int64(hash_five_tuple(packet, seed) & wrap)  # until its turn, where its search begins
     for i in range(len(out)):
         _fetch_ahead(i, out, slots, flows)
         if not is_transport[i]:
@@ -221,7 +221,7 @@ def fill_slots(slots: NDArray[np.int64], flows: NDArray[Any], rows: int, seed: n
     for row in range(rows):
         if flows[row].state & SUPERSEDED:
             continue
-        slot = _hash(flows[row], seed) & wrap
+        slot = hash_five_tuple(flows[row], seed) & wrap
         while slots[slot] >= 0:
             slot = (slot + np.uint64(1)) & wrap
         slots[slot] = row
