@@ -9,7 +9,7 @@ from mtc.errors import UsageError
 CICIDS2017, CICFLOWMETER4, CORRECTED = range(3)
 """Codes of the conventions, for kernels."""
 
-_STATISTICS = (
+STATISTICS = (
     *("Flow Duration", "Total Fwd Packet", "Total Bwd packets"),
     *("Total Length of Fwd Packet", "Total Length of Bwd Packet"),
     *("Fwd Packet Length Max", "Fwd Packet Length Min", "Fwd Packet Length Mean", "Fwd Packet Length Std"),
@@ -116,16 +116,13 @@ class Convention:
 
 def _convention(name: str, code: int, label: str) -> Convention:
     places = tuple(
-        i for i, column in enumerate(_STATISTICS) if code == CORRECTED or column not in _ONLY_CORRECTED
+        i for i, column in enumerate(STATISTICS) if code == CORRECTED or column not in _ONLY_CORRECTED
     )
-    columns = [_STATISTICS[i] for i in places]
+    columns = [STATISTICS[i] for i in places]
     if code == CICIDS2017:
         columns = [_SHORT.get(column, column) for column in columns]
     return Convention(name, code, tuple(columns), places, label, writes_single=code == CORRECTED)
 
-
-STATISTICS = len(_STATISTICS)
-"""How many values the kernels compute for a flow."""
 
 CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
     {

@@ -30,10 +30,11 @@ FORWARD_HEADER, BACKWARD_HEADER, FORWARD_WINDOW, BACKWARD_WINDOW = range(27, 31)
 FORWARD_DATA, BACKWARD_DATA, FORWARD_SEGMENT, BACKWARD_SEGMENT = range(31, 35)
 FORWARD_GAPS, BACKWARD_GAPS, ACTIVES, IDLES = range(35, 39)
 ICMP_CODE, ICMP_TYPE, FORWARD_RETRANSMITTED, BACKWARD_RETRANSMITTED = range(39, 43)
+FORWARD_WIRE, BACKWARD_WIRE, START_NANOSECONDS, LAST_NANOSECONDS = range(43, 47)
 """Columns of integers. ``ELAPSED`` is how long the connection lasted before this flow, ``CHAIN`` the number
-of its first flow; ``FORWARD_GAPS`` and ``BACKWARD_GAPS`` are sums of gaps."""
+of its first flow; ``FORWARD_GAPS`` and ``BACKWARD_GAPS`` are sums of gaps, ``*_WIRE`` bytes on the wire."""
 
-FORWARD_FLAGS = 43
+FORWARD_FLAGS = 47
 BACKWARD_FLAGS = FORWARD_FLAGS + 8
 """Eight counters each, in the order of the bits."""
 
@@ -115,6 +116,7 @@ def add_first(integers: Integers, reals: Reals, row: int, packet: Row, conventio
     """Add the packet with which a flow begins."""
     now = packet.time
     integers[row, START] = integers[row, LAST] = now
+    integers[row, START_NANOSECONDS] = integers[row, LAST_NANOSECONDS] = packet.nanoseconds
     integers[row, ACTIVE_START] = integers[row, ACTIVE_END] = now
     integers[row, FIRST_FLAGS], integers[row, FIRST_PAYLOAD] = packet.flags, packet.payload
     integers[row, ICMP_CODE], integers[row, ICMP_TYPE] = packet.icmp_code, packet.icmp_type
@@ -146,12 +148,14 @@ def _count(
     if forward:
         flags = FORWARD_FLAGS
         integers[row, FORWARD_PACKETS] += 1
+        integers[row, FORWARD_WIRE] += packet.wirelen
         integers[row, FORWARD_BYTES] += payload
         integers[row, FORWARD_HEADER] += packet.header
         integers[row, FORWARD_DATA] += payload > 0
         _enter(integers, reals, row, FORWARD_LENGTH, integers[row, FORWARD_PACKETS], payload)
     else:
         integers[row, BACKWARD_PACKETS] += 1
+        integers[row, BACKWARD_WIRE] += packet.wirelen
         integers[row, BACKWARD_BYTES] += payload
         integers[row, BACKWARD_HEADER] += packet.header
         integers[row, BACKWARD_DATA] += payload > 0
@@ -246,7 +250,7 @@ def add_packet(integers: Integers, reals: Reals, row: int, packet: Row, conventi
         if convention != CORRECTED or integers[row, BACKWARD_WINDOW] == 0:
             integers[row, BACKWARD_WINDOW] = packet.window
     _count(integers, reals, row, packet, forward, convention)
-    integers[row, LAST] = now
+    integers[row, LAST], integers[row, LAST_NANOSECONDS] = now, packet.nanoseconds
 
 
 @inlined

@@ -37,6 +37,8 @@ PACKET = np.dtype(
         ("flags", np.uint8),
         ("unused", np.uint8),
         ("time", np.int64),
+        ("nanoseconds", np.int64),
+        ("wirelen", np.int64),
         ("payload", np.int32),
         ("header", np.int32),
         ("window", np.int32),
@@ -46,7 +48,7 @@ PACKET = np.dtype(
         ("acknowledgement", np.uint32),
     ]
 )
-"""A packet; ``time`` in microseconds, lengths in bytes, ``window`` as it stands in the header."""
+"""A packet; ``time`` in microseconds and ``nanoseconds`` beyond, lengths in bytes, ``window`` as it stands in the header."""
 
 WRAPPED = 2**31 * 1_000_000_000
 """The first time, in ns, that the tool takes for one before 1970."""
@@ -75,6 +77,7 @@ class PacketReader:
             np.ascontiguousarray(batch.offsets, np.int64),
             np.ascontiguousarray(batch.caplens, np.int64),
             np.ascontiguousarray(batch.timestamps, np.int64),
+            np.ascontiguousarray(batch.wirelens, np.int64),
         )
         if self._strict:
             _read_strictly(*place, self._code, self._last_header, packets)
@@ -103,6 +106,7 @@ def _read_decoded(
     offsets: NDArray[np.int64],
     caplens: NDArray[np.int64],
     timestamps: NDArray[np.int64],
+    wirelens: NDArray[np.int64],
     ip_version: NDArray[np.uint8],
     protocol: NDArray[np.uint8],
     reason: NDArray[np.uint8],
@@ -121,7 +125,8 @@ def _read_decoded(
         packet.ip_version = ip_version[i]
         if ip_version[i] == 0:
             continue
-        packet.time = timestamps[i] // 1000
+        packet.time, packet.nanoseconds = timestamps[i] // 1000, timestamps[i] % 1000
+        packet.wirelen = wirelens[i]
         packet.src_high, packet.src_low = src[i, 0], src[i, 1]
         packet.dst_high, packet.dst_low = dst[i, 0], dst[i, 1]
         end = offsets[i] + caplens[i]
@@ -198,6 +203,7 @@ def _read_strictly(
     offsets: NDArray[np.int64],
     caplens: NDArray[np.int64],
     timestamps: NDArray[np.int64],
+    wirelens: NDArray[np.int64],
     convention: int,
     last_header: NDArray[np.int64],
     packets: NDArray[Any],
@@ -206,7 +212,8 @@ def _read_strictly(
     for i in range(len(offsets)):
         packet = packets[i]
         packet.ip_version = 0
-        packet.time = timestamps[i] // 1000
+        packet.time, packet.nanoseconds = timestamps[i] // 1000, timestamps[i] % 1000
+        packet.wirelen = wirelens[i]
         if timestamps[i] >= WRAPPED:
             packet.time -= WRAPPED // 500  # seconds since 1970 as a signed number of 32 bits
         at, end = offsets[i], offsets[i] + caplens[i]

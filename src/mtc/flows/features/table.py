@@ -1,6 +1,7 @@
 """From packets to the features of flows that have ended."""
 
 import secrets
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from mtc.flows.features import flow, kernels
 from mtc.flows.features.conventions import CORRECTED, STATISTICS, Convention
 from mtc.flows.features.packets import PacketReader
 from mtc.flows.features.statistics import write_statistics
+from mtc.flows.records import FlowRecords
 
 SMALLEST = 512
 """Rows of an empty table."""
@@ -24,13 +26,16 @@ MOST_SEEN = 1 << 24
 so that memory is bounded (512 MB); the tool remembers all."""
 
 
+_RECORD = frozenset(f.name for f in fields(FlowRecords))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureRows:
     """Flows that have ended, as columns of equal length.
 
     Attributes:
         number: int64, numbers flows of a capture by first packet, from 0.
-        start: int64, time of the first packet, microseconds since the epoch.
+        start: int64, time of the first packet, ns since the epoch.
         end: int64, time of the last packet.
         ip_version: uint8.
         protocol: uint8, as the convention has it: 0 for all that it does not know.
@@ -39,8 +44,11 @@ class FeatureRows:
         src_port: uint16.
         dst_port: uint16.
         reversed_id: bool, whether the Flow ID runs from ``dst`` to ``src``.
-        packets: int64.
-        values: float64 (N, STATISTICS), see ``conventions``.
+        packets_forward: int64, packets from ``src`` as the convention has it.
+        packets_back: int64.
+        bytes_forward: int64, their bytes on the wire.
+        bytes_back: int64.
+        values: float64 (N, 86), see ``conventions.STATISTICS``.
     """
 
     number: NDArray[np.int64]
@@ -53,7 +61,10 @@ class FeatureRows:
     src_port: NDArray[np.uint16]
     dst_port: NDArray[np.uint16]
     reversed_id: NDArray[np.bool_]
-    packets: NDArray[np.int64]
+    packets_forward: NDArray[np.int64]
+    packets_back: NDArray[np.int64]
+    bytes_forward: NDArray[np.int64]
+    bytes_back: NDArray[np.int64]
     values: NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -62,6 +73,19 @@ class FeatureRows:
     def take(self, rows: NDArray[Any]) -> Self:
         """Only some rows, in the order asked for."""
         return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Several as one, behind each other; at least one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def records(self, first: int = 0) -> FlowRecords:
+        """The same flows as records, in the same order, numbered from ``first``."""
+        shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name in _RECORD}
+        none = np.zeros(len(self), np.int64)
+        return FlowRecords(flow=first + np.arange(len(self)), capture=none, **shared)
 
 
 class FeatureTable:
@@ -100,7 +124,7 @@ class FeatureTable:
         parts = [
             self._update(batch.part(begin, begin + PIECE)) for begin in range(0, max(len(batch), 1), PIECE)
         ]
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        return parts[0] if len(parts) == 1 else FeatureRows.joined(parts)
 
     def _update(self, batch: PacketBatch) -> FeatureRows:
         packets = self._reader.read(batch)
@@ -120,42 +144,44 @@ class FeatureTable:
         )
         return self._rows(self._closed[0][:closed], self._closed[1][:closed])
 
-    def finish(self) -> FeatureRows:
-        """The flows that are open, by first packet; the table is empty then."""
-        return self._take(np.ones(self.held, np.bool_))
+    def finish(self) -> Iterator[FeatureRows]:
+        """The flows that are open, by first packet, in pieces; the table is empty then."""
+        yield from self._pieces(np.arange(self.held))
+        self._keep(np.empty(0, np.int64))
 
     def take_idle(self, before: int) -> FeatureRows:
-        """Hand out and forget the flows without a packet since a time, in microseconds."""
-        return self._take(self._integers[: self.held, flow.LAST] < before)
+        """Hand out and forget the flows without a packet since a time, in microseconds since the epoch."""
+        idle = self._integers[: self.held, flow.LAST] < before
+        rows = FeatureRows.joined(list(self._pieces(np.flatnonzero(idle))))
+        if idle.any():
+            self._keep(np.flatnonzero(~idle))
+        return rows
 
-    def _take(self, over: NDArray[np.bool_]) -> FeatureRows:
-        held = self.held
-        integers, reals = self._integers[:held], self._reals[:held]
-        written = over.copy()
+    def _pieces(self, order: NDArray[np.int64]) -> Iterator[FeatureRows]:
+        """Those of some open flows that are written; at least one piece."""
+        integers = self._integers
         if not self.convention.writes_single:
-            packets = integers[:, flow.FORWARD_PACKETS] + integers[:, flow.BACKWARD_PACKETS]
-            written &= packets > 1
-        order = np.flatnonzero(written)
+            packets = integers[order, flow.FORWARD_PACKETS] + integers[order, flow.BACKWARD_PACKETS]
+            order = order[packets > 1]
         order = order[np.argsort(integers[order, flow.NUMBER], kind="stable")]
-        parts = [
-            self._rows(integers[some], reals[some])
-            for some in np.array_split(order, max(1, -(-len(order) // PIECE)))
-        ]
-        if over.any():
-            left = np.flatnonzero(~over)
-            self._integers[: len(left)], self._reals[: len(left)] = integers[left], reals[left]
-            self._counts[kernels.ROWS] = len(left)
-            kernels.fill_slots(self._slots, self._integers, len(left))
-        return _joined(parts)
+        for begin in range(0, max(len(order), 1), PIECE):
+            some = order[begin : begin + PIECE]
+            yield self._rows(integers[some], self._reals[some])
+
+    def _keep(self, rows: NDArray[np.int64]) -> None:
+        """Forget all flows but some."""
+        self._integers[: len(rows)], self._reals[: len(rows)] = self._integers[rows], self._reals[rows]
+        self._counts[kernels.ROWS] = len(rows)
+        kernels.fill_slots(self._slots, self._integers, len(rows))
 
     def _rows(self, integers: NDArray[np.int64], reals: NDArray[np.float64]) -> FeatureRows:
-        values = np.empty((len(integers), STATISTICS))
+        values = np.empty((len(integers), len(STATISTICS)))
         write_statistics(integers, reals, self.convention.code, values)
         unsigned = integers.view(np.uint64)
         return FeatureRows(
             number=integers[:, flow.NUMBER].copy(),
-            start=integers[:, flow.START].copy(),
-            end=integers[:, flow.LAST].copy(),
+            start=1000 * integers[:, flow.START] + integers[:, flow.START_NANOSECONDS],
+            end=1000 * integers[:, flow.LAST] + integers[:, flow.LAST_NANOSECONDS],
             ip_version=integers[:, flow.VERSION].astype(np.uint8),
             protocol=integers[:, flow.PROTOCOL].astype(np.uint8),
             src=unsigned[:, [flow.SRC_HIGH, flow.SRC_LOW]],
@@ -163,7 +189,10 @@ class FeatureTable:
             src_port=integers[:, flow.SRC_PORT].astype(np.uint16),
             dst_port=integers[:, flow.DST_PORT].astype(np.uint16),
             reversed_id=integers[:, flow.ID_REVERSED] != 0,
-            packets=integers[:, flow.FORWARD_PACKETS] + integers[:, flow.BACKWARD_PACKETS],
+            packets_forward=integers[:, flow.FORWARD_PACKETS].copy(),
+            packets_back=integers[:, flow.BACKWARD_PACKETS].copy(),
+            bytes_forward=integers[:, flow.FORWARD_WIRE].copy(),
+            bytes_back=integers[:, flow.BACKWARD_WIRE].copy(),
             values=values,
         )
 
@@ -202,11 +231,3 @@ def _grown(array: NDArray[Any], held: int, size: int) -> NDArray[Any]:
     grown = np.empty((size, array.shape[1]), array.dtype)
     grown[:held] = array[:held]
     return grown
-
-
-def _joined(parts: list[FeatureRows]) -> FeatureRows:
-    if len(parts) == 1:
-        return parts[0]
-    return FeatureRows(
-        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(FeatureRows)}
-    )
