@@ -12,7 +12,6 @@ __all__ = [
     "FlowTable",
     "SampleStream",
     "Samples",
-    "",
     "format_address",
     "iter_samples",
     "read_samples",
