@@ -48,7 +48,6 @@ class RowVerdicts:
     pairs: Pairs = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Number of rows."""
         return len(self.readable)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -74,7 +73,6 @@ class TableVerdicts:
     problems: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Number of rows."""
         return sum(map(len, self.pieces))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
