@@ -1,6 +1,6 @@
 """What flows say of themselves: application protocol, names, fingerprint and service, as columns."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -11,11 +11,10 @@ from mtc.capture.batch import PacketBatch
 from mtc.flows.address_names import AddressNames
 from mtc.flows.detection import NOTHING, Finding, detect
 from mtc.flows.payloads import DECIDED, LOG_BYTES, PayloadLog
+from mtc.flows.services import Services
 from mtc.packets.headers import Headers
 
 Texts = NDArray[np.object_]
-Lookup = Callable[[str | None, str | None], dict[str, str] | None]
-"""From server name and application protocol to the service, ``{"application", "type", "by"}``."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,17 @@ class EvidenceCollector:
     only the finding is kept.
     """
 
-    def __init__(self, lookup: Lookup | None = None, *, log_bytes: int = LOG_BYTES) -> None:
+    def __init__(self, services: Services | None = None, *, log_bytes: int = LOG_BYTES) -> None:
+        """Begin with no flows.
+
+        Args:
+            services: What names and protocols stand for; without it, the table of the package.
+            log_bytes: Most bytes of payload that are held at a time.
+        """
         self._payloads = PayloadLog(log_bytes)
         self._addresses = AddressNames()
         self._findings: dict[int, Finding] = {}
-        self._announced: set[tuple[str, int]] = set()
-        self._lookup = lookup
+        self._services = Services.load() if services is None else services
 
     def collect(
         self,
@@ -165,12 +169,18 @@ class EvidenceCollector:
             table.server_name[nameless[at]], table.server_name_by[nameless[at]] = name, "dns"
 
     def _add_services(self, table: FlowEvidence) -> None:
-        if self._lookup is None:
-            return
-        known: dict[tuple[str | None, str | None], dict[str, str] | None] = {}
+        known: dict[tuple[str | None, str | None], dict[str, str | None] | None] = {}
         said = np.flatnonzero(is_known(table.server_name) | is_known(table.app_proto))
         for at in said.tolist():
             key = table.server_name[at], table.app_proto[at]
             if key not in known:
-                known[key] = self._lookup(*key)
+                known[key] = self._service(*key)
             table.service[at] = known[key]
+
+    def _service(self, server_name: str | None, app_proto: str | None) -> dict[str, str | None] | None:
+        found, by = None, "server_name"
+        if server_name is not None:
+            found = self._services.lookup(server_name)
+        if found is None and app_proto is not None:
+            found, by = self._services.of_protocol(app_proto), "protocol"
+        return found and {"application": found.application, "type": found.type, "by": by}
