@@ -14,7 +14,7 @@ from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, PacketVerdicts
 from mtc.inference.votes import FlowVotes
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.modes import Precision
+from mtc.models.files.load import Precision
 from mtc.packets import Mask
 
 Per = Literal["packet", "flow"]

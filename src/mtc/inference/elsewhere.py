@@ -27,7 +27,7 @@ from mtc.inference.registry import find_model
 from mtc.inference.settings import VerdictSettings
 from mtc.models import load_model
 from mtc.models.engine.threads import thread_count, use_threads
-from mtc.models.modes import Precision
+from mtc.models.files.load import Precision
 
 _AHEAD = 3
 """Captures under way for each worker."""

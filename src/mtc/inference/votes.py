@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mtc.inference.reuse import REMEMBERED, Memory
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.modes import Precision
+from mtc.models.files.load import Precision
 from mtc.training.scoring.calibration import log_probabilities
 
 BUFFERED_SAMPLES = 4096
