@@ -183,4 +183,6 @@ class EvidenceCollector:
             found = self._services.lookup(server_name)
         if found is None and app_proto is not None:
             found, by = self._services.of_protocol(app_proto), "protocol"
-        return found and {"application": found.application, "type": found.type, "by": by}
+        if found is None:
+            return None
+        return {"application": found.application, "type": found.type, "by": by}
