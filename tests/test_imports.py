@@ -1,4 +1,4 @@
-"""The layout of the package: imports point only to the left, no two modules need each other, small folders."""
+"""The layout of the package: imports point only to the left, none in a circle, no crowded folder."""
 
 import ast
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ import mtc
 SOURCE = Path(mtc.__file__).parent
 ROAD = (
     (
-        "errors", "extras", "files", "lazy", "columns", "tasks", "config", "metrics", "numba_cache", "palette",
-        "parallel",
+        "errors", "extras", "files", "lazy", "columns", "tasks", "config", "metrics", "numba_cache",
+        "palette", "parallel",
     ),
     ("capture",),
     ("packets",),
@@ -41,7 +41,7 @@ MODULES = {module_name(path): path for path in (SOURCE / "__init__.py", *FILES)}
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and module of every import, wherever in the file it is; names of modules as far as they are one."""
+    """Line and module of every import, also of those inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} imports relatively"
