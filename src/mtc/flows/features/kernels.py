@@ -33,7 +33,7 @@ AHEAD = 8
 def update(
     packets: NDArray[Any],
     convention: int,
-    seed: np.uint64,
+    keys: NDArray[np.uint64],
     slots: NDArray[np.int64],
     integers: Integers,
     reals: Reals,
@@ -52,7 +52,7 @@ def update(
     wrap = np.uint64(len(slots) - 1)
     closed = 0
     for i in range(len(packets)):
-        homes[i] = hash_five_tuple(packets[i], seed)
+        homes[i] = hash_five_tuple(packets[i], keys)
     for i in range(len(packets)):
         if i + AHEAD < len(packets):
             prefetch(slots, homes[i + AHEAD] & wrap)
@@ -81,7 +81,7 @@ def update(
             flow.add_packet(integers, reals, row, packet, convention)
         if convention == CORRECTED and integers[row, flow.PROTOCOL] == TCP:
             _follow_teardown(integers, row, packet, effect)
-            _note_retransmission(integers, row, packet, seed, seen, owners, counts)
+            _note_retransmission(integers, row, packet, keys[0], seen, owners, counts)
         if effect == CLOSE:
             _copy(integers, reals, row, closed_integers, closed_reals, closed)
             closed += 1

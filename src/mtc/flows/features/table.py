@@ -13,6 +13,7 @@ from mtc.flows.features import flow, kernels
 from mtc.flows.features.conventions import CORRECTED, STATISTICS, Convention
 from mtc.flows.features.packets import PacketReader
 from mtc.flows.features.statistics import write_statistics
+from mtc.flows.kernels import KEYS
 from mtc.flows.records import FlowRecords
 
 SMALLEST = 512
@@ -106,7 +107,7 @@ class FeatureTable:
         """
         self.convention = convention
         self._reader = PacketReader(convention, strict=strict)
-        self._seed = np.uint64(secrets.randbits(64))
+        self._keys = np.frombuffer(secrets.token_bytes(8 * KEYS), np.uint64)
         self._counts = np.zeros(3, np.int64)
         self._slots = np.full(2 * SMALLEST, -1, np.int64)
         self._integers = np.zeros((SMALLEST, flow.INTEGERS), np.int64)
@@ -132,7 +133,7 @@ class FeatureTable:
         closed = kernels.update(
             packets,
             self.convention.code,
-            self._seed,
+            self._keys,
             self._slots,
             self._integers,
             self._reals,
