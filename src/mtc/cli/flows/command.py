@@ -23,13 +23,16 @@ Features = Annotated[
 Strict = Annotated[
     bool,
     typer.Option(
-        "--strict-convention", help="Read packets as the original tool does: IPv4 over Ethernet or raw IP only."
+        "--strict-convention",
+        help="Read packets as the original tool does: IPv4 over Ethernet or raw IP only.",
     ),
 ]
 FormatOption = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="csv|json|parquet", help="[dim]\\[default: by the suffix of --out, else csv][/dim]"
+        "--format",
+        metavar="csv|json|parquet",
+        help="[dim]\\[default: by the suffix of --out, else csv][/dim]",
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Write to a file.")]

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from mtc.flows.features.writing import FeatureWriter
 
 FeatureFormat = Literal["csv", "parquet", "json"]
-_SUFFIXES: dict[str, FeatureFormat] = {".csv": "csv", ".parquet": "parquet", ".json": "json", ".jsonl": "json"}
+_SUFFIXES: dict[str, FeatureFormat] = {
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".json": "json",
+    ".jsonl": "json",
+}
 
 
 def write_features(
@@ -45,7 +50,7 @@ def write_features(
         Exit: With 3, a capture was missing or damaged.
     """
     found = convention_named(convention)
-    chosen = chosen or (_SUFFIXES.get(out.suffix.lower()) if out is not None else "csv")
+    chosen = chosen or ("csv" if out is None else _SUFFIXES.get(out.suffix.lower(), ""))
     if chosen not in _SUFFIXES.values():
         raise UsageError("--features are written as --format csv, json or parquet")
     if chosen == "parquet" and out is None:

@@ -26,7 +26,19 @@ LABEL, COMMUNITY_ID, CAPTURE = "Label", "Community ID", "Capture"
 """Columns behind the statistics; the last two are ours."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_REAL = ("Mean", "Std", "Variance", "/s", "Avg", "Average", "Ratio", "Length of", "Length M", "IAT", "Size Avg")
+_REAL = (
+    "Mean",
+    "Std",
+    "Variance",
+    "/s",
+    "Avg",
+    "Average",
+    "Ratio",
+    "Length of",
+    "Length M",
+    "IAT",
+    "Size Avg",
+)
 _WHOLE_IN_OLDER = ("Bulk", "Subflow")
 
 
@@ -72,7 +84,9 @@ def output_columns(rows: FeatureRows, convention: Convention, capture: str) -> d
     swapped = _signed_greater(rows) if convention.code == CICIDS2017 else rows.reversed_id
     flow_id = [
         f"{d}-{s}-{dp}-{sp}-{p}" if swap else f"{s}-{d}-{sp}-{dp}-{p}"
-        for s, d, sp, dp, p, swap in zip(src, dst, src_port, dst_port, protocol, swapped.tolist(), strict=True)
+        for s, d, sp, dp, p, swap in zip(
+            src, dst, src_port, dst_port, protocol, swapped.tolist(), strict=True
+        )
     ]
     times = [timestamp_text(time, convention) for time in (rows.start // 1000).tolist()]
     columns: dict[str, Values] = dict(
@@ -114,7 +128,9 @@ def _signed_greater(rows: FeatureRows) -> np.ndarray[tuple[int], np.dtype[np.boo
 
 def _community_ids(rows: FeatureRows, src: list[str], dst: list[str]) -> list[str | None]:
     """Community ids (version 1, seed 0); None for protocols that a convention does not tell apart."""
-    kinds = dict(zip(("code", "type"), (STATISTICS.index("ICMP Code"), STATISTICS.index("ICMP Type")), strict=True))
+    kinds = dict(
+        zip(("code", "type"), (STATISTICS.index("ICMP Code"), STATISTICS.index("ICMP Type")), strict=True)
+    )
     found: list[str | None] = []
     for i, protocol in enumerate(rows.protocol.tolist()):
         if protocol in (TCP, UDP, SCTP):
@@ -138,4 +154,3 @@ def _community_id(rows: FeatureRows, i: int, protocol: int) -> str:
     (low, low_port), (high, high_port) = ends
     text = b"\0\0" + low + high + bytes((protocol, 0)) + low_port + high_port
     return "1:" + base64.b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode()
-

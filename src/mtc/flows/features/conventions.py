@@ -40,7 +40,14 @@ STATISTICS = (
 
 _ONLY_CORRECTED = frozenset(
     {
-        *("Fwd RST Flags", "Bwd RST Flags", "Bwd Act Data Pkts", "Bwd Seg Size Min", "ICMP Code", "ICMP Type"),
+        *(
+            "Fwd RST Flags",
+            "Bwd RST Flags",
+            "Bwd Act Data Pkts",
+            "Bwd Seg Size Min",
+            "ICMP Code",
+            "ICMP Type",
+        ),
         *("Fwd TCP Retrans. Count", "Bwd TCP Retrans. Count", "Total TCP Retrans. Count"),
         "Total Connection Flow Time",
     }
@@ -84,7 +91,10 @@ _SHORT: Mapping[str, str] = MappingProxyType(
             for way in ("", "Fwd ", "Bwd ")
             for what in ("Max", "Min", "Mean", "Std", "Variance")
         },
-        **{f"{flag} Flag Count": f"{flag} Flag Cnt" for flag in ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE")},
+        **{
+            f"{flag} Flag Count": f"{flag} Flag Cnt"
+            for flag in ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE")
+        },
     }
 )
 """Spellings of the sources of 2017."""

@@ -70,7 +70,7 @@ SECOND = 1_000_000
 
 
 @inlined
-def _enter(integers: Integers, reals: Reals, row: int, series: int, count: int, value: int) -> None:
+def _enter(integers: Integers, reals: Reals, row: int, series: int, count: int, value: Any) -> None:
     """Add a value to a series that has ``count`` values with it."""
     least = EXTREMES + 2 * series
     if count == 1:
@@ -105,10 +105,8 @@ def begin_flow(integers: Integers, reals: Reals, row: int, packet: Row, reverse:
 @inlined
 def is_forward(integers: Integers, row: int, packet: Row) -> bool:
     """By address only, as the tools do it."""
-    return (
-        np.int64(packet.src_low) == integers[row, SRC_LOW]
-        and np.int64(packet.src_high) == integers[row, SRC_HIGH]
-    )
+    low, high = np.int64(packet.src_low), np.int64(packet.src_high)
+    return bool(low == integers[row, SRC_LOW] and high == integers[row, SRC_HIGH])
 
 
 @part
@@ -137,9 +135,7 @@ def add_first(integers: Integers, reals: Reals, row: int, packet: Row, conventio
 
 
 @inlined
-def _count(
-    integers: Integers, reals: Reals, row: int, packet: Row, forward: bool, convention: int
-) -> None:
+def _count(integers: Integers, reals: Reals, row: int, packet: Row, forward: bool, convention: int) -> None:
     """Count what the first packet and all later ones have in common: lengths, headers, flags, bulks."""
     payload = np.int64(packet.payload)
     packets = integers[row, FORWARD_PACKETS] + integers[row, BACKWARD_PACKETS] + 1
@@ -258,4 +254,4 @@ def connection_time(integers: Integers, row: int) -> int:
     """How long the connection has lasted by the end of a flow; only TCP and UDP have one."""
     if integers[row, PROTOCOL] != TCP and integers[row, PROTOCOL] != UDP:
         return 0
-    return integers[row, ELAPSED] + integers[row, LAST] - integers[row, START]
+    return int(integers[row, ELAPSED] + integers[row, LAST] - integers[row, START])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.flows.features import flow
-from mtc.flows.features.conventions import CICFLOWMETER4, CICIDS2017, CORRECTED
+from mtc.flows.features.conventions import CICIDS2017, CORRECTED
 from mtc.flows.features.flow import Integers, Reals, Row
 from mtc.flows.features.packets import ICMP, ICMPV6
 from mtc.flows.kernels import hash_five_tuple, mix
@@ -70,7 +70,7 @@ def update(
             counts[ROWS] += 1
             _begin(integers, reals, row, packet, convention, counts)
             integers[row, flow.HASH] = np.int64(homes[i])
-        elif effect == RENEW or effect == REPLACE:
+        elif effect in (RENEW, REPLACE):
             if is_written(integers, row, convention):
                 _copy(integers, reals, row, closed_integers, closed_reals, closed)
                 closed += 1
@@ -128,10 +128,7 @@ def _find(
 @inlined
 def _is_same(integers: Integers, row: int, packet: Row, convention: int) -> bool:
     """Whether a packet has the five-tuple of a flow, either way round."""
-    if (
-        integers[row, flow.PROTOCOL] != packet.protocol
-        or integers[row, flow.VERSION] != packet.ip_version
-    ):
+    if integers[row, flow.PROTOCOL] != packet.protocol or integers[row, flow.VERSION] != packet.ip_version:
         return False
     src_high, src_low = np.int64(packet.src_high), np.int64(packet.src_low)
     dst_high, dst_low = np.int64(packet.dst_high), np.int64(packet.dst_low)
@@ -146,7 +143,7 @@ def _is_same(integers: Integers, row: int, packet: Row, convention: int) -> bool
         return True
     if convention == CICIDS2017 and src_low == dst_low and src_high == dst_high:
         return False  # between an address and itself, each direction is a flow
-    return (
+    return bool(
         integers[row, flow.SRC_LOW] == dst_low
         and integers[row, flow.DST_LOW] == src_low
         and integers[row, flow.SRC_HIGH] == dst_high
@@ -182,7 +179,7 @@ def _effect_corrected(integers: Integers, row: int, packet: Row, late: bool) -> 
     again = integers[row, flow.STATE] == flow.OVER and packet.flags & flow.SYN
     if late or again:
         silent = packet.time - integers[row, flow.LAST] > flow.TIMEOUT
-        if again or packet.protocol != TCP and (packet.protocol != UDP or silent):
+        if again or (packet.protocol != TCP and (packet.protocol != UDP or silent)):
             return REPLACE
         return RENEW
     if packet.protocol == ICMP or packet.protocol == ICMPV6:
@@ -258,7 +255,7 @@ def _follow_teardown(integers: Integers, row: int, packet: Row, effect: int) -> 
             integers[row, flow.STATE] = flow.FIRST_FIN
         elif state == flow.FIRST_FIN and both:
             integers[row, flow.STATE] = flow.SECOND_FIN
-    elif packet.flags & flow.RST or packet.flags & flow.ACK and state == flow.SECOND_FIN:
+    elif packet.flags & flow.RST or (packet.flags & flow.ACK and state == flow.SECOND_FIN):
         integers[row, flow.STATE] = flow.OVER
 
 

@@ -48,7 +48,7 @@ PACKET = np.dtype(
         ("acknowledgement", np.uint32),
     ]
 )
-"""A packet; ``time`` in microseconds and ``nanoseconds`` beyond, lengths in bytes, ``window`` as it stands in the header."""
+"""A packet; ``time`` in microseconds and ``nanoseconds`` beyond it, lengths in bytes, ``window`` unscaled."""
 
 WRAPPED = 2**31 * 1_000_000_000
 """The first time, in ns, that the tool takes for one before 1970."""
@@ -132,9 +132,7 @@ def _read_decoded(
         end = offsets[i] + caplens[i]
         if convention != CICIDS2017:  # the dataset counts what stands behind the IP packet as payload
             end = min(end, ip_offset[i] + ip_length[i])
-        number = np.int64(protocol[i])
-        if reason[i] == FRAGMENT:
-            number = 0
+        number = 0 if reason[i] == FRAGMENT else byte(protocol, i)
         _read_transport(data, transport_offset[i], end, number, convention, last_header, packet)
 
 
@@ -190,7 +188,7 @@ def _read_other(data: Data, at: int, end: int, protocol: int, packet: Row) -> No
         packet.src_port, packet.dst_port = be16(data, at), be16(data, at + 2)
         packet.header = 12
         packet.payload = end - at - 12
-    elif (protocol == ICMP or protocol == ICMPV6) and at + 4 <= end:
+    elif protocol in (ICMP, ICMPV6) and at + 4 <= end:
         packet.protocol = protocol
         packet.icmp_type, packet.icmp_code = byte(data, at), byte(data, at + 1)
     elif protocol == IGMP:
@@ -243,14 +241,14 @@ def _is_taken(data: Data, at: int, end: int, convention: int) -> bool:
     if convention == CORRECTED:
         return _fits(data, at, end) and _is_known(data, at)
     more = 0x20
-    return _fits(data, at, end) or at + 20 <= end and data[at] & 0x0F >= 5 and not data[at + 6] & more
+    return _fits(data, at, end) or (at + 20 <= end and data[at] & 0x0F >= 5 and not data[at + 6] & more)
 
 
 @inlined
 def _is_known(data: Data, at: int) -> bool:
     """Whether the corrected tool knows the protocol of an IPv4 packet by name; it passes over others."""
     protocol = data[at + 9]
-    return (
+    return bool(
         protocol <= 61
         or protocol == 94
         or protocol == 103
@@ -317,6 +315,6 @@ def _read_ipv4(
     if convention == CICIDS2017 and protocol == TCP and at + 20 <= end:
         header = 4 * (byte(data, at + 12) >> 4)
         sip = be16(data, at) == 5060 or be16(data, at + 2) == 5060
-        if at + header > end or sip and at + header == end:  # a failure leaves an empty packet behind
+        if at + header > end or (sip and at + header == end):  # a failure leaves an empty packet behind
             protocol = 0
     _read_transport(data, at, end, protocol, convention, last_header, packet)

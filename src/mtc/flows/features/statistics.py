@@ -62,12 +62,12 @@ def _write_series(
 
 @inlined
 def _variance(reals: Reals, row: int, series: int, count: int) -> float:
-    return reals[row, 2 * series + 1] / (count - 1.0) if count > 1 else 0.0
+    return float(reals[row, 2 * series + 1] / (count - 1.0)) if count > 1 else 0.0
 
 
 @inlined
 def _deviation(reals: Reals, row: int, series: int, count: int) -> float:
-    return np.sqrt(_variance(reals, row, series, count))
+    return float(np.sqrt(_variance(reals, row, series, count)))
 
 
 @inlined
@@ -127,7 +127,7 @@ def _write_packet_lengths(
 
 @inlined
 def _write_flags(integers: Integers, row: int, convention: int, out: Out, at: int) -> int:
-    """Under FIN, SYN, RST, PSH, ACK, URG, CWR, ECE, the dataset has other flags, of the first packet alone."""
+    """FIN, SYN, RST, PSH, ACK, URG, CWR, ECE; the dataset has others there, of the first packet alone."""
     if convention == CICIDS2017:
         for i, bit in enumerate((2, 3, 6, 1, 4, 0, 5, 7)):
             out[row, at + i] = integers[row, flow.FIRST_FLAGS] >> bit & 1
@@ -190,9 +190,7 @@ def _write_subflows(integers: Integers, row: int, convention: int, out: Out, at:
 
 
 @inlined
-def _write_rest(
-    integers: Integers, reals: Reals, row: int, convention: int, out: Out, at: int
-) -> None:
+def _write_rest(integers: Integers, reals: Reals, row: int, convention: int, out: Out, at: int) -> None:
     for i in range(6):  # windows, packets with data, segments
         out[row, at + i] = integers[row, flow.FORWARD_WINDOW + i]
     at += 6
