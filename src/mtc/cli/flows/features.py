@@ -3,7 +3,7 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from mtc.flows.features import Convention
     from mtc.flows.features.writing import FeatureWriter
 
-FeatureFormat = Literal["csv", "parquet", "json"]
-_SUFFIXES: dict[str, FeatureFormat] = {
+_SUFFIXES = {
     ".csv": "csv",
     ".parquet": "parquet",
     ".json": "json",
@@ -50,17 +49,17 @@ def write_features(
         Exit: With 3, a capture was missing or damaged.
     """
     found = convention_named(convention)
-    chosen = chosen or ("csv" if out is None else _SUFFIXES.get(out.suffix.lower(), ""))
-    if chosen not in _SUFFIXES.values():
+    kind = chosen or ("csv" if out is None else _SUFFIXES.get(out.suffix.lower(), ""))
+    if kind not in _SUFFIXES.values():
         raise UsageError("--features are written as --format csv, json or parquet")
-    if chosen == "parquet" and out is None:
+    if kind == "parquet" and out is None:
         raise UsageError("--format parquet needs --out FILE")
     problems: list[str] = []
     flows = 0
     try:
         with ExitStack() as stack:
             place = stack.enter_context(output_file(out, force=force)) if out is not None else None
-            writer = _writer(chosen, found, place, stack)
+            writer = _writer(kind, found, place, stack)
             for source, rows in features_of(captures_among(inputs), found, problems, strict=strict):
                 writer.write(rows, source.name)
                 flows += len(rows)
@@ -74,13 +73,13 @@ def write_features(
         raise typer.Exit(3)
 
 
-def _writer(chosen: str, convention: "Convention", place: Path | None, stack: ExitStack) -> "FeatureWriter":
+def _writer(kind: str, convention: "Convention", place: Path | None, stack: ExitStack) -> "FeatureWriter":
     from mtc.flows.features.writing import FeatureCsvWriter, FeatureJsonWriter, FeatureParquetWriter
 
-    if chosen == "parquet" and place is not None:
+    if kind == "parquet" and place is not None:
         return FeatureParquetWriter(place, convention)
     file = sys.stdout if place is None else stack.enter_context(place.open("w", encoding="utf-8"))
-    return FeatureJsonWriter(file, convention) if chosen == "json" else FeatureCsvWriter(file, convention)
+    return FeatureJsonWriter(file, convention) if kind == "json" else FeatureCsvWriter(file, convention)
 
 
 def _warn(problems: list[str]) -> None:
