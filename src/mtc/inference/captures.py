@@ -173,7 +173,7 @@ class CaptureJudge:
 
 def mask_of(model: LoadedModel) -> Mask:
     """Header fields that a model never sees."""
-    return "strict" if model.card.config.data.mask == "strict" else "paper"
+    return model.card.config.data.mask
 
 
 def _tasks(model: LoadedModel) -> dict[str, tuple[str, ...]]:
