@@ -10,7 +10,7 @@ import mtc
 SOURCE = Path(mtc.__file__).parent
 
 ROAD = (
-    ("errors", "columns", "tasks", "config", "lazy", "metrics", "numba_cache", "palette"),
+    ("errors", "columns", "tasks", "config", "lazy", "metrics", "numba_cache", "palette", "parallel"),
     ("capture",),
     ("packets",),
     ("flows",),

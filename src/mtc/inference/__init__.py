@@ -1,6 +1,6 @@
 """The one path from samples to verdicts, for packets, flows and rows of flow features.
 
-Names are imported when they are first asked for: what only looks for models needs no network library,
+Names are imported on first use: what only looks for models needs no network library,
 and captures need nothing that reads tables.
 """
 
@@ -12,22 +12,20 @@ if TYPE_CHECKING:
     from mtc.inference.captures import CaptureEnd
     from mtc.inference.classifier import Classifier
     from mtc.inference.feature_rows import RowVerdicts, TableVerdicts
+    from mtc.inference.flow_aggregator import FlowAggregator
     from mtc.inference.hosts import HostSummary
-    from mtc.inference.many import Place
-    from mtc.inference.registry import bundled_cards, bundled_models, find_model
+    from mtc.inference.model_registry import bundled_cards, bundled_models, find_model
     from mtc.inference.settings import VerdictSettings
     from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
-    from mtc.inference.votes import FlowVotes
 
 __all__ = [
     "CaptureEnd",
     "CaptureVerdicts",
     "Classifier",
+    "FlowAggregator",
     "FlowVerdicts",
-    "FlowVotes",
     "HostSummary",
     "PacketVerdicts",
-    "Place",
     "RowVerdicts",
     "TableVerdicts",
     "VerdictSettings",
@@ -40,17 +38,16 @@ _HOMES = {
     "CaptureEnd": "captures",
     "CaptureVerdicts": "verdicts",
     "Classifier": "classifier",
+    "FlowAggregator": "flow_aggregator",
     "FlowVerdicts": "verdicts",
-    "FlowVotes": "votes",
     "HostSummary": "hosts",
     "PacketVerdicts": "verdicts",
-    "Place": "many",
     "RowVerdicts": "feature_rows",
     "TableVerdicts": "feature_rows",
     "VerdictSettings": "settings",
-    "bundled_cards": "registry",
-    "bundled_models": "registry",
-    "find_model": "registry",
+    "bundled_cards": "model_registry",
+    "bundled_models": "model_registry",
+    "find_model": "model_registry",
 }
 
 __getattr__ = lazy_names(__name__, _HOMES)

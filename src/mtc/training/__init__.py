@@ -11,17 +11,15 @@ if TYPE_CHECKING:
     from mtc.training.loss import multi_task_loss
     from mtc.training.precision import resolve_precision
     from mtc.training.run import train
-    from mtc.training.scoring.calibration import FLOW_PACKETS, Calibration, calibrate, flow_scores
+    from mtc.training.scoring.calibration import Calibration, calibrate
     from mtc.training.scoring.scores import Part, score_part
     from mtc.training.troubles import Interrupted
 
 __all__ = [
-    "FLOW_PACKETS",
     "Calibration",
     "Interrupted",
     "Part",
     "calibrate",
-    "flow_scores",
     "multi_task_loss",
     "resolve_precision",
     "score_part",
@@ -29,12 +27,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FLOW_PACKETS": "scoring.calibration",
     "Calibration": "scoring.calibration",
     "Interrupted": "troubles",
     "Part": "scoring.scores",
     "calibrate": "scoring.calibration",
-    "flow_scores": "scoring.calibration",
     "multi_task_loss": "loss",
     "resolve_precision": "precision",
     "score_part": "scoring.scores",

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mtc.inference.elsewhere import JudgeOrder
+from mtc.inference.many import outcome_of
 
 from mtc.capture import expand_inputs
 from mtc.errors import CaptureError, UsageError
 from mtc.inference import Classifier, Place, VerdictSettings
-from mtc.inference.elsewhere import JudgeOrder
-from mtc.inference.many import outcome_of
 
 
 @pytest.fixture
