@@ -61,7 +61,6 @@ class FlowRecords:
     capture: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Number of flows."""
         return len(self.flow)
 
     @property

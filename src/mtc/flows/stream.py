@@ -48,7 +48,6 @@ class Samples:
     flows: FlowTable
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.samples)
 
 
@@ -56,7 +55,6 @@ class SampleRoom:
     """Memory that samples are built in, piece after piece; it grows up to ``PIECE`` rows."""
 
     def __init__(self) -> None:
-        """Begin with no memory."""
         self._buffer = np.empty((0, SAMPLE_LENGTH), np.uint8)
 
     def of(self, rows: int) -> NDArray[np.uint8]:
@@ -130,7 +128,6 @@ class SampleStream:
         return self.reader.damage
 
     def __enter__(self) -> Self:
-        """The stream itself."""
         return self
 
     def __exit__(
@@ -139,7 +136,6 @@ class SampleStream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the capture."""
         self.close()
 
     def close(self) -> None:

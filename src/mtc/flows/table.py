@@ -32,7 +32,6 @@ class FlowSettings:
     """Whether a TCP flow ends with RST or with FIN from both sides, so that a new SYN begins another."""
 
     def __post_init__(self) -> None:
-        """Check the values."""
         for name in ("idle_timeout_s", "active_timeout_s"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -53,7 +52,6 @@ class FlowTable:
     """
 
     def __init__(self, settings: FlowSettings | None = None) -> None:
-        """Begin with no flows."""
         self.settings = settings or FlowSettings()
         self._limits = np.array(
             [

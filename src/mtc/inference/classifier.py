@@ -36,7 +36,6 @@ class Classifier:
     """
 
     def __init__(self, model: LoadedModel, *, name: str = "", precision: Precision = "auto") -> None:
-        """Use a model that is already loaded; ``Classifier.load`` is the usual way."""
         if precision not in get_args(Precision):
             raise UsageError(f"precision must be auto, exact, bf16 or int8, not {precision!r}")
         self.name = name

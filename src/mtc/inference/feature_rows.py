@@ -47,7 +47,6 @@ class RowVerdicts:
     pairs: Pairs = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Number of rows."""
         return len(self.readable)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -73,7 +72,6 @@ class TableVerdicts:
     problems: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Number of rows."""
         return sum(map(len, self.pieces))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

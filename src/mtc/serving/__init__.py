@@ -16,7 +16,6 @@ _HOMES = {"Pseudonyms": "pseudonyms", "event_schema": "events"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module 'mtc.serving' has no attribute {name!r}")
     return getattr(import_module(f"mtc.serving.{_HOMES[name]}"), name)

@@ -37,7 +37,6 @@ class FeatureRows:
     first: int
 
     def __len__(self) -> int:
-        """Number of rows."""
         return len(self.values)
 
 
@@ -56,7 +55,6 @@ class FeatureTable(ABC):
     format: str
 
     def __init__(self, name: str, header: Sequence[str], needed: Collection[str]) -> None:
-        """Use ``open_table``."""
         self.name = name
         self.columns: Columns = match_columns(header)
         self.rows = 0
@@ -81,19 +79,16 @@ class FeatureTable(ABC):
         """Yield the rows; ``self.rows`` counts those yielded before."""
 
     def __iter__(self) -> Iterator[FeatureRows]:
-        """Yield the rows, in their order."""
         for rows in self._blocks():
             self.rows += len(rows)
             yield rows
 
     def __enter__(self) -> "FeatureTable":
-        """The table itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file."""
         self.resources.close()
 
 

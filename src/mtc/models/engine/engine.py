@@ -40,7 +40,6 @@ class Engine:
     """
 
     def __init__(self, network: MTC) -> None:
-        """Lay out the weights of a network in evaluation mode."""
         self._classes = dict(network.classes)
         self._heads = _Heads(network)
         self.setting, self._sources = _setting(network, self._heads)

@@ -73,7 +73,6 @@ class Memory:
     """Memory of one thread, kept from group to group."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._held: dict[str, Floats] = {}
 
     def take(self, name: str, size: int) -> Floats:

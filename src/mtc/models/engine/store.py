@@ -33,7 +33,6 @@ class Store:
     """Collects layers: one flat array of numbers, and a table that says where each layer's are."""
 
     def __init__(self) -> None:
-        """Begin without layers."""
         self._parts: list[Floats] = []
         self._size = 0
         self._layers: list[list[int]] = []

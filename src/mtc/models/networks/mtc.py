@@ -37,7 +37,6 @@ class Bottleneck(nn.Module):
     """
 
     def __init__(self, channels_in: int, inner: int, outer: int, dropout: float) -> None:
-        """Args: input, inner and output width, and the dropout after each convolution."""
         super().__init__()
         self.reduce = ConvNorm(channels_in, inner, 1, dropout=dropout)
         self.middle = ConvNorm(inner, inner, 3, dropout=dropout)
@@ -67,7 +66,6 @@ class CnnToTokens(nn.Module):
     """
 
     def __init__(self, channels: int, width: int) -> None:
-        """Args: channels of the CNN's 1x3 convolution, and d."""
         super().__init__()
         self.project = nn.Linear(channels, width)
         self.norm = nn.LayerNorm(width)
@@ -86,7 +84,6 @@ class TokensToCnn(nn.Module):
     """
 
     def __init__(self, width: int, channels: int) -> None:
-        """Args: d, and the inner width of the receiving bottleneck."""
         super().__init__()
         self.project = nn.Linear(width, channels, bias=False)
         self.norm = WeightedBatchNorm(channels)
@@ -102,7 +99,6 @@ class FirstBlock(nn.Module):
     """Layer 1 of Table 3: the branches side by side, nothing to exchange yet (Sec. 3.3.1)."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Args: the model's settings."""
         super().__init__()
         inner, outer = CNN_WIDTHS[0]
         self.encoders = encoder_layers(config, config.repetitions[0])
@@ -124,7 +120,6 @@ class FusedBlock(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, number: int) -> None:
-        """Args: the model's settings, and which block (2 or 3)."""
         super().__init__()
         channels_in = CNN_WIDTHS[number - 2][1]
         inner, outer = CNN_WIDTHS[number - 1]
@@ -162,7 +157,6 @@ class MTC(Network):
     modes: Modes | None = None
 
     def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
-        """Args: the settings, and how many classes each task has."""
         super().__init__(config, classes)
         self.block1 = FirstBlock(config)
         self.block2 = FusedBlock(config, 2)

@@ -37,7 +37,6 @@ class GradientBoosting(ShallowNetwork):
     """One booster a task, over the classes that the training part has."""
 
     def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
-        """Args: the settings, and how many classes each task has."""
         super().__init__(config, classes)
         self._boosters: dict[str, Any] = {}
 
