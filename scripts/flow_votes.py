@@ -56,12 +56,12 @@ class Test:
             self.classifier.model, precision="exact", packets=packets, until=until, reuse=False
         )
         votes.add(self.samples, self.flow)
-        _, probabilities = votes.result(len(self.chosen))
+        _, judged, probabilities = votes.result(len(self.chosen))
         scores = {t: score(self.labels[t], probabilities[t], self.tasks[t]) for t in self.tasks}
         return Found(
             {task: found["macro_f1"] for task, found in scores.items()},
             {task: found["ece"] for task, found in scores.items()},
-            votes.judged(len(self.chosen)).sum() / len(self.chosen),
+            judged.sum() / len(self.chosen),
             dict(probabilities),
         )
 

@@ -39,9 +39,9 @@ def test_no_more_packets_are_judged_than_asked_for(
     samples, flow = flows
     votes = FlowAggregator(classifier.model, precision="exact", packets=3)
     votes.add(samples, flow)
-    counts, _ = votes.result(int(flow.max()) + 1)
+    counts, judged, _ = votes.result(int(flow.max()) + 1)
     assert counts.tolist() == np.bincount(flow).tolist()
-    assert votes.judged(len(counts)).tolist() == np.minimum(counts, 3).tolist()
+    assert judged.tolist() == np.minimum(counts, 3).tolist()
 
 
 @pytest.mark.parametrize("buffered", [7, 4096])
@@ -58,8 +58,7 @@ def test_a_flow_is_decided_by_the_first_packets_that_make_every_task_sure(
     votes = FlowAggregator(classifier.model, precision="exact", packets=6, until=until)
     for begin in range(0, len(flow), 11):
         votes.add(samples[begin : begin + 11], flow[begin : begin + 11])
-    counts, found = votes.result(int(flow.max()) + 1)
-    judged = votes.judged(len(counts))
+    counts, judged, found = votes.result(int(flow.max()) + 1)
     for one in np.flatnonzero(counts):
         rows = samples[flow == one]
         by_hand = _by_hand(classifier, rows, min(6, len(rows)))
@@ -89,7 +88,7 @@ def test_samples_that_come_again_are_computed_once_and_alike(
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3, 100])
-def test_memory_gives_what_was_computed(limit: int) -> None:
+def test_cache_gives_what_was_computed(limit: int) -> None:
     rng = np.random.default_rng(limit)
     pool = np.zeros((12, 40), np.uint8)
     pool[:, :20] = rng.integers(0, 256, (12, 20))
@@ -98,17 +97,17 @@ def test_memory_gives_what_was_computed(limit: int) -> None:
         assert len(samples)
         return {"sum": samples.sum(1, dtype=np.float32)[:, None], "first": samples[:, :2].astype(np.float32)}
 
-    memory = LogitCache(compute, limit=limit)
+    cache = LogitCache(compute, limit=limit)
     for size in (1, 5, 12, 3, 8):
         given = np.ascontiguousarray(pool[rng.integers(0, 12, size)])
-        found = memory.logits(given)
+        found = cache.logits(given)
         for task, values in compute(given).items():
             assert np.array_equal(found[task], values)
-    assert memory.requested == 29
-    assert memory.computed == 29 if not limit else memory.computed < 29
-    assert len(memory._rows) <= limit
+    assert cache.requested == 29
+    assert cache.computed == 29 if not limit else cache.computed < 29
+    assert len(cache._rows) <= limit
     if limit == 100:
-        assert memory.computed <= 12
+        assert cache.computed <= 12
 
 
 def test_samples_differ_by_any_byte() -> None:

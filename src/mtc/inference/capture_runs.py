@@ -35,6 +35,7 @@ class WorkerSpec:
     threads: int = field(default_factory=thread_count)
 
     def __call__(self, source: Source, advance: Advance) -> "CaptureOutcome":
+        """Classify a capture in a worker."""
         return classify_whole(_inference(self), source, advance)
 
 

@@ -64,9 +64,7 @@ def classify(
         from mtc.cli.classify.feature_tables import classify_tables
 
         if by is not None or where != Workers() or settings != VerdictSettings(decapsulate=decapsulate):
-            raise UsageError(
-                "a model of flow features classifies rows of tables: these options are for captures"
-            )
+            raise UsageError("a model of flow features reads tables: these options are for captures")
         classify_tables(classifier, inputs, chosen, out, force=force, reject=reject)
         return
     what = Rows.host if by is By.host else Rows(per.value)
