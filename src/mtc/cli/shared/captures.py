@@ -41,7 +41,6 @@ WorkersOption = Annotated[
     int | None,
     typer.Option(
         "--workers",
-        min=1,
         metavar="N",
         help="Files read at a time, in processes of their own",
     ),
