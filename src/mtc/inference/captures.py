@@ -14,7 +14,7 @@ from mtc.inference.logit_cache import CACHED_SAMPLES, LogitCache
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, PacketVerdicts
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.modes import Precision
+from mtc.models.files.load import Precision
 from mtc.packets import Mask
 from mtc.parallel import Advance
 

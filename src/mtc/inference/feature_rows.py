@@ -15,7 +15,7 @@ from mtc.errors import DatasetError, UsageError
 from mtc.inference.verdict_builder import VerdictBuilder
 from mtc.inference.verdicts import flat, flat_names
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.modes import Precision
+from mtc.models.files.load import Precision
 from mtc.tasks import Tasks, with_vpn
 from mtc.training.pairs import Pairs
 
