@@ -16,7 +16,7 @@ from mtc.inference.model_registry import find_model
 from mtc.inference.settings import VerdictSettings
 from mtc.models import load_model
 from mtc.models.engine.threads import thread_count, use_threads
-from mtc.models.modes import Precision
+from mtc.models.files.load import Precision
 from mtc.parallel import Advance, Workers, ordered_map
 
 

@@ -8,8 +8,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from mtc.inference.logit_cache import CACHED_SAMPLES, LogitCache
 from mtc.models import LoadedModel, predict_probabilities
+from mtc.models.files.load import Precision
 from mtc.models.flow_scores import FlowScores, packet_rank
-from mtc.models.modes import Precision
 
 BUFFERED_SAMPLES = 4096
 """Samples that ``add`` holds until there are enough for well-filled batches: about 6 MB."""
