@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from mtc.capture import Source
+from mtc.config import Precision
 from mtc.errors import CaptureError, UsageError
 from mtc.inference.captures import CaptureEnd, CaptureInference, Per, Progress, Verdicts
 from mtc.inference.model_registry import find_model
 from mtc.inference.settings import VerdictSettings
 from mtc.models import load_model
 from mtc.models.engine.threads import thread_count, use_threads
-from mtc.models.files.load import Precision
 from mtc.parallel import Advance, Workers, ordered_map
 
 

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import Source
+from mtc.config import Precision
 from mtc.flows import FlowRecords, Samples, SampleStream
 from mtc.inference.flow_aggregator import FlowAggregator
 from mtc.inference.logit_cache import CACHED_SAMPLES, LogitCache
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, PacketVerdicts
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.files.load import Precision
 from mtc.packets import Mask
 from mtc.parallel import Advance
 

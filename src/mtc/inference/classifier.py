@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import Source, expand_inputs
+from mtc.config import Precision
 from mtc.errors import UsageError
 from mtc.inference.capture_runs import CaptureRun, WorkerSpec
 from mtc.inference.captures import CaptureEnd, CaptureInference, Per, Progress, mask_of
@@ -16,7 +17,6 @@ from mtc.inference.model_registry import bundled_models, find_model
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
 from mtc.models import LoadedModel, load_model, predict_probabilities
-from mtc.models.files.load import Precision
 from mtc.packets import SAMPLE_LENGTH, Mask, Selection, Selector, mask_samples
 from mtc.parallel import Backend, Workers
 

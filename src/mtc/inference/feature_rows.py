@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc import columns
+from mtc.config import Precision
 from mtc.datasets.flow_features.features import FEATURES, positions
 from mtc.datasets.flow_features.opening import open_table
 from mtc.datasets.flow_features.sources import TableSource
@@ -15,7 +16,6 @@ from mtc.errors import DatasetError, UsageError
 from mtc.inference.verdict_builder import VerdictBuilder
 from mtc.inference.verdicts import flat, flat_names
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.files.load import Precision
 from mtc.tasks import Tasks, with_vpn
 from mtc.training.pairs import Pairs
 

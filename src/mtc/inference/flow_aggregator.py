@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from mtc.config import Precision
 from mtc.inference.logit_cache import CACHED_SAMPLES, LogitCache
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.files.load import Precision
 from mtc.models.flow_scores import FlowScores, packet_rank
 
 BUFFERED_SAMPLES = 4096
