@@ -17,6 +17,9 @@ from typing import Any, Literal, Self
 
 from mtc.errors import ConfigError
 
+Precision = Literal["auto", "exact", "bf16"]
+"""Arithmetic of matrix products in inference, see ``mtc.models.predict_logits``."""
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -41,7 +44,6 @@ class DataConfig:
     """Flow features that the model never sees, such as ``Destination Port``."""
 
     def __post_init__(self) -> None:
-        """Check the values."""
         _require(self.balance in ("none", "table2"), "data.balance must be none or table2")
         _require(self.mask in ("paper", "strict"), f"data.mask must be paper or strict, not {self.mask!r}")
         _require(len(set(self.tasks)) == len(self.tasks), "data.tasks names a task twice")
@@ -109,7 +111,6 @@ class ModelConfig:
     """Extra trees of a task."""
 
     def __post_init__(self) -> None:
-        """Check the values."""
         _require(
             min(self.tokens, self.width, self.heads, self.ffn_width) >= 1, "model sizes must be positive"
         )
@@ -162,7 +163,6 @@ class LossConfig:
     own, to this power. 0 is not at all, as in the paper; at 1 every class weighs the same."""
 
     def __post_init__(self) -> None:
-        """Check the values."""
         _require(0 <= self.smoothing < 1, "loss.smoothing must lie in [0, 1)")
         _require(0 <= self.balance <= 1, "loss.balance must lie in [0, 1]")
         _require(all(w >= 0 for w in self.weights.values()), "loss.weights must not be negative")
@@ -212,7 +212,6 @@ class TrainConfig:
     (docs/engine.md)."""
 
     def __post_init__(self) -> None:
-        """Check the values."""
         _require(self.epochs >= 1, "train.epochs must be at least 1")
         _require(min(self.devices, self.nodes) >= 1, "train.devices and train.nodes must be at least 1")
         _require(

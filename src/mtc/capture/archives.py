@@ -81,7 +81,6 @@ class MemberStream(ReadInto):
         return data
 
     def __enter__(self) -> "MemberStream":
-        """The stream itself."""
         return self
 
     def __exit__(

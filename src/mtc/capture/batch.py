@@ -34,7 +34,6 @@ class PacketBatch:
     first_packet: int
 
     def __len__(self) -> int:
-        """Number of packets."""
         return len(self.offsets)
 
     def packet(self, i: int) -> NDArray[np.uint8]:

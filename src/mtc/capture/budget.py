@@ -25,7 +25,6 @@ class Metered(ReadInto):
     """A stream whose bytes are taken off a budget; it breaks off where that is exceeded."""
 
     def __init__(self, source: ByteStream, budget: ByteBudget) -> None:
-        """Read ``source``."""
         self._source = source
         self._budget = budget
 

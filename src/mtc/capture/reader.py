@@ -64,7 +64,6 @@ class CaptureReader:
         return self._window.position if self._progress is None else self._progress.bytes_read
 
     def __iter__(self) -> Iterator[PacketBatch]:
-        """The reader itself: a capture is read once."""
         return self
 
     def __next__(self) -> PacketBatch:
@@ -110,13 +109,11 @@ class CaptureReader:
             self.damage = Damage(window.base + window.position, reason)
 
     def __enter__(self) -> "CaptureReader":
-        """The reader itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file."""
         self.close()
 
     def close(self) -> None:

@@ -62,7 +62,6 @@ class Pushback:
     """A stream whose first bytes have been looked at."""
 
     def __init__(self, source: ByteStream) -> None:
-        """Read ``source``."""
         self._source = source
         self._head = b""
         self.error: StreamError | None = None

@@ -38,7 +38,6 @@ class WholeWindow:
     _KEEP_BYTES = 64 << 20
 
     def __init__(self, buffer: bytes | mmap.mmap) -> None:
-        """Show all of ``buffer``."""
         self.data = np.frombuffer(buffer, np.uint8)
         self.data.flags.writeable = False
         self.position = 0

@@ -16,7 +16,6 @@ class ContentHash:
     """
 
     def __init__(self) -> None:
-        """Start without rows."""
         self._columns: dict[str, Any] = {}
 
     def update(self, column: str, values: NDArray[np.integer]) -> None:

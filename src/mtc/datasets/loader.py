@@ -32,7 +32,6 @@ class Dataset:
     """A dataset folder, opened; samples are read when a part is asked for."""
 
     def __init__(self, path: Path, info: DatasetInfo) -> None:
-        """Use ``Dataset.open``."""
         self.path = path
         self.info = info
 
@@ -71,7 +70,6 @@ class Dataset:
         return tuple(self.info.splits)
 
     def __len__(self) -> int:
-        """Rows."""
         return self.info.rows
 
     def part(self, split: str, part: Part | str, *, mask: Mask = "paper") -> LabelledSamples:

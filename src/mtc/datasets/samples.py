@@ -34,7 +34,6 @@ class LabelledSamples:
     row: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.offsets) - 1
 
     def dense(self, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:

@@ -61,7 +61,6 @@ class SampleSpool:
     """Labelled samples that are put on disk piece by piece; a context manager."""
 
     def __init__(self, folder: Path, tasks: Iterable[str], dtype: Any) -> None:
-        """Args: where the files are preferred, the tasks, and the type of the samples' values."""
         types = {"data": dtype, "flow": np.int32, "capture": np.int32, "time": np.int64, "row": np.int64}
         self._columns = {name: Spool(kind, folder) for name, kind in types.items()}
         self._labels = {task: Spool(np.int64, folder) for task in tasks}
@@ -70,11 +69,9 @@ class SampleSpool:
         self._end = 0
 
     def __enter__(self) -> Self:
-        """The spool itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give up what was not made samples of."""
         for spool in (*self._columns.values(), *self._labels.values(), self._offsets):
             spool.close()
 

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
+from mtc.flows.evidence import EvidenceCollector
+from mtc.flows.services import Services
 from mtc.flows.table import FlowTable
 from mtc.packets.fields import SAMPLE_LENGTH, Mask, check_mask
 from mtc.packets.headers import Headers, decode
@@ -48,7 +50,6 @@ class Samples:
     flows: FlowTable
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.samples)
 
 
@@ -56,7 +57,6 @@ class SampleRoom:
     """Memory that samples are built in, piece after piece; it grows up to ``PIECE`` rows."""
 
     def __init__(self) -> None:
-        """Begin with no memory."""
         self._buffer = np.empty((0, SAMPLE_LENGTH), np.uint8)
 
     def of(self, rows: int) -> NDArray[np.uint8]:
@@ -91,6 +91,8 @@ class SampleStream:
         build: bool = True,
         room: SampleRoom | None = None,
         selection: Selection | None = None,
+        names: bool = False,
+        services: Services | None = None,
     ) -> None:
         """Open a capture.
 
@@ -104,6 +106,8 @@ class SampleStream:
             build: Whether samples are built at all; without it they are empty (0, 1500).
             room: Memory to build them in, which several captures may share one after the other.
             selection: Which packets count; the others are counted as left out, and join no flow.
+            names: Whether the records of a new table say protocols and names (``FlowRecords.evidence``).
+            services: What names and protocols stand for; without it, the table of the package.
 
         Raises:
             CaptureError: Nothing can be read from the source.
@@ -111,7 +115,9 @@ class SampleStream:
         """
         check_mask(mask)
         self.reader = _open(source)
-        self.flows = FlowTable() if flows is None else flows
+        if flows is None:
+            flows = FlowTable(evidence=EvidenceCollector(services) if names else None)
+        self.flows = flows
         self.packets = 0
         self.left_out: Counter[str] = Counter()
         self.batch: PacketBatch | None = None
@@ -130,7 +136,6 @@ class SampleStream:
         return self.reader.damage
 
     def __enter__(self) -> Self:
-        """The stream itself."""
         return self
 
     def __exit__(
@@ -139,7 +144,6 @@ class SampleStream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the capture."""
         self.close()
 
     def close(self) -> None:

@@ -38,7 +38,6 @@ class DenseForm(nn.Module, ABC):
     branches: tuple[str, ...]
 
     def __init__(self) -> None:
-        """Begin without attention."""
         super().__init__()
         self.keep_attention = False
         self.attention: list[Tensor] = []
@@ -79,7 +78,6 @@ class DenseMTC(DenseForm):
     branches = ("transformer", "cnn")
 
     def __init__(self, network: MTC) -> None:
-        """Args: what it is the form of."""
         super().__init__()
         self.tokens, self.width = network.config.tokens, network.config.width
         self.pool_tokens = network.config.cnn_pooling == "tokens"
@@ -111,7 +109,6 @@ class DenseTransformer(DenseForm):
     branches = ("transformer",)
 
     def __init__(self, network: Transformer) -> None:
-        """Args: what it is the form of."""
         super().__init__()
         self.register_buffer("encoding", network.encoding)
         self.encoders, self.heads = network.encoders, network.heads
@@ -129,7 +126,6 @@ class DenseCNN(DenseForm):
     branches = ("cnn",)
 
     def __init__(self, network: CNN) -> None:
-        """Args: what it is the form of."""
         super().__init__()
         self.first = _convolution(network.first.weight, network.first.norm, stride=STRIDE)
         self.second = _convolution(network.second.weight, network.second.norm)
@@ -150,7 +146,6 @@ class DenseBottleneck(nn.Module):
     """``mtc.models.networks.mtc.Bottleneck``."""
 
     def __init__(self, block: Bottleneck) -> None:
-        """Args: what it is the form of."""
         super().__init__()
         self.reduce, self.middle, self.expand = map(_folded, (block.reduce, block.middle, block.expand))
         self.shortcut = nn.Identity() if block.shortcut is None else _folded(block.shortcut)
@@ -173,7 +168,6 @@ class DenseFusion(nn.Module):
     """``mtc.models.networks.mtc.FusedBlock``, but for the order in which its parts run."""
 
     def __init__(self, block: FusedBlock) -> None:
-        """Args: what it is the form of."""
         super().__init__()
         self.first, self.second = DenseBottleneck(block.first), DenseBottleneck(block.second)
         self.merge_norm, self.encoders, self.down = block.merge_norm, block.encoders, block.down

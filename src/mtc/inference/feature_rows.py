@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc import columns
+from mtc.config import Precision
 from mtc.datasets.flow_features.features import FEATURES, positions
 from mtc.datasets.flow_features.opening import open_table
 from mtc.datasets.flow_features.sources import TableSource
@@ -16,7 +17,6 @@ from mtc.errors import DatasetError, UsageError
 from mtc.inference.judging import Judge
 from mtc.inference.verdicts import flat, flat_names
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.modes import Precision
 from mtc.tasks import Tasks, with_vpn
 from mtc.training.pairs import Pairs
 
@@ -48,7 +48,6 @@ class RowVerdicts:
     pairs: Pairs = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Number of rows."""
         return len(self.readable)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -74,7 +73,6 @@ class TableVerdicts:
     problems: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Number of rows."""
         return sum(map(len, self.pieces))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,6 @@ class HostCsvWriter(Writer):
     """Counts by label stand in a column as a JSON object."""
 
     def __init__(self, file: IO[str], tasks: Tasks) -> None:
-        """Write to an open text file."""
         self._judged = with_vpn(tasks)
         names = [*columns.HOST, *(name for task in self._judged for name in host_columns(task))]
         self._rows = csv.DictWriter(file, names, lineterminator="\n")
@@ -33,7 +32,6 @@ class HostParquetWriter(Writer):
     """Counts by label are maps."""
 
     def __init__(self, path: Path, tasks: Tasks) -> None:
-        """Write to the file ``path``."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

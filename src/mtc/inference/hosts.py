@@ -35,12 +35,10 @@ class HostSummary:
     """
 
     def __init__(self, tasks: Tasks) -> None:
-        """Begin without hosts."""
         self._judged = with_vpn(tasks)
         self._hosts: dict[str, _Host] = {}
 
     def __len__(self) -> int:
-        """Number of hosts."""
         return len(self._hosts)
 
     def add(self, capture: CaptureVerdicts, rows: Iterable[Mapping[str, Any]]) -> None:

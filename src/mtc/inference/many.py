@@ -30,7 +30,6 @@ class Place:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the values."""
         if self.on not in get_args(On):
             raise UsageError(f"captures are judged on {' or '.join(get_args(On))}, not on {self.on!r}")
         if self.workers is not None and self.workers < 1:

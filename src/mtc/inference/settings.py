@@ -24,7 +24,6 @@ class VerdictSettings:
     """Which packets count."""
 
     def __post_init__(self) -> None:
-        """Check the values."""
         if self.packets is not None and self.packets < 1:
             raise UsageError(f"a verdict needs at least 1 packet of a flow, not {self.packets}")
         if self.until is not None and not 0 < self.until <= 1:

@@ -31,7 +31,6 @@ class JsonWriter(Writer):
     """One JSON object a line."""
 
     def __init__(self, file: IO[str]) -> None:
-        """Write to an open text file."""
         self._file = file
 
     def write(self, row: Row) -> None:
@@ -43,7 +42,6 @@ class CsvWriter(Writer):
     """Label and confidence of each task; the probabilities of other labels stay out."""
 
     def __init__(self, file: IO[str], fields: Mapping[str, str], tasks: Tasks) -> None:
-        """Write to an open text file: the columns ``fields`` (of ``mtc.columns``), then two a task."""
         self._judged = with_vpn(tasks)
         bulky = {flat_columns(task)[2] for task in self._judged}
         names = [name for name in flat_names(fields, self._judged) if name not in bulky]
@@ -59,7 +57,6 @@ class ParquetWriter(Writer):
     """All fields; the probabilities of a task are a struct with a field a label."""
 
     def __init__(self, path: Path, fields: Mapping[str, str], tasks: Tasks) -> None:
-        """Write to the file ``path``: the columns ``fields`` (of ``mtc.columns``), then three a task."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -46,7 +46,6 @@ class CaptureVerdicts:
     pairs: Pairs = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Number of flows."""
         return len(self.flows)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -88,7 +87,6 @@ class PacketVerdicts:
     pairs: Pairs = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -120,7 +118,6 @@ class FlowVerdicts:
     problems: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Number of flows."""
         return sum(map(len, self.captures))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -56,7 +56,6 @@ class Headers:
     is_transport: NDArray[np.bool_]
 
     def __len__(self) -> int:
-        """Number of packets."""
         return len(self.reason)
 
     def sample_rows(self) -> NDArray[np.int64]:

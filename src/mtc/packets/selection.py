@@ -32,7 +32,6 @@ class Selection:
     end_ns: int | None = None
 
     def __post_init__(self) -> None:
-        """Check that a packet can lie in the window."""
         if self.start_ns is not None and self.end_ns is not None and self.start_ns >= self.end_ns:
             raise UsageError("the window of time ends before it begins")
 

@@ -51,7 +51,6 @@ class PublishedTable:
     tasks: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Collect the tasks that any row has a score for."""
         tasks = dict.fromkeys(task for row in self.rows for task in row.scores)
         object.__setattr__(self, "tasks", tuple(tasks))
 

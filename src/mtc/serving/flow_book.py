@@ -35,7 +35,6 @@ class FlowBook:
     """
 
     def __init__(self, classifier: Classifier) -> None:
-        """Begin without flows."""
         self._model = classifier.model
         self._temperatures = classifier.model.temperatures("flow")
         self._precision = classifier.precision
@@ -48,7 +47,6 @@ class FlowBook:
         self.pending = 0
 
     def __len__(self) -> int:
-        """Number of flows."""
         return len(self._rows)
 
     def rows_of(self, flows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -18,7 +18,6 @@ class PacketQueue:
     """
 
     def __init__(self, limit_bytes: int) -> None:
-        """Begin empty."""
         self.limit_bytes = limit_bytes
         self.dropped = 0
         self._batches: deque[PacketBatch] = deque()

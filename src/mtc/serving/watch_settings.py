@@ -30,7 +30,6 @@ class WatchSettings:
     """Whether events tell the probabilities of all classes."""
 
     def __post_init__(self) -> None:
-        """Check the values."""
         limits = ("first_packets", "verdict_timeout_s", "idle_timeout_s", "active_timeout_s", "max_flows")
         for name in limits:
             value = getattr(self, name)

@@ -40,7 +40,6 @@ class Batch:
     labelled: dict[str, float]
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.packed)
 
     def to(self, device: torch.device | str) -> Self:
@@ -56,7 +55,6 @@ class EpochOrder:
     """
 
     def __init__(self, samples: int, seed: int) -> None:
-        """Args: number of samples, and the seed of the run."""
         self.samples, self.seed, self.epoch = samples, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -73,14 +71,12 @@ class PackedLoader:
     """The batches of one epoch, and, after a break inside an epoch, those that were still to come."""
 
     def __init__(self, samples: "LabelledSamples", network: Network, config: RunConfig) -> None:
-        """Args: the training part, the network that the batches are for, the settings of the run."""
         self._samples, self._network, self._config = samples, network, config
         self.sampler = EpochOrder(len(samples), config.seed)
         self._taken = 0
         self._skip = 0
 
     def __len__(self) -> int:
-        """Batches of an epoch; the last one may be short."""
         return -(-len(self._samples) // self._config.train.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:

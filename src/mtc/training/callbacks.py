@@ -35,7 +35,6 @@ class AgreedSigterm(Callback):
     """
 
     def __init__(self) -> None:
-        """Nothing was received yet."""
         self._received = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -62,7 +61,6 @@ class KeepCheckpoints(Checkpoint):
     """
 
     def __init__(self, folder: Path) -> None:
-        """Args: folder of the checkpoints."""
         self.folder = folder
         self.best_loss = float("inf")
         self.best_epoch = 0
@@ -96,7 +94,6 @@ class History(Callback):
     all, each once."""  # fmt: skip
 
     def __init__(self, path: Path, clock: RunClock) -> None:
-        """Args: the CSV file, and the clock of the run."""
         self.path, self.clock = path, clock
         self.rows: list[dict[str, Any]] = []
 

@@ -113,7 +113,6 @@ class BudgetSchedule(Callback):
     """
 
     def __init__(self, learning_rate: float, clock: RunClock) -> None:
-        """Args: the initial learning rate, and the clock of the run."""
         self._learning_rate, self._clock = learning_rate, clock
 
     def on_train_batch_start(

@@ -15,7 +15,6 @@ class EpochLines(Callback):
     """Writes one plain line an epoch."""
 
     def __init__(self, stream: TextIO) -> None:
-        """Args: what the lines are written to."""
         self._stream = stream
 
     def on_pretrain_epoch(self, epoch: int, epochs: int, loss: float) -> None:
@@ -49,7 +48,6 @@ class TrainingBar(RichProgressBar):
     """A progress bar on stderr, with the loss and the validation scores."""
 
     def __init__(self) -> None:
-        """Show on stderr, keep a line for every epoch."""
         super().__init__(leave=True, console_kwargs={"stderr": True})
 
     def on_pretrain_epoch(self, epoch: int, epochs: int, loss: float) -> None:

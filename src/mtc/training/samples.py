@@ -29,12 +29,10 @@ class Chunks:
         self._samples, self._size = samples, size
 
     def __len__(self) -> int:
-        """Number of pieces of this process."""
         size, world = self._piece(), share()[1]
         return -(-len(self._samples) // (size * world))
 
     def __iter__(self) -> "Iterator[LabelledSamples]":
-        """Yield the pieces, in order."""
         size, (rank, world) = self._piece(), share()
         for turn in range(len(self)):
             start = min((turn * world + rank) * size, len(self._samples))

@@ -60,7 +60,6 @@ class Summary:
     """What the end of the run tells."""
 
     def __init__(self, tasks: Tasks) -> None:
-        """Begin with nothing; rows judge ``tasks``, and what is derived of them."""
         self.rows = 0
         self._judged = tuple(with_vpn(tasks))
         self.left_out: Counter[str] = Counter()

@@ -28,7 +28,6 @@ class TableWriter(Writer):
     """A table for people, on standard output."""
 
     def __init__(self, tasks: Tasks, *, packets: bool) -> None:
-        """Collect rows; a row a packet where ``packets`` is set."""
         self._judged = with_vpn(tasks)
         self._packets = packets
         self._rows = self._conflicts = 0
@@ -68,7 +67,6 @@ class RowTableWriter(Writer):
     """Rows of tables of flow features, as a table for people, on standard output."""
 
     def __init__(self, tasks: Tasks) -> None:
-        """Collect rows."""
         self._judged = with_vpn(tasks)
         self._rows = self._conflicts = 0
         self._table = Table()
@@ -94,7 +92,6 @@ class HostTableWriter(Writer):
     """Hosts as a table for people, on standard output: of each task the labels with most bytes."""
 
     def __init__(self, tasks: Tasks) -> None:
-        """Collect rows."""
         self._judged = with_vpn(tasks)
         self._rows = 0
         self._table = Table()

@@ -57,7 +57,6 @@ class BytesRead:
     """A progress bar over the bytes of the source, on a terminal only."""
 
     def __init__(self) -> None:
-        """Make the bar; it is shown inside the ``with`` block."""
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -82,12 +81,10 @@ class BytesRead:
         self._task: Any = None
 
     def __enter__(self) -> "BytesRead":
-        """Show the bar."""
         self._bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Take the bar away."""
         self._bar.stop()
 
     def update(self, capture: str, read: int, total: int) -> None:

@@ -37,7 +37,6 @@ class WatchTable:
         self._live = Live(console=self._console, auto_refresh=False, screen=self._console.is_terminal)
 
     def __enter__(self) -> Self:
-        """Take the screen."""
         self._live.start()
         return self
 
@@ -47,7 +46,6 @@ class WatchTable:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the screen back, and leave the last state on it."""
         self._live.stop()
         if self._last:
             self._console.print(self._page(self._last))

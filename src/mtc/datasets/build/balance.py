@@ -36,7 +36,6 @@ class SmallestDraws:
     """
 
     def __init__(self, limit: int) -> None:
-        """Start without draws; ``limit`` is at least 1."""
         self.count = 0
         """Draws offered so far."""
         self.limit = limit

@@ -50,7 +50,6 @@ class BuildPlan:
     """Further settings to record."""
 
     def __post_init__(self) -> None:
-        """Check the values."""
         check_task_names(self.tasks)
         if self.cap is not None and self.cap < 1:
             raise UsageError(f"the cap must be at least 1 packet, not {self.cap}")

@@ -25,7 +25,6 @@ class Reading:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        """Check the values."""
         if self.on not in get_args(Where):
             raise UsageError(f"sources are read on {' or '.join(get_args(Where))}, not on {self.on!r}")
         if self.on == "ray":

@@ -36,7 +36,6 @@ class Tally:
     """Counts rows for all splits, piece by piece; a context manager that holds files without names."""
 
     def __init__(self, plan: SplitPlan, kinds: Kinds, rows: int, folder: Path) -> None:
-        """Args: the splits, the kinds of rows, how many rows there are, and where files may be."""
         self._plan = plan
         self._kinds = kinds
         columns = len(plan.parts) + len(plan.folds)
@@ -47,11 +46,9 @@ class Tally:
         )
 
     def __enter__(self) -> Self:
-        """The tally itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give the files up."""
         self._files.close()
 
     def add(self, rows: SplitRows, digests: NDArray[np.uint64], columns: SplitColumns) -> None:

@@ -42,7 +42,6 @@ class DatasetRows(FeatureRows):
     splits: SplitColumns
 
     def __len__(self) -> int:
-        """Number of rows."""
         return len(self.inputs)
 
     @property

@@ -155,7 +155,6 @@ class StagedRows:
     repeated: int
 
     def __len__(self) -> int:
-        """Number of rows."""
         return len(self.row)
 
     def batches(self, names: Sequence[str]) -> Iterator[tuple[int, Any]]:

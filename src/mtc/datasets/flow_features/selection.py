@@ -41,7 +41,6 @@ class FeatureStatistics:
     """Means and co-moments of all features over rows that come block by block."""
 
     def __init__(self) -> None:
-        """Begin with no row."""
         size = len(FEATURES)
         self.rows = 0
         self._mean = np.zeros(size)

@@ -45,7 +45,6 @@ class FeatureRows:
     first: int
 
     def __len__(self) -> int:
-        """Number of rows."""
         return len(self.values)
 
     def flows(self) -> NDArray[np.bool_]:
@@ -80,7 +79,6 @@ class FeatureTable(ABC):
     format: str
 
     def __init__(self, name: str, header: Sequence[str], needed: Collection[str]) -> None:
-        """Use ``open_table``."""
         self.name = name
         self.columns: Columns = match_columns(header)
         self.rows = 0
@@ -113,13 +111,11 @@ class FeatureTable(ABC):
             yield rows
 
     def __enter__(self) -> "FeatureTable":
-        """The table itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file."""
         self.resources.close()
 
 

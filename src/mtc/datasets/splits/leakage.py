@@ -113,11 +113,9 @@ class KeyTally:
         self._files = [Spool(self._type, folder) for _ in range(1 << self._bits)]
 
     def __enter__(self) -> Self:
-        """The tally itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give the files up."""
         for spool in self._files:
             spool.close()
 

@@ -26,7 +26,6 @@ class Kinds:
     labels: Mapping[str, NDArray[np.int64]]
 
     def __len__(self) -> int:
-        """Number of kinds."""
         return len(self.capture)
 
     @cached_property
@@ -72,7 +71,6 @@ class SplitRows:
         return cls(flow, kind.reshape(-1).astype(np.int32), time, draws, kinds)
 
     def __len__(self) -> int:
-        """Number of rows."""
         return len(self.flow)
 
     @property

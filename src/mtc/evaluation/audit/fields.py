@@ -110,7 +110,6 @@ class FieldJudge:
     """Scores single fields on one task, always in the same folds."""
 
     def __init__(self, samples: LabelledSamples, task: str, classes: tuple[str, ...], seed: int) -> None:
-        """Args: rows, the task, its classes, and the seed of folds and trees."""
         self._rows = np.flatnonzero(samples.labels[task] >= 0)
         self._labels, self._classes, self._seed = samples.labels[task][self._rows], classes, seed
         count = len(self._rows)

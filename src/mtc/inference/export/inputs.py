@@ -32,7 +32,6 @@ class MaskedSamples(nn.Module):
     keep: Tensor
 
     def __init__(self, mask: Mask) -> None:
-        """Args: the model's mask."""
         super().__init__()
         keep = np.ones((len(KINDS), HEADERS), np.float32)
         for row, kind in enumerate(KINDS):
@@ -53,7 +52,6 @@ class ScaledSamples(nn.Module):
     """uint8 (N, 1500) -> float32 (N, 1500) in [0, 1], masked."""
 
     def __init__(self, mask: Mask) -> None:
-        """Args: the model's mask."""
         super().__init__()
         self.masked = MaskedSamples(mask)
 
@@ -130,7 +128,6 @@ class ScaledFeatures(nn.Module):
     chosen: Tensor
 
     def __init__(self, scaler: QuantileScaler, chosen: NDArray[np.int64]) -> None:
-        """Args: the transform, and where its features stand among the 78."""
         super().__init__()
         count, features = scaler.quantiles.shape
         self.count, self.size = count, 1 << count.bit_length()

@@ -30,7 +30,6 @@ class Vector(types.Type):
     """Numba's type of sixteen floats."""
 
     def __init__(self) -> None:
-        """One type, without parameters."""
         super().__init__(name=f"f32x{LANES}")
 
 
@@ -42,7 +41,6 @@ class VectorModel(models.PrimitiveModel):
     """In LLVM it is a vector."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
-        """Args: numba's."""
         super().__init__(manager, kind, FLOATS)  # type: ignore[no-untyped-call]
 
 

@@ -31,7 +31,6 @@ class FieldBatch:
     present: Tensor
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.numbers)
 
     def to(self, device: torch.device | str) -> Self:

@@ -32,7 +32,6 @@ class Fields(Network):
     edges: Tensor
 
     def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
-        """Args: the settings, and how many classes each task has."""
         super().__init__(config, classes)
         self.places = config.leading_bytes
         self.count = len(NUMBERS) if self.places else config.length
@@ -84,7 +83,6 @@ class MemberHeads(nn.Module):
     """The heads of one task: a linear layer for each member."""
 
     def __init__(self, members: int, width: int, classes: int) -> None:
-        """Args: how many members, the width of their last layer, and the classes of the task."""
         super().__init__()
         layers = [nn.Linear(width, classes) for _ in range(members)]
         # One row a class, as in any linear layer, so that a head for other classes can be cut out of it.
@@ -105,7 +103,6 @@ class Member(nn.Module):
     """Encodings of places and numbers, then dense layers."""
 
     def __init__(self, config: ModelConfig, places: int, numbers: int) -> None:
-        """Args: the settings, how many leading bytes and how many numbers are read."""
         super().__init__()
         width = config.encoding_width
         self.bytes = nn.Embedding(places * (BEYOND + 1), width) if places else None

@@ -22,7 +22,6 @@ class Network(nn.Module, ABC):
     """
 
     def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
-        """Args: the settings, and how many classes each task has."""
         super().__init__()
         self.config, self.classes = config, dict(classes)
 

@@ -41,7 +41,6 @@ class CNN(Network):
     """
 
     def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
-        """Args: the settings, and how many classes each task has."""
         super().__init__(config, classes)
         one, two = config.channels
         widths, drop = config.dense_widths, config.dense_dropout
@@ -83,7 +82,6 @@ class Convolution(nn.Module):
     """
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
-        """Args: as of a convolution."""
         super().__init__()
         self.weight = nn.Parameter(nn.Conv1d(channels_in, channels_out, kernel, bias=False).weight.detach())
         self.norm = WeightedBatchNorm(channels_out)
@@ -102,7 +100,6 @@ class Normalised(nn.Module):
     """What the dense layers share: the weight, and batch normalization, ReLU and dropout behind it."""
 
     def __init__(self, width_in: int, width_out: int, dropout: float) -> None:
-        """Args: both widths, and the probability of a zero."""
         super().__init__()
         self.weight = nn.Parameter(nn.Linear(width_in, width_out, bias=False).weight.detach())
         self.norm, self.dropout = WeightedBatchNorm(width_out), dropout

@@ -40,7 +40,6 @@ class MultiHeadAttention(nn.Module):
     """
 
     def __init__(self, width: int, heads: int) -> None:
-        """Args: d, width of a token, and H, number of heads."""
         super().__init__()
         self.heads, self.head_width = heads, width // heads
         inner = heads * self.head_width
@@ -82,7 +81,6 @@ class EncoderLayer(nn.Module):
     """
 
     def __init__(self, width: int, heads: int, ffn_width: int, dropout: float) -> None:
-        """Args: d, H, inner width and dropout of the feed-forward layers."""
         super().__init__()
         self.attention = MultiHeadAttention(width, heads)
         self.attention_norm = nn.LayerNorm(width)

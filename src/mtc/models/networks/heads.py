@@ -22,7 +22,6 @@ class Heads(nn.ModuleDict):
     """A layer for each task; told apart by task in ``items``, and by ``head_name`` among the weights."""
 
     def __init__(self, heads: Mapping[str, nn.Module]) -> None:
-        """Args: task -> layer."""
         super().__init__({head_name(task): head for task, head in heads.items()})
         self._tasks = tuple(heads)
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtc.config import ModelConfig
-from mtc.models.modes import MODES_FILE, Modes
 from mtc.models.networks.base import Network
 from mtc.models.networks.encoder import embed, encoder_layers
 from mtc.models.networks.heads import Heads
@@ -37,7 +36,6 @@ class Bottleneck(nn.Module):
     """
 
     def __init__(self, channels_in: int, inner: int, outer: int, dropout: float) -> None:
-        """Args: input, inner and output width, and the dropout after each convolution."""
         super().__init__()
         self.reduce = ConvNorm(channels_in, inner, 1, dropout=dropout)
         self.middle = ConvNorm(inner, inner, 3, dropout=dropout)
@@ -67,7 +65,6 @@ class CnnToTokens(nn.Module):
     """
 
     def __init__(self, channels: int, width: int) -> None:
-        """Args: channels of the CNN's 1x3 convolution, and d."""
         super().__init__()
         self.project = nn.Linear(channels, width)
         self.norm = nn.LayerNorm(width)
@@ -86,7 +83,6 @@ class TokensToCnn(nn.Module):
     """
 
     def __init__(self, width: int, channels: int) -> None:
-        """Args: d, and the inner width of the receiving bottleneck."""
         super().__init__()
         self.project = nn.Linear(width, channels, bias=False)
         self.norm = WeightedBatchNorm(channels)
@@ -102,7 +98,6 @@ class FirstBlock(nn.Module):
     """Layer 1 of Table 3: the branches side by side, nothing to exchange yet (Sec. 3.3.1)."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Args: the model's settings."""
         super().__init__()
         inner, outer = CNN_WIDTHS[0]
         self.encoders = encoder_layers(config, config.repetitions[0])
@@ -124,7 +119,6 @@ class FusedBlock(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, number: int) -> None:
-        """Args: the model's settings, and which block (2 or 3)."""
         super().__init__()
         channels_in = CNN_WIDTHS[number - 2][1]
         inner, outer = CNN_WIDTHS[number - 1]
@@ -153,16 +147,9 @@ class FusedBlock(nn.Module):
 
 
 class MTC(Network):
-    """The multi-task model of the paper.
-
-    Attributes:
-        modes: What was measured of faster modes; None where nothing was.
-    """
-
-    modes: Modes | None = None
+    """The multi-task model of the paper."""
 
     def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
-        """Args: the settings, and how many classes each task has."""
         super().__init__(config, classes)
         self.block1 = FirstBlock(config)
         self.block2 = FusedBlock(config, 2)
@@ -173,15 +160,6 @@ class MTC(Network):
         inputs = {task: config.length if task in on_tokens else channels for task in classes}
         self.on_tokens = frozenset(on_tokens)
         self.heads = Heads({task: nn.Linear(inputs[task], classes[task]) for task in classes})
-
-    def texts(self) -> dict[str, str]:
-        """What was measured of faster modes, where it was."""
-        return {} if self.modes is None else {MODES_FILE: self.modes.to_json()}
-
-    def take_texts(self, texts: Mapping[str, str]) -> None:
-        """Take what ``texts`` gave."""
-        if MODES_FILE in texts:
-            self.modes = Modes.from_json(texts[MODES_FILE])
 
     def data_flow(self, layout: Layout = "packed") -> DataFlow:
         """Where positions and tokens take in others: what padding can be left out (docs/engine.md)."""

@@ -39,7 +39,6 @@ class Transformer(Network):
     encoding: Tensor
 
     def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
-        """Args: the settings, and how many classes each task has."""
         super().__init__(config, classes)
         encoding_ND = positional_encoding(config.tokens, config.width)
         self.register_buffer("encoding", encoding_ND, persistent=False)

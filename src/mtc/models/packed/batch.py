@@ -64,7 +64,6 @@ class PackedBatch:
     positions: int
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.token_entry)
 
     def to(self, device: torch.device | str) -> Self:

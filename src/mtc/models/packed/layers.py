@@ -165,7 +165,6 @@ class WeightedBatchNorm(nn.Module):
     num_batches_tracked: Tensor
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        """Args: channels, and PyTorch's defaults for the rest."""
         super().__init__()
         self.eps, self.momentum = eps, momentum
         self.weight = nn.Parameter(torch.ones(channels))
@@ -216,7 +215,6 @@ class ConvNorm(nn.Module):
     def __init__(
         self, channels_in: int, channels_out: int, kernel: int = 1, *, relu: bool = True, dropout: float = 0.0
     ) -> None:
-        """Args: as of a convolution; ``dropout`` is the probability of a zero."""
         super().__init__()
         self.kernel, self.relu, self.dropout = kernel, relu, dropout
         self.weight = nn.Parameter(nn.Conv1d(channels_in, channels_out, kernel, bias=False).weight.detach())

@@ -72,7 +72,6 @@ class WindowBatch:
     blocks: Tensor
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.order)
 
     def to(self, device: torch.device | str) -> Self:

@@ -30,7 +30,6 @@ class ShallowNetwork(Network):
     """A model without gradients. What it learned are buffers by name, or texts (``Network.texts``)."""
 
     def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
-        """Args: the settings, and how many classes each task has."""
         super().__init__(config, classes)
         # A network's device is that of its parameters.
         self.place = nn.Parameter(torch.zeros(1), requires_grad=False)
@@ -149,7 +148,6 @@ class Known:
         return cls(values[rows], labels[rows]) if len(rows) < len(labels) else cls(values, labels)
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.labels)
 
     def weights(self) -> NDArray[np.float64]:

@@ -21,7 +21,6 @@ class ShallowBatch:
     values: Inputs
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.values)
 
     def to(self, device: torch.device | str) -> Self:

@@ -47,7 +47,6 @@ class Percent:
         return ""
 
     def __str__(self) -> str:
-        """The score and what follows it."""
         return f"{self.mean_text} {self.interval_text}".rstrip()
 
 
@@ -96,7 +95,6 @@ class Table:
         return max((len(cell.interval_text) for cell in cells if isinstance(cell, Percent)), default=0)
 
     def __post_init__(self) -> None:
-        """Check the shape."""
         assert all(len(row) == len(self.columns) for row in self.rows), self.name
 
 

@@ -12,7 +12,6 @@ class Metrics:
     """Counters of one server; each has a registry of its own."""
 
     def __init__(self) -> None:
-        """Begin at 0."""
         self.registry = CollectorRegistry()
         self.uploads = self._counter("uploads", "Uploads received as a whole.")
         self.upload_bytes = self._counter("upload_bytes", "Bytes of these uploads.")

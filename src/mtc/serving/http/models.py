@@ -26,7 +26,6 @@ class Shelf:
         self._cards = {name: _card(folder) for name, folder in self._folders.items()}
 
     def __iter__(self) -> Any:
-        """The names."""
         return iter(self._folders)
 
     def path(self, name: str) -> str:

@@ -11,7 +11,6 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a defect
     """
 
     def __init__(self, status: int, detail: str, reason: str) -> None:
-        """Refuse."""
         super().__init__(detail)
         self.status = status
         self.detail = detail

@@ -50,7 +50,6 @@ class Limits:
     live_bytes: int = 8 << 20
 
     def __post_init__(self) -> None:
-        """Check that every limit lets something through, and is one."""
         for name in self.__slots__:
             if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"the limit {name} must be above 0, and finite")

@@ -32,7 +32,6 @@ class Drop:
     """Where captures are dropped, with what is to be done with them."""
 
     def __init__(self, parts: Parts) -> None:
-        """Show it."""
         self._parts = parts
         limits = parts.settings.limits
         readers = [name for name in parts.shelf if parts.shelf.reads_captures(name)]
@@ -87,7 +86,6 @@ class Listing:
     """The jobs that are there; drawn anew only when something changed."""
 
     def __init__(self, parts: Parts, place: ui.element) -> None:
-        """List them in ``place``."""
         self._parts = parts
         self._place = place
         self._shown: list[str] | None = None

@@ -22,7 +22,6 @@ class Flows:
     """A filter, a table, and the packets of the flow that was opened."""
 
     def __init__(self, parts: Parts, job: Job, summary: dict[str, Any]) -> None:
-        """Show them."""
         self._job = job
         self._tasks: dict[str, list[str]] = summary["tasks"]
         self._labels: dict[str, dict[str, int]] = summary["labels"]

@@ -33,7 +33,6 @@ class Progress:
     """How far a job is; at its end the results take its place."""
 
     def __init__(self, parts: Parts, job: Job, place: ui.element) -> None:
-        """Show it in ``place``."""
         self._parts = parts
         self._job = job
         self._place = place

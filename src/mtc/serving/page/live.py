@@ -32,7 +32,6 @@ class LiveFlows:
     """What the events say: the latest state of each flow, and bytes by class over time."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self.flows: OrderedDict[tuple[str, str, int], dict[str, Any]] = OrderedDict()
         self.tasks: list[str] = []
         self.stats: dict[tuple[str, str], dict[str, Any]] = {}
@@ -82,7 +81,6 @@ class Live:
     """The page's parts, brought up to date each second."""
 
     def __init__(self, parts: Parts) -> None:
-        """Show them."""
         self._feed = parts.feed
         self._seen = max(0, parts.feed.last - REPLAYED)
         self._known = LiveFlows()

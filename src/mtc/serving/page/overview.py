@@ -14,7 +14,6 @@ class Overview:
     """Numbers and charts about one task at a time."""
 
     def __init__(self, summary: dict[str, Any]) -> None:
-        """Show them; ``summary`` is what the job tells at its end."""
         self._summary = summary
         self._tasks = list(summary["tasks"])
         self._listeners: list[Callable[[str], None]] = []

@@ -19,7 +19,6 @@ class Packets:
     """The packets of one flow at a time."""
 
     def __init__(self, parts: Parts, job: Job, tasks: dict[str, list[str]]) -> None:
-        """Nothing is shown until a flow is opened."""
         self._parts = parts
         self._job = job
         self._tasks = [task for task in tasks if task != "vpn"]

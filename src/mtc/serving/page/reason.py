@@ -20,7 +20,6 @@ class Reason:
     """The reason of one packet at a time."""
 
     def __init__(self, parts: Parts, job: Job, tasks: list[str]) -> None:
-        """Nothing is shown until a packet is opened."""
         self._parts = parts
         self._job = job
         self._asked = ("", 0)

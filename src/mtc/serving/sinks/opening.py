@@ -25,7 +25,6 @@ class SinkOptions:
     """Files put aside that stay."""
 
     def __post_init__(self) -> None:
-        """Check the values."""
         if self.rotate_bytes <= 0 or self.rotate_every_s <= 0 or self.keep_files < 0:
             raise UsageError("sizes and times of files must be positive")
         if self.token is not None and not re.fullmatch(r"[\x21-\x7e]+", self.token):

@@ -28,7 +28,6 @@ class ParquetSink:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Prepare; the folder is made with the first events."""
         self._folder = folder
         self._hour = ""
         self._file: IO[bytes] | None = None

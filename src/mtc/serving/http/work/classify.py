@@ -83,7 +83,6 @@ class Tally:
     """What is counted over all rows of a job."""
 
     def __init__(self, tasks: Tasks) -> None:
-        """Begin with nothing."""
         self._tasks = tasks
         self._labels: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
         self._bytes: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
