@@ -164,8 +164,9 @@ class Classifier:
             from mtc.datasets.flow_features.sources import find_tables
             from mtc.inference.feature_rows import TableVerdicts
 
-            pieces = tuple(self.classify_tables(find_tables(inputs), problems))
-            return TableVerdicts(self.tasks, pieces, tuple(problems))
+            notes: list[str] = []
+            pieces = tuple(self.classify_tables(find_tables(inputs), problems, notes=notes))
+            return TableVerdicts(self.tasks, pieces, (*problems, *notes))
         settings = VerdictSettings(packets, until, reuse, decapsulate, Selection.of(bpf, start, end))
         captures = tuple(
             self.classify_sources(
@@ -224,13 +225,16 @@ class Classifier:
         problems: list[str],
         *,
         progress: "TableProgress | None" = None,
+        notes: list[str] | None = None,
     ) -> "Iterator[RowVerdicts]":
         """Verdicts on every row of tables, see ``mtc.inference.feature_rows.classify_rows``."""
         if not self.reads_features:
             raise UsageError(f"model {self.name}: reads packets, not flow features")
         from mtc.inference.feature_rows import classify_rows
 
-        return classify_rows(self.model, sources, problems, precision=self.precision, progress=progress)
+        return classify_rows(
+            self.model, sources, problems, precision=self.precision, progress=progress, notes=notes
+        )
 
     def _run(
         self,
