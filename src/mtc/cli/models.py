@@ -12,7 +12,7 @@ from mtc.tasks import vpn_classes
 if TYPE_CHECKING:
     from mtc.models import ModelCard
 
-MODEL_FILES = ("model.", "lightgbm-", "modes")
+MODEL_FILES = ("model.", "lightgbm-")
 
 
 def models(

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import Source
+from mtc.config import Precision
 from mtc.flows import FlowRecords, Samples, SampleStream
 from mtc.inference.reuse import REMEMBERED, Memory
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, PacketVerdicts
 from mtc.inference.votes import FlowVotes
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.modes import Precision
 from mtc.packets import Mask
 
 Per = Literal["packet", "flow"]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import Source, expand_inputs
+from mtc.config import Precision
 from mtc.errors import UsageError
 from mtc.inference.captures import CaptureEnd, CaptureJudge, Per, Progress, mask_of
 from mtc.inference.many import Course, On, Place
@@ -16,7 +17,6 @@ from mtc.inference.registry import bundled_models, find_model
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
 from mtc.models import LoadedModel, load_model, predict_probabilities
-from mtc.models.modes import Precision
 from mtc.packets import SAMPLE_LENGTH, Mask, Selection, Selector, mask_samples
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class Classifier:
     Attributes:
         name: As it was asked for.
         model: The network, its card and its absent classes.
-        precision: ``auto``, ``exact``, ``bf16`` or ``int8``.
+        precision: ``auto``, ``exact`` or ``bf16``.
     """
 
     def __init__(self, model: LoadedModel, *, name: str = "", precision: Precision = "auto") -> None:
         if precision not in get_args(Precision):
-            raise UsageError(f"precision must be auto, exact, bf16 or int8, not {precision!r}")
+            raise UsageError(f"precision must be auto, exact or bf16, not {precision!r}")
         self.name = name
         self.model = model
         self.precision: Precision = precision
@@ -47,8 +47,7 @@ class Classifier:
 
         Args:
             name_or_path: A bundled name (see ``mtc models``) or a run folder.
-            precision: ``exact`` computes in fp32; ``auto`` in the fastest mode that gives at least
-                99.9 % equal top classes.
+            precision: See ``mtc.models.predict_logits``.
 
         Raises:
             ModelError: There is no such model, or it is damaged or of another version.
@@ -164,8 +163,9 @@ class Classifier:
             from mtc.datasets.flow_features.sources import find_tables
             from mtc.inference.feature_rows import TableVerdicts
 
-            pieces = tuple(self.classify_tables(find_tables(inputs), problems))
-            return TableVerdicts(self.tasks, pieces, tuple(problems))
+            notes: list[str] = []
+            pieces = tuple(self.classify_tables(find_tables(inputs), problems, notes=notes))
+            return TableVerdicts(self.tasks, pieces, (*problems, *notes))
         settings = VerdictSettings(packets, until, reuse, decapsulate, Selection.of(bpf, start, end))
         captures = tuple(
             self.classify_sources(
@@ -224,13 +224,16 @@ class Classifier:
         problems: list[str],
         *,
         progress: "TableProgress | None" = None,
+        notes: list[str] | None = None,
     ) -> "Iterator[RowVerdicts]":
         """Verdicts on every row of tables, see ``mtc.inference.feature_rows.classify_rows``."""
         if not self.reads_features:
             raise UsageError(f"model {self.name}: reads packets, not flow features")
         from mtc.inference.feature_rows import classify_rows
 
-        return classify_rows(self.model, sources, problems, precision=self.precision, progress=progress)
+        return classify_rows(
+            self.model, sources, problems, precision=self.precision, progress=progress, notes=notes
+        )
 
     def _judge(
         self,

@@ -18,6 +18,7 @@ from typing import Any
 
 import mtc
 from mtc.capture import Source
+from mtc.config import Precision
 from mtc.datasets.build.on_ray import ray_cluster
 from mtc.datasets.build.processes import end_with_parent
 from mtc.errors import InputError, UsageError
@@ -27,7 +28,6 @@ from mtc.inference.registry import find_model
 from mtc.inference.settings import VerdictSettings
 from mtc.models import load_model
 from mtc.models.engine.threads import thread_count, use_threads
-from mtc.models.modes import Precision
 
 _AHEAD = 3
 """Captures under way for each worker."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc import columns
+from mtc.config import Precision
 from mtc.datasets.flow_features.features import FEATURES, positions
 from mtc.datasets.flow_features.opening import open_table
 from mtc.datasets.flow_features.sources import TableSource
@@ -16,7 +17,6 @@ from mtc.errors import DatasetError, UsageError
 from mtc.inference.judging import Judge
 from mtc.inference.verdicts import flat, flat_names
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.modes import Precision
 from mtc.tasks import Tasks, with_vpn
 from mtc.training.pairs import Pairs
 
@@ -35,7 +35,7 @@ class RowVerdicts:
         capture: The table's name as given.
         tasks: Task -> labels.
         first: Number of the first row in the table, from 1, the header not counted.
-        readable: bool (N,), false for lines that do not fit the header: they have no verdict.
+        readable: bool (N,), false for lines that are no flow: they have no verdict.
         probabilities: Task -> float32 (N, classes), calibrated.
         pairs: Which labels stood together in training, see ``Judge``.
     """
@@ -122,6 +122,7 @@ def classify_rows(
     *,
     precision: Precision,
     progress: TableProgress | None = None,
+    notes: list[str] | None = None,
 ) -> Iterator[RowVerdicts]:
     """Verdicts on every row of tables, block by block.
 
@@ -129,9 +130,11 @@ def classify_rows(
         model: A model that reads flow features.
         sources: What ``find_tables`` yields.
         problems: One line is appended for each table that cannot be read, not to its end, or that has
-            lines which do not fit its header.
+            lines which are no flow.
         precision: ``exact`` or ``auto``.
         progress: Called after each block.
+        notes: One line is appended for what is remarkable about a table and no problem, such as times that
+            were converted from seconds.
 
     Raises:
         DatasetError: Nothing could be read from any source; ``problems`` then holds the lines for all
@@ -142,7 +145,7 @@ def classify_rows(
     given = read = 0
     for source in sources:
         given += 1
-        unreadable = 0
+        unreadable = no_flow = 0
         try:
             table = open_table(source, needed=tuple(model.card.features))
         except DatasetError as error:
@@ -152,11 +155,20 @@ def classify_rows(
             for rows in table:
                 found = feature_probabilities(model, rows.values, precision)
                 unreadable += int((~rows.readable).sum())
-                yield RowVerdicts(table.name, tasks, rows.first, rows.readable, found, model.card.pairs)
+                flows = rows.flows()
+                no_flow += int((rows.readable & ~flows).sum())
+                yield RowVerdicts(table.name, tasks, rows.first, flows, found, model.card.pairs)
                 if progress is not None:
                     progress(table)
         if table.damage is not None:
             problems.append(f"{table.name}: {table.damage}")
+        if notes is not None:
+            notes += [f"{table.name}: {note}" for note in table.units.notes()]
+        if no_flow:
+            problems.append(
+                f"{table.name}: lines that are no flow: {no_flow:,} "
+                "(words or nothing where numbers should be)"
+            )
         if unreadable:
             problems.append(f"{table.name}: {unreadable:,} lines do not have the header's number of fields")
         read += table.damage is None or table.rows > 0

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.config import Precision
 from mtc.inference.reuse import REMEMBERED, Memory
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.modes import Precision
 from mtc.training.scoring.calibration import log_probabilities
 
 BUFFERED_SAMPLES = 4096

@@ -41,13 +41,14 @@ def classify_tables(
     thresholds = classifier.thresholds("packet") if reject else {}
     sources = list(find_tables(inputs))
     problems: list[str] = []
+    notes: list[str] = []
     counts = Summary(classifier.tasks)
     try:
         with (
             open_writer(chosen, out, force, classifier.tasks, Rows.row) as writer,
             reading_bar(sum(source.size() for source in sources)) as progress,
         ):
-            for piece in classifier.classify_tables(sources, problems, progress=progress):
+            for piece in classifier.classify_tables(sources, problems, progress=progress, notes=notes):
                 for row in piece:
                     reject_unsure(row, thresholds)
                     writer.write(row)
@@ -55,7 +56,7 @@ def classify_tables(
     except MtcError:
         warn(problems)
         raise
-    warn(problems)
+    warn(notes + problems)
     typer.echo(counts.text(Rows.row), err=True)
     if problems:
         raise typer.Exit(3)

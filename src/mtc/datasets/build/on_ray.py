@@ -15,6 +15,7 @@ from typing import Any
 import mtc
 from mtc.datasets.build.tasks import BuildTask
 from mtc.datasets.build.processes import WorkerLost
+from mtc.extras import need
 from mtc.errors import DatasetError, UsageError
 
 _RETRIES = 5
@@ -70,12 +71,8 @@ def check_ray() -> Any:
         UsageError: It is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise UsageError("this needs Ray: pip install 'mtc-traffic[ray]'") from error
-    return ray
+    need("ray.exceptions")
+    return need("ray")
 
 
 @contextmanager

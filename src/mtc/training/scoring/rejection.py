@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from mtc.models.temperature import Logits
 from mtc.tasks import UNLABELLED
@@ -52,7 +51,7 @@ def packet_energy(logits: Logits, absent: NDArray[np.int64]) -> NDArray[np.float
         float64 (N,); larger is surer.
     """
     known = np.delete(logits.astype(np.float64), absent, axis=1)
-    energy: NDArray[np.float64] = logsumexp(known, axis=1)
+    energy: NDArray[np.float64] = np.logaddexp.reduce(known, axis=1)
     return energy
 
 
