@@ -17,6 +17,9 @@ from typing import Any, Literal, Self
 
 from mtc.errors import ConfigError
 
+Precision = Literal["auto", "exact", "bf16"]
+"""Arithmetic of matrix products in inference, see ``mtc.models.predict_logits``."""
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:

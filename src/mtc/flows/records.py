@@ -10,6 +10,7 @@ import communityid
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.flows.evidence import FlowEvidence
 from mtc.packets.transport import TCP
 
 
@@ -43,6 +44,7 @@ class FlowRecords:
         bytes_forward: int64, bytes on the wire from ``src`` to ``dst``.
         bytes_back: int64, the other way.
         capture: int64, index of the capture in which the flow began.
+        evidence: What the flows say of themselves, or None where it was not collected.
     """
 
     flow: NDArray[np.int64]
@@ -59,6 +61,7 @@ class FlowRecords:
     bytes_forward: NDArray[np.int64]
     bytes_back: NDArray[np.int64]
     capture: NDArray[np.int64]
+    evidence: FlowEvidence | None = None
 
     def __len__(self) -> int:
         return len(self.flow)
@@ -89,25 +92,29 @@ class FlowRecords:
         pairs: NDArray[np.int64] = rank[inverse.ravel()]
         return pairs
 
-    def take(self, rows: NDArray[np.int64]) -> Self:
+    def take(self, rows: NDArray[Any]) -> Self:
         """Only some rows, in the order asked for."""
-        return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        return type(self)(
+            **{name: getattr(self, name)[rows] for name in _COLUMNS},
+            evidence=None if self.evidence is None else self.evidence.take(rows),
+        )
 
     @classmethod
-    def of_rows(cls, rows: NDArray[Any]) -> Self:
-        """From rows of a flow table (``flow_kernels.FLOW``), by id; a copy."""
-        rows = rows[np.argsort(rows["flow"], kind="stable")]
-        columns = {f.name: rows[f.name].copy() for f in fields(cls) if f.name not in ("src", "dst")}
+    def of_rows(cls, rows: NDArray[Any], evidence: FlowEvidence | None = None) -> Self:
+        """From rows of a flow table (``flows.kernels.FLOW``), ascending by id; a copy."""
+        columns = {name: rows[name].copy() for name in _COLUMNS if name not in ("src", "dst")}
         sides = {
             side: np.stack([rows[f"{side}_high"], rows[f"{side}_low"]], axis=1) for side in ("src", "dst")
         }
-        return cls(**columns, **sides)
+        return cls(**columns, **sides, evidence=evidence)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Several records as one, by id."""
-        columns = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)}
-        return cls(**columns).take(np.argsort(columns["flow"], kind="stable"))
+        """Several records as one, by id; with evidence where all of them have it."""
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+        said = [part.evidence for part in parts if part.evidence is not None]
+        evidence = FlowEvidence.joined(said) if len(said) == len(parts) else None
+        return cls(**columns, evidence=evidence).take(np.argsort(columns["flow"], kind="stable"))
 
     def protocol_name(self, row: int) -> str:
         """``tcp`` or ``udp``."""
@@ -143,3 +150,6 @@ class FlowRecords:
     def rows(self) -> Iterator[dict[str, Any]]:
         """All flows as plain values, one after the other."""
         return (self.row(row) for row in range(len(self)))
+
+
+_COLUMNS = tuple(field.name for field in fields(FlowRecords) if field.name != "evidence")

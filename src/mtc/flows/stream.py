@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
+from mtc.flows.evidence import EvidenceCollector
+from mtc.flows.services import Services
 from mtc.flows.table import FlowTable
 from mtc.packets.fields import SAMPLE_LENGTH, Mask, check_mask
 from mtc.packets.headers import Headers, decode
@@ -89,6 +91,8 @@ class SampleStream:
         build: bool = True,
         room: SampleRoom | None = None,
         selection: Selection | None = None,
+        names: bool = False,
+        services: Services | None = None,
     ) -> None:
         """Open a capture.
 
@@ -102,6 +106,8 @@ class SampleStream:
             build: Whether samples are built at all; without it they are empty (0, 1500).
             room: Memory to build them in, which several captures may share one after the other.
             selection: Which packets count; the others are counted as left out, and join no flow.
+            names: Whether the records of a new table say protocols and names (``FlowRecords.evidence``).
+            services: What names and protocols stand for; without it, the table of the package.
 
         Raises:
             CaptureError: Nothing can be read from the source.
@@ -109,7 +115,9 @@ class SampleStream:
         """
         check_mask(mask)
         self.reader = _open(source)
-        self.flows = FlowTable() if flows is None else flows
+        if flows is None:
+            flows = FlowTable(evidence=EvidenceCollector(services) if names else None)
+        self.flows = flows
         self.packets = 0
         self.left_out: Counter[str] = Counter()
         self.batch: PacketBatch | None = None

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mtc.metrics import Scores
-from mtc.models import MTC, ModelCard, round_to_stored, save_model
-from mtc.models.measure_modes import measure_modes
+from mtc.models import ModelCard, round_to_stored, save_model
 from mtc.models.registry import Network
 from mtc.training.pairs import label_pairs
 from mtc.training.plan import Plan
@@ -93,8 +92,6 @@ def write_model(
         features=() if scaler is None or dataset.info.features is None else dataset.info.features.selected,
         **found.card_fields(),
     )
-    if isinstance(network, MTC) and scaler is None and next(network.parameters()).device.type == "cpu":
-        measure_modes(network, plan.validation_part.data, plan.validation_part.offsets)
     save_model(out, network, card, scaler)
     write_json(out / "metrics.json", metrics)
     return metrics

@@ -18,7 +18,6 @@ from typing import Any
 
 from mtc.config import RunConfig
 from mtc.errors import InputError, OutputError, UsageError
-from mtc.models.modes import MODES_FILE
 
 FILES = ("metrics.json", "model.json", "model.safetensors", "epochs.csv", "run.json", "config.json")
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
@@ -135,7 +134,7 @@ def _remove(folder: Path) -> None:
         raise OutputError(f"{folder} exists already and is not a run, so --force does not remove it")
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
-    for path in (*folder.glob("lightgbm-*.txt"), folder / MODES_FILE):
+    for path in folder.glob("lightgbm-*.txt"):
         path.unlink(missing_ok=True)
     for name in (CHECKPOINTS, TENSORBOARD):
         if (folder / name).is_dir():
