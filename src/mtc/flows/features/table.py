@@ -1,7 +1,7 @@
 """From packets to the features of flows that have ended."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from mtc.flows.features.packets import PacketReader
 from mtc.flows.features.statistics import write_statistics
 from mtc.flows.kernels import KEYS
 from mtc.flows.records import FlowRecords
+from mtc.packets.selection import Selection, Selector
 
 SMALLEST = 512
 """Rows of an empty table."""
@@ -95,25 +96,53 @@ class FeatureTable:
     Flows that have ended leave with ``update``, those still open with ``finish``. No flow ends by the clock
     alone, in none of the conventions, so that memory grows with the number of five-tuples; where packets
     come without end, ``take_idle`` bounds it.
+
+    Attributes:
+        convention: How flows are delimited and features computed.
+        packets: Packets read so far.
     """
 
-    def __init__(self, convention: Convention, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        convention: Convention,
+        *,
+        strict: bool = False,
+        decapsulate: bool = True,
+        selection: Selection | None = None,
+    ) -> None:
         """Begin with no flows.
 
         Args:
             convention: How flows are delimited and features computed.
             strict: Whether to read packets with the eyes of the original tool: IPv4 over Ethernet or raw IP
                 only, its mistakes included.
+            decapsulate: Whether tunnels are peeled down to the innermost IP packet; ``strict`` peels none.
+            selection: Which packets count.
+
+        Raises:
+            UsageError: A wrong filter.
         """
         self.convention = convention
-        self._reader = PacketReader(convention, strict=strict)
+        self.packets = 0
+        self._reader = PacketReader(convention, strict=strict, decapsulate=decapsulate)
+        self._selector = None if selection is None or selection.takes_all else Selector(selection)
         self._keys = np.frombuffer(secrets.token_bytes(8 * KEYS), np.uint64)
-        self._counts = np.zeros(3, np.int64)
+        self._counts = np.zeros(4, np.int64)
         self._slots = np.full(2 * SMALLEST, -1, np.int64)
         self._integers = np.zeros((SMALLEST, flow.INTEGERS), np.int64)
         self._reals = np.zeros((SMALLEST, flow.REALS))
         self._closed = np.zeros((0, flow.INTEGERS), np.int64), np.zeros((0, flow.REALS))
         self._seen, self._owners = np.zeros(2, np.uint64), np.zeros(2, np.int64)
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Reason -> packets so far that take part in no flow."""
+        return self._reader.left_out
+
+    @property
+    def unwritten(self) -> int:
+        """Flows so far that ended with one packet, which the convention does not write."""
+        return int(self._counts[kernels.UNWRITTEN])
 
     @property
     def held(self) -> int:
@@ -128,7 +157,9 @@ class FeatureTable:
         return parts[0] if len(parts) == 1 else FeatureRows.joined(parts)
 
     def _update(self, batch: PacketBatch) -> FeatureRows:
-        packets = self._reader.read(batch)
+        reasons = None if self._selector is None else self._selector.reasons(batch)
+        packets = self._reader.read(batch, reasons)
+        self.packets += len(batch)
         self._reserve(len(packets))
         closed = kernels.update(
             packets,
@@ -163,6 +194,7 @@ class FeatureTable:
         integers = self._integers
         if not self.convention.writes_single:
             packets = integers[order, flow.FORWARD_PACKETS] + integers[order, flow.BACKWARD_PACKETS]
+            self._counts[kernels.UNWRITTEN] += np.count_nonzero(packets == 1)
             order = order[packets > 1]
         order = order[np.argsort(integers[order, flow.NUMBER], kind="stable")]
         for begin in range(0, max(len(order), 1), PIECE):
