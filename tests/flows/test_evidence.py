@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from mtc.flows import EVIDENCE, SampleStream
 
 
