@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtc.config import Precision
 from mtc.models.engine.engine import engine_for, fields_engine_for
 from mtc.models.fields.network import Fields
-from mtc.models.files.load import Precision
 from mtc.models.networks.base import Network
 from mtc.models.networks.mtc import MTC
 from mtc.models.packed.values import Values, check_lengths, live_tokens
 from mtc.models.registry import pack
 
-__all__ = ["Precision", "native_bf16", "predict_logits"]
+__all__ = ["native_bf16", "predict_logits"]
 
 Ints = NDArray[np.int64]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from mtc.config import Precision
 from mtc.errors import ModelError
 from mtc.models.fields.engine import FieldsEngine
 from mtc.models.files.card import CARD, PREPROCESSING, WEIGHTS, ModelCard
@@ -19,9 +20,6 @@ from mtc.models.temperature import Temperature
 if TYPE_CHECKING:
     from mtc.datasets import QuantileScaler
     from mtc.models.networks.base import Network
-
-Precision = Literal["exact", "auto", "bf16"]
-"""Arithmetic of matrix products, see ``mtc.models.predict_logits``."""
 
 _TEXTS = "lightgbm-*.txt"
 """Further files of the model: boosted trees, one text per task."""
