@@ -1,34 +1,21 @@
 """Flow records: one row a biflow."""
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc.flows.evidence import FlowEvidence
+from mtc.flows.texts import community_ids, format_address, format_addresses, seconds
 from mtc.packets.transport import TCP, UDP
 
 ICMP, IGMP, ICMPV6, SCTP = 1, 2, 58, 132
 
 PROTOCOLS = {TCP: "tcp", UDP: "udp", ICMP: "icmp", IGMP: "igmp", ICMPV6: "icmp6", SCTP: "sctp"}
-"""Number of a protocol -> its name in a row."""
-
-
-def format_address(ip_version: int, halves: NDArray[np.uint64]) -> str:
-    """Text form of an address.
-
-    Args:
-        ip_version: 4 or 6.
-        halves: uint64 (2,), big-endian halves; IPv4 in the low 32 bits of the second.
-    """
-    high, low = int(halves[0]), int(halves[1])
-    return str(IPv4Address(low) if ip_version == 4 else IPv6Address(high << 64 | low))
+"""Number of a protocol -> its name in a row. Flows other than of TCP and UDP have features only."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +110,7 @@ class FlowRecords:
         return cls(**columns, evidence=evidence).take(np.argsort(columns["flow"], kind="stable"))
 
     def protocol_name(self, row: int) -> str:
-        """``tcp`` or ``udp``; of flows whose features were computed, others too, ``other`` for number 0."""
+        """One of ``PROTOCOLS``, or ``other``."""
         return PROTOCOLS.get(int(self.protocol[row]), "other")
 
     def address(self, side: str, row: int) -> str:
@@ -132,19 +119,40 @@ class FlowRecords:
         return format_address(int(self.ip_version[row]), halves[row])
 
     def community_id(self, row: int) -> str | None:
-        """Community id (version 1, seed 0) of a row; None for protocols without ports."""
-        protocol = int(self.protocol[row])
-        if protocol not in (TCP, UDP, SCTP):
-            return None
-        size = 4 if self.ip_version[row] == 4 else 16
-        ends = [
-            (address[row].astype(">u8").tobytes()[-size:], int(port[row]).to_bytes(2, "big"))
-            for address, port in ((self.src, self.src_port), (self.dst, self.dst_port))
-        ]
-        (low, low_port), (high, high_port) = sorted(ends)
-        # Hashed here: the library takes ten times as long.
-        text = b"\0\0" + low + high + bytes((protocol, 0)) + low_port + high_port
-        return "1:" + base64.b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode()
+        """Community id (version 1, seed 0) of a row, by which other tools know it; None without ports."""
+        return self.take(np.array([row])).community_ids()[0]
+
+    def community_ids(self) -> list[str | None]:
+        """Community ids of all rows; None for protocols without ports."""
+        found: list[str | None] = []
+        found += community_ids(
+            self.protocol, self.ip_version, self.src, self.dst, self.src_port, self.dst_port
+        )
+        for row in np.flatnonzero(~np.isin(self.protocol, (TCP, UDP, SCTP))).tolist():
+            found[row] = None
+        return found
+
+    def columns(self, *, first_flow: int = 1) -> dict[str, list[Any]]:
+        """All flows as columns of plain values: fields and units as in ``mtc flows --format json``.
+
+        Args:
+            first_flow: Number of the first flow.
+        """
+        said = {} if self.evidence is None else self.evidence.columns()
+        return {
+            "flow": (self.flow + first_flow).tolist(),
+            "protocol": [PROTOCOLS.get(number, "other") for number in self.protocol.tolist()],
+            "src": format_addresses(self.ip_version, self.src),
+            "src_port": self.src_port.tolist(),
+            "dst": format_addresses(self.ip_version, self.dst),
+            "dst_port": self.dst_port.tolist(),
+            "start": seconds(self.start),
+            "end": seconds(self.end),
+            "packets": self.packets.tolist(),
+            "bytes": self.bytes.tolist(),
+            "community_id": self.community_ids(),
+            **said,
+        }
 
     def row(self, row: int) -> dict[str, Any]:
         """One flow as plain values: fields and units as in ``mtc classify --format json``."""

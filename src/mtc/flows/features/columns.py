@@ -14,7 +14,8 @@ from mtc.flows.features.conventions import (
     Convention,
 )
 from mtc.flows.features.table import FeatureRows
-from mtc.flows.records import ICMP, ICMPV6, format_address
+from mtc.flows.records import ICMP, ICMPV6
+from mtc.flows.texts import format_addresses
 
 Values = list[int] | list[float] | list[str] | list[str | None]
 
@@ -72,9 +73,7 @@ def output_columns(rows: FeatureRows, convention: Convention, capture: str) -> d
         convention: The one they were computed by.
         capture: Name of their capture.
     """
-    versions = rows.ip_version.tolist()
-    src = [format_address(version, halves) for version, halves in zip(versions, rows.src, strict=True)]
-    dst = [format_address(version, halves) for version, halves in zip(versions, rows.dst, strict=True)]
+    src, dst = format_addresses(rows.ip_version, rows.src), format_addresses(rows.ip_version, rows.dst)
     src_port, dst_port = rows.src_port.tolist(), rows.dst_port.tolist()
     protocol = rows.protocol.tolist()
     swapped = _signed_greater(rows) if convention.code == CICIDS2017 else rows.reversed_id
@@ -126,7 +125,7 @@ def _community_ids(rows: FeatureRows) -> list[str | None]:
     """Community ids; of ICMP, which stands for its type and code instead of ports, by the library."""
     records = rows.records()
     kinds = [STATISTICS.index(name) for name in ("ICMP Type", "ICMP Code")]
-    found = [records.community_id(i) for i in range(len(records))]
+    found = records.community_ids()
     for i in np.flatnonzero(np.isin(rows.protocol, (ICMP, ICMPV6))).tolist():
         tuples = communityid.FlowTuple
         make = tuples.make_icmp if rows.protocol[i] == ICMP else tuples.make_icmp6

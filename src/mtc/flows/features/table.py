@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -82,6 +82,10 @@ class FeatureRows:
         if len(parts) == 1:
             return parts[0]
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def without_values(self) -> Self:
+        """The same flows, but for their features."""
+        return replace(self, values=np.empty((len(self), 0)))
 
     def records(self, first: int = 0) -> FlowRecords:
         """The same flows as records, in the same order, numbered from ``first``."""
