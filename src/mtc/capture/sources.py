@@ -210,9 +210,9 @@ class _StandardInput(io.FileIO):
     unread = bytearray()
     """Bytes read by ``peek_standard_input``, of this process's only standard input."""
 
-    def read(self, size: int | None = -1, /) -> bytes | None:
+    def read(self, size: int | None = -1, /) -> bytes:
         if not self.unread:
-            return super().read(size)
+            return super().read(size) or b""
         count = len(self.unread) if size is None or size < 0 else size
         data = bytes(self.unread[:count])
         del self.unread[:count]
