@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from mtc.inference.judging import Judge, reject_unsure, verdict
-from mtc.tasks import ISCX, vpn_classes, with_vpn
-from mtc.training.pairs import label_pairs
+from mtc.tasks import ISCX, label_pairs, vpn_classes, with_vpn
 
 TASKS = {"app": ("mail", "film", "tor"), "kind": ("Email", "VPN Email", "Streaming", "VPN Streaming")}
 PAIRS = {

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtc.cli.shared import captures as capture_inputs
-from mtc.cli.shared.output import check_output
 from mtc.errors import CaptureError, UsageError
+from mtc.files import check_output
 
 if TYPE_CHECKING:
     from mtc.cli.inspect.many import Look
