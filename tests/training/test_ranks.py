@@ -161,7 +161,6 @@ class Shares:
         self._monkeypatch = monkeypatch
 
     def be(self, rank: int, world: int) -> None:
-        for module in (batches,):
         self._monkeypatch.setattr(batches, "share", lambda: (rank, world))
 
 
