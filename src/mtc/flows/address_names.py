@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
+from mtc.packets.endian import be16, be32, be64, byte
 from mtc.packets.headers import Headers, read_only
 from mtc.packets.kernel import inlined, kernel, part
 from mtc.packets.transport import UDP
-from mtc.packets.words import be16, be32, be64, byte
 
 ANSWERS = 1 << 17
 """Answers that are held; of more, the newer half stays."""

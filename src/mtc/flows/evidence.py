@@ -57,6 +57,10 @@ class FlowEvidence:
         """Several as one, behind each other."""
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in EVIDENCE})
 
+    def columns(self) -> dict[str, list[Any]]:
+        """All flows as columns of plain values."""
+        return {name: getattr(self, name).tolist() for name in EVIDENCE}
+
     def row(self, row: int) -> dict[str, Any]:
         """One flow as plain values."""
         return {name: getattr(self, name)[row] for name in EVIDENCE}

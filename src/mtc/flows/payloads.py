@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
 from mtc.packets.blocks import copy_block
+from mtc.packets.endian import be32
 from mtc.packets.headers import Headers, read_only
 from mtc.packets.kernel import inlined, kernel
 from mtc.packets.transport import TCP
-from mtc.packets.words import be32
 
 STREAM_BYTES = 8192
 """Bytes from the beginning of each direction of a TCP connection that are kept: a ClientHello with

@@ -3,26 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Self
 
-import communityid
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc.flows.evidence import FlowEvidence
+from mtc.flows.texts import community_ids, format_address, format_addresses, seconds
 from mtc.packets.transport import TCP
-
-
-def format_address(ip_version: int, halves: NDArray[np.uint64]) -> str:
-    """Text form of an address.
-
-    Args:
-        ip_version: 4 or 6.
-        halves: uint64 (2,), big-endian halves; IPv4 in the low 32 bits of the second.
-    """
-    high, low = int(halves[0]), int(halves[1])
-    return str(IPv4Address(low) if ip_version == 4 else IPv6Address(high << 64 | low))
 
 
 @dataclass(frozen=True)
@@ -127,10 +115,33 @@ class FlowRecords:
 
     def community_id(self, row: int) -> str:
         """Community id (version 1, seed 0) of a row, which other tools know the flow by."""
-        make = communityid.FlowTuple.make_tcp if self.protocol[row] == TCP else communityid.FlowTuple.make_udp
-        addresses = self.address("src", row), self.address("dst", row)
-        flow = make(*addresses, int(self.src_port[row]), int(self.dst_port[row]))
-        return str(communityid.CommunityID().calc(flow))
+        return self.take(np.array([row])).community_ids()[0]
+
+    def community_ids(self) -> list[str]:
+        """Community ids of all rows."""
+        return community_ids(self.protocol, self.ip_version, self.src, self.dst, self.src_port, self.dst_port)
+
+    def columns(self, *, first_flow: int = 1) -> dict[str, list[Any]]:
+        """All flows as columns of plain values: fields and units as in ``mtc flows --format json``.
+
+        Args:
+            first_flow: Number of the first flow.
+        """
+        said = {} if self.evidence is None else self.evidence.columns()
+        return {
+            "flow": (self.flow + first_flow).tolist(),
+            "protocol": np.where(self.protocol == TCP, "tcp", "udp").tolist(),
+            "src": format_addresses(self.ip_version, self.src),
+            "src_port": self.src_port.tolist(),
+            "dst": format_addresses(self.ip_version, self.dst),
+            "dst_port": self.dst_port.tolist(),
+            "start": seconds(self.start),
+            "end": seconds(self.end),
+            "packets": self.packets.tolist(),
+            "bytes": self.bytes.tolist(),
+            "community_id": self.community_ids(),
+            **said,
+        }
 
     def row(self, row: int) -> dict[str, Any]:
         """One flow as plain values: fields and units as in ``mtc classify --format json``."""

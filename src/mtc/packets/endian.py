@@ -1,4 +1,4 @@
-"""Numbers of several bytes, read from a packet. The caller has checked that they lie inside it."""
+"""Unchecked big- and little-endian reads for kernels: the caller has checked that the bytes lie inside."""
 
 import numpy as np
 from numpy.typing import NDArray
