@@ -4,11 +4,7 @@ Source: Tables 1 and 2; exact strings and their order as fixed in docs/paper.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
 from types import MappingProxyType
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mtc.columns import RESERVED, VPN
 from mtc.errors import UsageError
@@ -119,26 +115,3 @@ def iscx_labels(service: str | None, vpn: bool) -> dict[str, str | None]:
 
 Pairs = Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]
 """Task -> a later task -> label of the first -> labels of the second that stood beside it."""
-
-
-def label_pairs(labels: Mapping[str, NDArray[np.int64]], tasks: Tasks) -> Pairs:
-    """The labels that stand together on at least one sample.
-
-    Args:
-        labels: Task -> int64 (N,), -1 where there is no label.
-        tasks: The tasks, in their order.
-
-    Returns:
-        For each pair of tasks its labels, in their order; labels without the other task are left out.
-    """
-    pairs: dict[str, dict[str, dict[str, list[str]]]] = {}
-    for one, other in combinations(tasks, 2):
-        together = np.zeros((len(tasks[one]), len(tasks[other])), bool)
-        both = (labels[one] >= 0) & (labels[other] >= 0)
-        together[labels[one][both], labels[other][both]] = True
-        pairs.setdefault(one, {})[other] = {
-            label: [tasks[other][j] for j in np.flatnonzero(row)]
-            for label, row in zip(tasks[one], together, strict=True)
-            if row.any()
-        }
-    return pairs

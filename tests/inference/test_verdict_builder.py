@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from mtc.inference.verdict_builder import VerdictBuilder, reject_unsure, verdict
-from mtc.tasks import ISCX, label_pairs, vpn_classes, with_vpn
+from mtc.tasks import ISCX, vpn_classes, with_vpn
+from mtc.training.finish import label_pairs
 
 TASKS = {"app": ("mail", "film", "tor"), "kind": ("Email", "VPN Email", "Streaming", "VPN Streaming")}
 PAIRS = {

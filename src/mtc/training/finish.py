@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mtc.models.files.card import CARD
 from mtc.models.files.migration import FORMAT_VERSION
 from mtc.models.flow_scores import FLOW_PACKETS
 from mtc.models.registry import Network
-from mtc.tasks import Tasks, label_pairs
+from mtc.tasks import Pairs, Tasks
 from mtc.training.batches import absent_classes
 from mtc.training.plan import Plan
 from mtc.training.scoring.calibration import calibrate
@@ -109,6 +110,29 @@ def write_model(
     save_model(out, network, card, scaler)
     write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def label_pairs(labels: Mapping[str, NDArray[np.int64]], tasks: Tasks) -> Pairs:
+    """The labels that stand together on at least one sample.
+
+    Args:
+        labels: Task -> int64 (N,), -1 where there is no label.
+        tasks: The tasks, in their order.
+
+    Returns:
+        For each pair of tasks its labels, in their order; labels without the other task are left out.
+    """
+    pairs: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for one, other in combinations(tasks, 2):
+        together = np.zeros((len(tasks[one]), len(tasks[other])), bool)
+        both = (labels[one] >= 0) & (labels[other] >= 0)
+        together[labels[one][both], labels[other][both]] = True
+        pairs.setdefault(one, {})[other] = {
+            label: [tasks[other][j] for j in np.flatnonzero(row)]
+            for label, row in zip(tasks[one], together, strict=True)
+            if row.any()
+        }
+    return pairs
 
 
 def _started(plan: Plan, fresh: Mapping[str, Sequence[str]]) -> list[str]:
