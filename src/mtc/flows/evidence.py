@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Self
 
 import numpy as np
@@ -66,6 +67,11 @@ class FlowEvidence:
         return {name: getattr(self, name)[row] for name in EVIDENCE}
 
 
+@cache
+def _built_in_services() -> Services:
+    return Services.load()
+
+
 def is_known(column: Texts) -> NDArray[np.bool_]:
     """bool (N,), where a column is not None."""
     known: NDArray[np.bool_] = column.astype(np.bool_)
@@ -93,7 +99,7 @@ class EvidenceCollector:
         self._payloads = PayloadLog(log_bytes)
         self._addresses = AddressNames()
         self._findings: dict[int, Finding] = {}
-        self._services = Services.load() if services is None else services
+        self._services = _built_in_services() if services is None else services
 
     def collect(
         self,

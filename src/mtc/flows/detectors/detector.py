@@ -64,5 +64,4 @@ def is_text(data: bytes) -> bool:
 
 def number(data: bytes, at: int, size: int, order: Literal["big", "little"] = "big") -> int:
     """An unsigned integer of ``size`` bytes at ``at``; -1 where the bytes end before it."""
-    piece = data[at : at + size]
-    return int.from_bytes(piece, order) if len(piece) == size else -1
+    return int.from_bytes(data[at : at + size], order) if at + size <= len(data) else -1

@@ -131,10 +131,9 @@ def _is_wireguard(first: bytes, side: Side) -> bool:
 def _is_ike(first: bytes, side: Side) -> bool:
     """An IKE header: version 1 or 2, exchange type, length of the datagram (RFC 7296, section 3.1)."""
     at = 4 if first[:4] == bytes(4) and side.at(4500) else 0
-    length = number(first, at + 24, 4)
-    version, exchange = number(first, at + 17, 1), number(first, at + 18, 1)
-    if first[at : at + 8] == bytes(8) or len(first) < at + 28:
+    if len(first) < at + 28 or first[at + 17] not in (0x10, 0x20, 0x21) or first[at : at + 8] == bytes(8):
         return False
+    version, exchange, length = first[at + 17], first[at + 18], number(first, at + 24, 4)
     fits = length == len(first) - at or (len(first) >= 1024 and length > len(first) - at)
     if version in (0x20, 0x21):
         return fits and 34 <= exchange <= 43

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from mtc.flows.detectors.detector import Detector, Side, number
 
+_VERSION_2 = tuple(bytes([first]) for first in range(0x80, 0xC0))
 _COOKIE = b"\x21\x12\xa4\x42"
 
 
@@ -104,8 +105,8 @@ MEDIA = (
     Detector("stun", "udp", test=_is_stun),
     Detector("stun", "tcp", test=_is_stun_over_tcp),
     Detector("stun", "udp", tuple(bytes([first]) for first in range(0x40, 0x80)), _is_turn_channel),
-    Detector("rtcp", "udp", test=_is_rtcp),
-    Detector("rtp", "udp", test=_is_rtp),
+    Detector("rtcp", "udp", _VERSION_2, _is_rtcp),
+    Detector("rtp", "udp", _VERSION_2, _is_rtp),
     Detector("rtp", "tcp", test=_is_rtp_over_tcp),
     Detector("rtmp", "tcp", (b"\3",), _is_rtmp, frozenset((1935,)), True),
 )

@@ -1,8 +1,11 @@
 """What runs a network: names, addresses, time, management, directories."""
 
+from struct import Struct
+
 from mtc.flows.detectors.detector import Detector, Side, number
 
 _OPCODES = (0, 4, 5, 6)
+_DNS_HEADER = Struct(">6H")
 
 
 def _is_dns_message(message: bytes) -> bool:
@@ -10,29 +13,32 @@ def _is_dns_message(message: bytes) -> bool:
 
     Source: RFC 1035, section 4.1.
     """
-    flags, questions, answers, authorities, additional = (number(message, at, 2) for at in range(2, 12, 2))
-    records = answers + authorities + additional
-    if additional < 0 or questions > 32 or questions + records == 0 or flags >> 11 & 15 not in _OPCODES:
+    if len(message) < 12:
         return False
-    if flags & 0x40 or 5 * questions + 11 * records > max(len(message), 512) - 12:
+    _, flags, questions, answers, authorities, additional = _DNS_HEADER.unpack_from(message)
+    records = answers + authorities + additional
+    if questions > 32 or questions + records == 0 or flags >> 11 & 15 not in _OPCODES or flags & 0x40:
+        return False
+    if 5 * questions + 11 * records > max(len(message), 512) - 12:
         return False
     if flags & 0x8000 == 0 and (flags & 15 or answers > 256):
         return False
-    return _is_name(message, 12)
+    return _behind_name(message, 12) > 0
 
 
-def _is_name(message: bytes, at: int) -> bool:
-    """Labels up to their end, or to that of the message."""
-    for _ in range(128):
-        length = number(message, at, 1)
-        if length <= 0:
-            return length == 0 or at > 12
+def _behind_name(message: bytes, at: int) -> int:
+    """Where a name ends, at the latest where the message does; -1 where it is none."""
+    end = len(message)
+    while at < end:
+        length = message[at]
+        if length == 0:
+            return at + 1
         if length >= 0xC0:
-            return True
+            return at + 2
         if length > 63:
-            return False
+            return -1
         at += 1 + length
-    return False
+    return end if end > 12 else -1
 
 
 def _is_dns(first: bytes, side: Side) -> bool:
@@ -41,16 +47,10 @@ def _is_dns(first: bytes, side: Side) -> bool:
 
 def _is_dns_anywhere(first: bytes, side: Side) -> bool:
     """At a port that is not its own: one question of the Internet's class, that ends the question."""
-    if not _is_dns(first, side) or number(first, 4, 2) != 1 or side.at(137, 5353, 5355):
+    if first[4:6] != b"\0\1" or side.at(137, 5353, 5355) or not _is_dns(first, side):
         return False
-    at = 12
-    while 0 < number(first, at, 1) < 64:
-        at += 1 + first[at]
-    return (
-        number(first, at, 1) == 0
-        and 0 < number(first, at + 1, 2) <= 260
-        and number(first, at + 3, 2) in (1, 255)
-    )
+    at = _behind_name(first, 12)
+    return first[at - 1] == 0 and 0 < number(first, at, 2) <= 260 and number(first, at + 2, 2) in (1, 255)
 
 
 def _is_damaged_dns(first: bytes, side: Side) -> bool:
@@ -74,14 +74,13 @@ def _is_dns_over_tcp(first: bytes, side: Side) -> bool:
 
 
 def _is_mdns(first: bytes, side: Side) -> bool:
-    return len(first) >= 12 and _is_dns_message(first) and side.at(5353)
+    return side.at(5353) and _is_dns_message(first)
 
 
 def _is_nbns(first: bytes, side: Side) -> bool:
     """A message about a NetBIOS name, which is encoded in 32 letters (RFC 1002, section 4.2)."""
-    counts = [number(first, at, 2) for at in range(4, 12, 2)]
     named = len(first) >= 50 and first[12] == 0x20 and all(65 <= letter <= 80 for letter in first[13:45])
-    return named and all(0 <= count < 16 for count in counts)
+    return named and first[4:12:2] == bytes(4)
 
 
 def _is_damaged_nbns(first: bytes, side: Side) -> bool:

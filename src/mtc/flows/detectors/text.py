@@ -12,6 +12,8 @@ _METHOD = re.compile(
     rb"(GET|POST|HEAD|PUT|DELETE|OPTIONS|CONNECT|PATCH|TRACE|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|REPORT"
     rb"|SEARCH|BITS_POST|RPC_IN_DATA|RPC_OUT_DATA|RPC_CONNECT) [^\x00-\x1f\x7f]{1,8000}$"
 )
+_CAPITALS = tuple(bytes([letter]) for letter in range(65, 91))
+_LETTERS = (*_CAPITALS, *(letter.lower() for letter in _CAPITALS))
 _KINDS = {b"HTTP": "http", b"RTSP": "rtsp", b"SIP/": "sip", b"ICAP": "icap"}
 
 
@@ -107,15 +109,15 @@ TEXT = (
     Detector("http2", "tcp", (b"PRI * HTTP/2.0\r\n",)),
     Detector("http", "tcp", (b"HTTP/1.0 ", b"HTTP/1.1 ")),
     Detector("rtsp", "tcp", (b"RTSP/1.0 ", b"RTSP/2.0 ")),
-    Detector("rtsp", "both", test=_request_of("rtsp")),
+    Detector("rtsp", "both", _CAPITALS, _request_of("rtsp")),
     Detector("sip", "both", (b"SIP/2.0 ",)),
-    Detector("sip", "both", test=_is_sip),
+    Detector("sip", "both", _LETTERS, _is_sip),
     Detector("sip", "udp", test=_is_damaged_sip, ports=frozenset((5060, 5061)), needs_port=True),
     Detector("ssdp", "udp", _SSDP, lambda first, side: side.at(1900) or b"ssdp" in first),
     Detector("bittorrent", "udp", (b"BT-SEARCH * HTTP/1.1",)),
-    Detector("http", "tcp", test=_request_of("http")),
-    Detector("icap", "tcp", test=_request_of("icap")),
-    Detector("http", "tcp", test=_is_long_request),
+    Detector("http", "tcp", _CAPITALS, _request_of("http")),
+    Detector("icap", "tcp", _CAPITALS, _request_of("icap")),
+    Detector("http", "tcp", _CAPITALS, _is_long_request),
     Detector("smtp", "tcp", (b"220 ", b"220-", b"554 ", b"421 "), _greets(b"SMTP", b"MAIL", client=_SMTP)),
     Detector("ftp", "tcp", (b"220 ", b"220-", b"230 "), _greets(b"FTP", client=_FTP)),
     Detector("smtp", "tcp", _SMTP[:3], _commands((b"220", b"250", b"5"))),
@@ -136,7 +138,7 @@ TEXT = (
     Detector("nntp", "tcp", (b"200 ", b"201 "), _greets(b"NNTP", b"NEWS", client=_NNTP)),
     Detector("nntp", "tcp", _NNTP, _commands((b"200", b"201", b"480", b"381", b"281", b"211"))),
     Detector("xmpp", "tcp", (b"<?xml", b"<stream:", b"\xef\xbb\xbf<?xml"), _is_xmpp),
-    Detector("irc", "tcp", test=_is_irc),
+    Detector("irc", "tcp", (b":", *_LETTERS), _is_irc),
     Detector("syslog", "udp", (b"<",), _is_syslog),
     Detector("syslog", "tcp", (b"<",), _is_syslog, frozenset((514, 601)), True),
     Detector("megaco", "both", (b"MEGACO/", b"!/1", b"!/2", b"!/3")),
