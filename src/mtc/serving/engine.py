@@ -3,13 +3,14 @@
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import PacketBatch
 from mtc.columns import CONFLICT, UNKNOWN, VPN
+from mtc.datasets.flow_features.features import FEATURES
 from mtc.errors import UsageError
 from mtc.flows import FlowRecords, FlowSettings, FlowTable
 from mtc.inference import Classifier
@@ -20,11 +21,48 @@ from mtc.serving.events import Event, EventMaker, FlowState
 from mtc.serving.sampling import flow_shares
 from mtc.serving.watch_settings import WatchCounts, WatchSettings
 
+if TYPE_CHECKING:
+    from mtc.serving.feature_engine import FeatureEngine
+
 PIECE = 8192
 """Most packets handled at a time."""
 
 COMPUTE_AT = 512
 """Samples that are worth a call of the model; fewer wait for the next tick."""
+
+
+class EventVerdicts:
+    """Turns probabilities into the verdicts that events hold."""
+
+    def __init__(
+        self, classifier: Classifier, settings: WatchSettings, thresholds: Mapping[str, float] | None
+    ) -> None:
+        """Prepare; arguments as for ``WatchEngine``."""
+        self._settings = settings
+        self._tasks = tuple(classifier.tasks)
+        self._builder = VerdictBuilder(classifier.tasks, classifier.model.card.pairs)
+        self._thresholds = dict(thresholds or {})
+
+    def of(self, probabilities: Mapping[str, NDArray[np.float32]]) -> Iterator[dict[str, Any]]:
+        """Verdicts of flow after flow, float32 (N, classes) for each task."""
+        return map(self._as_event, self._builder.rows(probabilities))
+
+    def nothing(self) -> dict[str, Any]:
+        """The verdicts of a flow of which nothing was computed."""
+        return self._as_event(self._builder.nothing())
+
+    def _as_event(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a verdict row as events have them."""
+        likeliest = {task: row[task]["label"] for task in self._tasks if row[task]}
+        reject_unsure(row, self._thresholds)
+        for name in (*self._tasks, VPN):
+            found = row.get(name)
+            if found and found["label"] == UNKNOWN and name in likeliest:
+                found["likeliest"] = likeliest[name]
+            if found and not self._settings.probabilities:
+                del found["probabilities"]
+        fields = {"tasks": {task: row[task] for task in self._tasks}}
+        return fields | {name: row[name] for name in (VPN, CONFLICT) if name in row}
 
 
 class WatchEngine:
@@ -70,11 +108,8 @@ class WatchEngine:
             )
         )
         self._classifier = classifier
-        card = classifier.model.card
-        self._tasks = tuple(classifier.tasks)
-        self._builder = VerdictBuilder(classifier.tasks, card.pairs)
+        self._verdicts = EventVerdicts(classifier, self.settings, thresholds)
         self._maker, self._emit = maker, emit
-        self._thresholds = dict(thresholds or {})
         self._aggregator = FlowAggregator(
             classifier.model,
             precision=classifier.precision,
@@ -216,9 +251,9 @@ class WatchEngine:
         judged[rows >= 0] = self._aggregator.judged(rows[rows >= 0])
         found: Iterator[dict[str, Any]] = iter(())
         if judged.any():
-            found = self._builder.rows(self._aggregator.probabilities(rows[judged > 0]))
+            found = self._verdicts.of(self._aggregator.probabilities(rows[judged > 0]))
         for row, count, reason in zip(rows.tolist(), judged.tolist(), reasons, strict=True):
-            verdicts = self._told(next(found) if count else self._builder.nothing())
+            verdicts = next(found) if count else self._verdicts.nothing()
             if row < 0:
                 yield FlowState(state, reason, 0, 0, verdicts)
                 continue
@@ -232,18 +267,21 @@ class WatchEngine:
                 sampling_rate=float(columns["rate"][row]),
             )
 
-    def _told(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Verdicts as events tell them."""
-        likeliest = {task: row[task]["label"] for task in self._tasks if row[task]}
-        reject_unsure(row, self._thresholds)
-        for name in (*self._tasks, VPN):
-            found = row.get(name)
-            if found and found["label"] == UNKNOWN and name in likeliest:
-                found["likeliest"] = likeliest[name]
-            if found and not self.settings.probabilities:
-                del found["probabilities"]
-        told = {"tasks": {task: row[task] for task in self._tasks}}
-        return told | {name: row[name] for name in (VPN, CONFLICT) if name in row}
+
+def engine_for(
+    classifier: Classifier,
+    maker: EventMaker,
+    emit: Callable[[Event], None],
+    settings: WatchSettings | None = None,
+    *,
+    thresholds: Mapping[str, float] | None = None,
+) -> "WatchEngine | FeatureEngine":
+    """The engine that a model needs; arguments as for ``WatchEngine``."""
+    if not classifier.reads_features:
+        return WatchEngine(classifier, maker, emit, settings, thresholds=thresholds)
+    from mtc.serving.feature_engine import FeatureEngine  # its libraries are of no use to other models
+
+    return FeatureEngine(classifier, maker, emit, settings, thresholds=thresholds)
 
 
 def warm_up(classifier: Classifier) -> None:
@@ -260,9 +298,11 @@ def warm_up(classifier: Classifier) -> None:
         first_packet=1,
     )
     maker = EventMaker({"name": "", "version": ""}, "")
-    engine = WatchEngine(classifier, maker, lambda event: None)
+    engine = engine_for(classifier, maker, lambda event: None)
     engine.take(batch)
     engine.finish(0, "stopped")
+    if classifier.reads_features:  # a flow of one packet may have no verdict
+        classifier.predict(np.zeros((1, len(FEATURES))))
 
 
 _FRAME = bytes.fromhex("45000021000000004011000000000000000000000400040000000d0000") + b"hello"

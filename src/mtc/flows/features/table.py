@@ -1,7 +1,8 @@
 """From packets to the features of flows that have ended."""
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -87,11 +88,12 @@ class FeatureRows:
         """The same flows, but for their features."""
         return replace(self, values=np.empty((len(self), 0)))
 
-    def records(self, first: int = 0) -> FlowRecords:
-        """The same flows as records, in the same order, numbered from ``first``."""
+    def records(self, number: NDArray[np.int64] | None = None) -> FlowRecords:
+        """The same flows as records, in the same order; numbered so, or from 0."""
         shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name in _RECORD}
         none = np.zeros(len(self), np.int64)
-        return FlowRecords(flow=first + np.arange(len(self)), capture=none, **shared)
+        flow = np.arange(len(self)) if number is None else number
+        return FlowRecords(flow=flow, capture=none, **shared)
 
 
 class FeatureTable:
@@ -139,7 +141,7 @@ class FeatureTable:
         self._seen, self._owners = np.zeros(2, np.uint64), np.zeros(2, np.int64)
 
     @property
-    def left_out(self) -> Mapping[str, int]:
+    def left_out(self) -> Counter[str]:
         """Reason -> packets so far that take part in no flow."""
         return self._reader.left_out
 
@@ -147,6 +149,11 @@ class FeatureTable:
     def unwritten(self) -> int:
         """Flows so far that ended with one packet, which the convention does not write."""
         return int(self._counts[kernels.UNWRITTEN])
+
+    @property
+    def begun(self) -> int:
+        """Flows so far."""
+        return int(self._counts[kernels.FLOWS])
 
     @property
     def held(self) -> int:
@@ -191,6 +198,13 @@ class FeatureTable:
         rows = FeatureRows.joined(list(self._pieces(np.flatnonzero(idle))))
         if idle.any():
             self._keep(np.flatnonzero(~idle))
+        return rows
+
+    def take_idlest(self, count: int) -> FeatureRows:
+        """Hand out and forget the ``count`` flows whose last packet is longest ago."""
+        order = np.argsort(self._integers[: self.held, flow.LAST], kind="stable")
+        rows = FeatureRows.joined(list(self._pieces(order[:count])))
+        self._keep(np.sort(order[count:]))
         return rows
 
     def _pieces(self, order: NDArray[np.int64]) -> Iterator[FeatureRows]:
