@@ -151,7 +151,7 @@ def show(
 
 
 def _draw(info: "DatasetInfo", figure: Path, *, force: bool) -> None:
-    from mtc.cli.shared.output import output_file
+    from mtc.files import output_file
     from mtc.report.figures.class_counts import check_figure_name, draw_classes
 
     check_figure_name(figure)
