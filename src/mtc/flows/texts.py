@@ -9,6 +9,8 @@ from socket import AF_INET6, inet_ntop
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.packets.transport import SCTP, TCP, UDP
+
 _OCTETS = [str(octet) for octet in range(256)]
 
 
@@ -54,8 +56,8 @@ def community_ids(
     dst: NDArray[np.uint64],
     src_port: NDArray[np.uint16],
     dst_port: NDArray[np.uint16],
-) -> list[str]:
-    """Community ids (version 1, seed 0) of TCP and UDP flows, columns as in ``FlowRecords``.
+) -> list[str | None]:
+    """Community ids (version 1, seed 0), columns as in ``FlowRecords``; None for protocols without ports.
 
     Source: "Community ID Flow Hashing", https://github.com/corelight/community-id-spec.
     """
@@ -84,4 +86,7 @@ def community_ids(
         digests[ours, :20] = np.frombuffer(digest, np.uint8).reshape(-1, 20)
     # 21 bytes give 28 characters without padding; the last stands for the byte that is not there
     letters = b64encode(digests.tobytes()).decode("ascii")
-    return [f"1:{letters[at : at + 27]}=" for at in range(0, len(letters), 28)]
+    found: list[str | None] = [f"1:{letters[at : at + 27]}=" for at in range(0, len(letters), 28)]
+    for row in np.flatnonzero(~np.isin(protocol, (TCP, UDP, SCTP))).tolist():
+        found[row] = None
+    return found

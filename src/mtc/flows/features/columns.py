@@ -14,8 +14,8 @@ from mtc.flows.features.conventions import (
     Convention,
 )
 from mtc.flows.features.table import FeatureRows
-from mtc.flows.records import ICMP, ICMPV6
 from mtc.flows.texts import format_addresses
+from mtc.packets.transport import ICMP, ICMPV6
 
 Values = list[int] | list[float] | list[str] | list[str | None]
 
@@ -125,7 +125,7 @@ def _community_ids(rows: FeatureRows) -> list[str | None]:
     """Community ids; of ICMP, which stands for its type and code instead of ports, by the library."""
     records = rows.records()
     kinds = [STATISTICS.index(name) for name in ("ICMP Type", "ICMP Code")]
-    found = records.community_ids()
+    found: list[str | None] = records.columns()["community_id"]
     for i in np.flatnonzero(np.isin(rows.protocol, (ICMP, ICMPV6))).tolist():
         tuples = communityid.FlowTuple
         make = tuples.make_icmp if rows.protocol[i] == ICMP else tuples.make_icmp6

@@ -13,10 +13,9 @@ from mtc.flows.features import flow
 from mtc.flows.features.conventions import CICIDS2017, CORRECTED
 from mtc.flows.features.flow import Integers, Reals, Row
 from mtc.flows.kernels import hash_five_tuple, mix
-from mtc.flows.records import ICMP, ICMPV6
 from mtc.packets.blocks import prefetch
 from mtc.packets.kernel import inlined, kernel, part
-from mtc.packets.transport import TCP, UDP
+from mtc.packets.transport import ICMP, ICMPV6, TCP, UDP
 
 BEGIN, JOIN, CLOSE, DROP, RENEW, REPLACE = range(6)
 """What a packet does: it begins the first flow of its five-tuple; it joins the flow; it joins and closes it;

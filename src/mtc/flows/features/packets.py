@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
 from mtc.flows.features.conventions import CICIDS2017, CORRECTED, Convention
-from mtc.flows.records import ICMP, ICMPV6, IGMP, SCTP
 from mtc.packets.endian import be16, be32, byte
 from mtc.packets.headers import decode, read_only
 from mtc.packets.kernel import inlined, kernel, part
 from mtc.packets.reasons import FRAGMENT, NOT_IP, REASONS, SAMPLE
-from mtc.packets.transport import TCP, UDP
+from mtc.packets.transport import ICMP, ICMPV6, IGMP, SCTP, TCP, UDP
 
 Data = NDArray[np.uint8]
 Row = Any
