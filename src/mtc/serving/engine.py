@@ -3,66 +3,27 @@
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import PacketBatch
-from mtc.columns import CONFLICT, UNKNOWN, VPN
-from mtc.datasets.flow_features.features import FEATURES
 from mtc.errors import UsageError
 from mtc.flows import FlowRecords, FlowSettings, FlowTable
 from mtc.inference import Classifier
 from mtc.inference.flow_aggregator import FlowAggregator
-from mtc.inference.verdict_builder import VerdictBuilder, reject_unsure
 from mtc.packets import Headers, build_samples, decode, mask_samples
+from mtc.serving.event_verdicts import EventVerdicts
 from mtc.serving.events import Event, EventMaker, FlowState
 from mtc.serving.sampling import flow_shares
 from mtc.serving.watch_settings import WatchCounts, WatchSettings
-
-if TYPE_CHECKING:
-    from mtc.serving.feature_engine import FeatureEngine
 
 PIECE = 8192
 """Most packets handled at a time."""
 
 COMPUTE_AT = 512
 """Samples that are worth a call of the model; fewer wait for the next tick."""
-
-
-class EventVerdicts:
-    """Turns probabilities into the verdicts that events hold."""
-
-    def __init__(
-        self, classifier: Classifier, settings: WatchSettings, thresholds: Mapping[str, float] | None
-    ) -> None:
-        """Prepare; arguments as for ``WatchEngine``."""
-        self._settings = settings
-        self._tasks = tuple(classifier.tasks)
-        self._builder = VerdictBuilder(classifier.tasks, classifier.model.card.pairs)
-        self._thresholds = dict(thresholds or {})
-
-    def of(self, probabilities: Mapping[str, NDArray[np.float32]]) -> Iterator[dict[str, Any]]:
-        """Verdicts of flow after flow, float32 (N, classes) for each task."""
-        return map(self._as_event, self._builder.rows(probabilities))
-
-    def nothing(self) -> dict[str, Any]:
-        """The verdicts of a flow of which nothing was computed."""
-        return self._as_event(self._builder.nothing())
-
-    def _as_event(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a verdict row as events have them."""
-        likeliest = {task: row[task]["label"] for task in self._tasks if row[task]}
-        reject_unsure(row, self._thresholds)
-        for name in (*self._tasks, VPN):
-            found = row.get(name)
-            if found and found["label"] == UNKNOWN and name in likeliest:
-                found["likeliest"] = likeliest[name]
-            if found and not self._settings.probabilities:
-                del found["probabilities"]
-        fields = {"tasks": {task: row[task] for task in self._tasks}}
-        return fields | {name: row[name] for name in (VPN, CONFLICT) if name in row}
 
 
 class WatchEngine:
@@ -266,47 +227,6 @@ class WatchEngine:
                 sampled=bool(columns["sampled"][row]),
                 sampling_rate=float(columns["rate"][row]),
             )
-
-
-def engine_for(
-    classifier: Classifier,
-    maker: EventMaker,
-    emit: Callable[[Event], None],
-    settings: WatchSettings | None = None,
-    *,
-    thresholds: Mapping[str, float] | None = None,
-) -> "WatchEngine | FeatureEngine":
-    """The engine that a model needs; arguments as for ``WatchEngine``."""
-    if not classifier.reads_features:
-        return WatchEngine(classifier, maker, emit, settings, thresholds=thresholds)
-    from mtc.serving.feature_engine import FeatureEngine  # its libraries are of no use to other models
-
-    return FeatureEngine(classifier, maker, emit, settings, thresholds=thresholds)
-
-
-def warm_up(classifier: Classifier) -> None:
-    """Load what the first packet would wait for: compiled kernels, and the model's first call."""
-    frame = np.frombuffer(_FRAME, np.uint8)
-    one = np.ones(1, np.int64)
-    batch = PacketBatch(
-        data=frame,
-        offsets=one - 1,
-        caplens=one * len(frame),
-        wirelens=one * len(frame),
-        timestamps=one,
-        link_types=np.full(1, 101, np.int32),
-        first_packet=1,
-    )
-    maker = EventMaker({"name": "", "version": ""}, "")
-    engine = engine_for(classifier, maker, lambda event: None)
-    engine.take(batch)
-    engine.finish(0, "stopped")
-    if classifier.reads_features:  # a flow of one packet may have no verdict
-        classifier.predict(np.zeros((1, len(FEATURES))))
-
-
-_FRAME = bytes.fromhex("45000021000000004011000000000000000000000400040000000d0000") + b"hello"
-"""A UDP packet over IPv4 with five bytes of payload."""
 
 
 def _wire_lengths(batch: PacketBatch, headers: Headers, snaplen: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from mtc.flows.features import FeatureRows, FeatureTable
 from mtc.inference import Classifier, VerdictSettings
 from mtc.inference.feature_flows import feature_table
 from mtc.packets.transport import TCP, UDP
-from mtc.serving.engine import EventVerdicts
+from mtc.serving.event_verdicts import EventVerdicts
 from mtc.serving.events import Event, EventMaker, FlowState
 from mtc.serving.watch_settings import WatchCounts, WatchSettings
 

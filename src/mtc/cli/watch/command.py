@@ -113,7 +113,7 @@ def _watch(
     stats_interval: float,
 ) -> None:
     from mtc.inference import Classifier
-    from mtc.serving.engine import engine_for, warm_up
+    from mtc.serving.engines import engine_for, warm_up
     from mtc.serving.events import EventMaker
     from mtc.serving.feeder import Feeder
     from mtc.serving.packet_queue import PacketQueue
