@@ -19,7 +19,7 @@ ROAD = (
     ("training",),
     ("inference",),
     ("evaluation",),
-    ("report", "serving"),
+    ("report", "serving", "laboratory"),
     ("cli",),
     ("__main__",),
 )
