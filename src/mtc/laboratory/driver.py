@@ -263,23 +263,24 @@ class _Folder:
         result = recorder.result()
         if _FAILED in result:
             return result
-        ports = dict(recipe.ports)
+        ports, values = dict(recipe.ports), placeholders(job, tunnel)
         try:
             if tunnel is None:
-                outer = count_packets(recorder.capture, ports)
+                outer = count_packets(recorder.capture, ports, values["server"])
                 problem = find_problem(outer, recipe.expect, alone=False)
                 inner = None
             else:
-                port = int(placeholders(job, tunnel)["tunnel_port"])
-                outer = count_packets(recorder.capture, {tunnel.transport: (port,)})
+                tunnel_ports = {tunnel.transport: (int(values["tunnel_port"]),)}
+                outer = count_packets(recorder.capture, tunnel_ports, values["outer_server"])
                 problem = find_problem(outer, recipe.expect, alone=True)
-                inner = count_packets(recorder.inner, ports) if tunnel.device else None
+                inner = count_packets(recorder.inner, ports, values["server"]) if tunnel.device else None
                 if inner is not None:
                     problem = problem or find_problem(inner, recipe.expect, alone=False)
         except MtcError as error:
             return {_FAILED: str(error)}
+        log = result.pop("log")
         if problem:
-            return {_FAILED: problem}
+            return {_FAILED: f"{problem}; the client's last lines: {log}"}
         recorder.capture.replace(self._out / "captures" / f"{job.name}.pcap")
         result["outside"] = _numbers(outer)
         if inner is not None:

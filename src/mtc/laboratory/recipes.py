@@ -28,6 +28,7 @@ PLACEHOLDERS = {
     "pause": "mean pause of a person between two messages, seconds",
     "kbit": "media rate, kbit/s",
     "seed": "seed of the recording",
+    "inner": "first three bytes of the addresses inside the tunnel",
     "outer_client": "address of the client on the line",
     "outer_server": "address of the server on the line",
     "tunnel_port": "port of the tunnel, drawn for the recording",

@@ -66,7 +66,8 @@ class _Recording:
                 time.sleep(self._job.start_delay_s)
                 seconds = self._converse(client)
                 time.sleep(_SETTLE_S)
-        return {"seconds": round(seconds, 2), "congestion": self._congestion()}
+        log = _log(WORK / "client.log")
+        return {"seconds": round(seconds, 2), "congestion": self._congestion(), "log": log}
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
@@ -199,6 +200,7 @@ def placeholders(job: Job, tunnel: Tunnel | None) -> dict[str, str]:
         "work": str(WORK),
         "client": f"{job.inner}.2" if inside else outer["outer_client"],
         "server": f"{job.inner}.1" if inside else outer["outer_server"],
+        "inner": job.inner,
         "host": HOST,
         "device": (tunnel.device or _LINE_DEVICE) if tunnel is not None else _LINE_DEVICE,
         "seed": str(job.seed),
@@ -220,7 +222,7 @@ def _private_file_systems(server: str) -> None:
 @contextlib.contextmanager
 def _tcpdump(side: Side, device: str, capture: Path) -> Iterator[None]:
     """Record an interface of a side while the block runs."""
-    command = f"exec tcpdump -i {device} --time-stamp-precision=nano -s 0 -U -Z root -w {capture}"
+    command = f"exec tcpdump -i {device} --immediate-mode --time-stamp-precision=nano -s 0 -U -Z root -w {capture}"
     child = side.start(f"tcpdump-{device}", command)
     side.wait_ready(f"file:{capture}")
     time.sleep(_SETTLE_S)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import numpy as np
@@ -34,17 +35,19 @@ class Counts:
     others: dict[str, int] = field(default_factory=dict)
 
 
-def count_packets(capture: Path, ports: Mapping[str, tuple[int, ...]]) -> Counts:
-    """Count a capture's packets, and those with a port of the server's at one end.
+def count_packets(capture: Path, ports: Mapping[str, tuple[int, ...]], server: str) -> Counts:
+    """Count a capture's packets, and those of the server's ports.
 
     Args:
         capture: A capture of the laboratory.
-        ports: Transport -> ports; a transport without ports means all of its packets.
+        ports: Transport -> ports of the server; a transport without ports means all of its packets.
+        server: The server's IPv4 address.
 
     Raises:
         CaptureError: The capture cannot be read.
     """
     counts = Counts()
+    address = int(IPv4Address(server))
     table = FlowTable()
     with open_capture(str(capture)) as reader:
         for batch in reader:
@@ -55,8 +58,11 @@ def count_packets(capture: Path, ports: Mapping[str, tuple[int, ...]]) -> Counts
             matched = np.zeros(len(headers), np.bool_)
             for transport, numbers in ports.items():
                 right = headers.protocol == _NUMBERS[transport]
-                to = right & (np.isin(headers.dst_port, numbers) | (not numbers))
-                away = right & np.isin(headers.src_port, numbers) & ~to
+                to = right & (headers.dst[:, 1] == address)
+                away = right & (headers.src[:, 1] == address)
+                if numbers:
+                    to &= np.isin(headers.dst_port, numbers)
+                    away &= np.isin(headers.src_port, numbers)
                 counts.payload[0] += int(headers.payload_length[to].sum())
                 counts.payload[1] += int(headers.payload_length[away].sum())
                 matched |= to | away
