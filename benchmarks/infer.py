@@ -1,11 +1,11 @@
-"""Packets a second through MTC: ours in every mode beside other ways to run the same weights, in one run.
+"""Packets a second through MTC: ours beside other ways to run the same weights, in one run.
 
     python benchmarks/infer.py [--quick] [--exactness | --fields] [--data data/iscx-mini]
 
 All others compute the dense model, every position of every packet: plain eager PyTorch (the reference in
 `benchmarks/reference.py`), the same through torch.compile, and the exported ONNX file in onnxruntime and
 OpenVINO (left out where they are not installed). The weights are those of the bundled `iscx-paper`, the
-packets those of its test part, which no limit of a mode was measured on; no two verdicts are shared,
+packets those of its test part; no two verdicts are shared,
 however alike packets are. `same` is the share of verdicts with the reference's first class, of the task
 where it is smallest; `off` the largest difference of a probability.
 
@@ -27,13 +27,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtc.config import Precision
 from mtc.datasets import Dataset
 from mtc.inference import find_model
 from mtc.inference.export.onnx import export_onnx
 from mtc.models import MTC, LoadedModel, load_model, pack, predict_logits
 from mtc.models.engine import engine_for
 from mtc.models.packed.values import live_tokens
-from mtc.models.predict import Precision
 from packets_of import Ragged, dense, ragged, real_packets
 from reference import Sizes, plain_network
 from roofline import matrix_rates, operations
@@ -169,8 +169,8 @@ def batches(packets: Ragged) -> list[NDArray[np.uint8]]:
     return np.array_split(whole, range(BATCH, len(whole), BATCH))
 
 
-def ours(model: LoadedModel, precision: Precision, again: bool = True) -> Contender:
-    return lambda packets: predict_logits(model.network, *packets, precision=precision, again=again)
+def ours(model: LoadedModel, precision: Precision) -> Contender:
+    return lambda packets: predict_logits(model.network, *packets, precision=precision)
 
 
 # ---------------------------------------------------------------- tables
@@ -199,9 +199,6 @@ def compare(model: LoadedModel, packets: Ragged, slow: int) -> None:
             ("OpenVINO, dense", some, lambda: by_openvino(path, tasks), "fp32"),
             ("ours, exact", packets, lambda: ours(model, "exact"), "fp32"),
             ("ours, bf16", first(packets, slow), lambda: ours(model, "bf16"), "bf16"),
-            ("ours, int8", packets, lambda: ours(model, "int8"), "int8"),
-            ("ours, int8, none again", packets, lambda: ours(model, "int8", again=False), "int8"),
-            ("ours, auto", packets, lambda: ours(model, "auto"), ""),
             ("torch.compile, dense", some, lambda: by_torch(torch.compile(plain, dynamic=False)), "fp32"),
         ]
         print(f"{'':<24}{'packets/s':>10}{'x eager':>9}{'x onnx':>8}{'same':>9}{'off':>9}{'roofline':>10}")
@@ -242,24 +239,23 @@ def softmax(values: NDArray[np.float32]) -> NDArray[np.float64]:
 def by_length(model: LoadedModel, count: int) -> None:
     """Cost of a packet against its length."""
     plain = by_torch(reference(model))
-    print(f"\n{'bytes':<8}{'exact, ms':>11}{'auto, ms':>11}{'eager, ms':>11}")
+    print(f"\n{'bytes':<8}{'exact, ms':>11}{'eager, ms':>11}")
     for length in LENGTHS:
         samples = np.random.default_rng(length).integers(1, 256, (count, length), dtype=np.uint8)
         packets = samples.ravel(), np.arange(count + 1) * length
-        cells = [seconds(lambda p=p: ours(model, p)(packets), 0.5) / count for p in ("exact", "auto")]  # noqa: B023
+        exact = seconds(lambda: ours(model, "exact")(packets), 0.5) / count  # noqa: B023
         # The dense network takes as long whatever the length.
         eager = seconds(lambda: plain(first(packets, 16)), 0.5) / 16 if length in (40, 1500) else np.nan  # noqa: B023
-        print(f"{length:<8}", *(f"{cell * 1e3:>11.2f}" for cell in (*cells, eager)), sep="", flush=True)
+        print(f"{length:<8}", *(f"{cell * 1e3:>11.2f}" for cell in (exact, eager)), sep="", flush=True)
 
 
 def few_at_once(model: LoadedModel, packets: Ragged) -> None:
     """How long a verdict on few packets takes, as in a live capture."""
     small = load_model(find_model("iscx"))
-    print(f"\n{'packets at once':<18}{'exact, ms':>11}{'auto, ms':>11}{'iscx, ms':>11}")
+    print(f"\n{'packets at once':<18}{'exact, ms':>11}{'iscx, ms':>11}")
     for count in (1, 10, 100):
         some = first(packets, count)
-        cells = [seconds(lambda p=p: ours(model, p)(some), 0.5) for p in ("exact", "auto")]  # noqa: B023
-        cells.append(seconds(lambda: ours(small, "auto")(some), 0.5))  # noqa: B023
+        cells = [seconds(lambda m=m: ours(m, "exact")(some), 0.5) for m in (model, small)]  # noqa: B023
         print(f"{count:<18}", *(f"{cell * 1e3:>11.2f}" for cell in cells), sep="", flush=True)
 
 
@@ -304,8 +300,6 @@ def exactness(model: LoadedModel, folder: Path, count: int) -> None:
             f"{name}: {len(live)} packets, {live.min()} to {live.max()} tokens with bytes; exact: largest "
             f"difference of a probability {off:.1e}, same first class {same:.3%}"
         )
-        same, off = agreement(expected, ours(model, "auto")(packets))
-        print(f"  auto: largest difference {off:.1e}, same first class {same:.3%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from mtc.models import MTC
-from mtc.models.engine.tiles_int8 import NATIVE
 from mtc.models.packed.layers import ConvNorm
 from mtc.models.packed.plan import plan_for
 from mtc.models.packed.values import live_tokens
@@ -39,27 +38,13 @@ def operations(network: MTC, packets: Ragged | None) -> float:
 
 def matrix_rates() -> dict[str, float]:
     """Operations a second of matrix products, by type, on all threads: the best over sizes and libraries."""
-    rates = {"fp32": 0.0, "bf16": 0.0, "int8": 0.0}
+    rates = {"fp32": 0.0, "bf16": 0.0}
     for size in (512, 1024, 2048):
         a = torch.randn(size, size)
         rates["fp32"] = max(rates["fp32"], _rate(lambda a=a: a @ a, size))
         b = a.to(torch.bfloat16)
         rates["bf16"] = max(rates["bf16"], _rate(lambda b=b: b @ b, size))
-    if NATIVE:
-        for size in (512, 1024):
-            rates["int8"] = max(rates["int8"], _rate(_int8_product(size), size))
     return rates
-
-
-def _int8_product(size: int) -> Callable[[], object]:
-    """A product of bytes by oneDNN, as PyTorch's quantized models have it."""
-    weight = torch.randint(-127, 128, (size, size), dtype=torch.int8)
-    packed = torch.ops.onednn.qlinear_prepack(weight, [size, size])
-    x = torch.randint(0, 256, (size, size), dtype=torch.uint8)
-    scales, zeros = torch.ones(size), torch.zeros(size, dtype=torch.int64)
-    one, none = torch.tensor(1.0), torch.tensor(0)
-    rest = (scales, zeros, None, 1.0, 0, torch.float32, "none", [], "")
-    return lambda: torch.ops.onednn.qlinear_pointwise(x, one, none, packed, *rest)
 
 
 def _rate(product: Callable[[], object], size: int) -> float:

@@ -61,7 +61,12 @@ def test_plain_recordings_hold_what_their_labels_say(tmp_path: Path) -> None:
     assert {("failed" in recording) for recording in content["recordings"].values()} == {False}
     rows = labels(out)
     chat, call = rows["captures/plain_tiny-tcp_00.pcap"], rows["captures/plain_tiny-udp_00.pcap"]
-    assert (chat["traffic"], chat["auxiliary"], chat["vpn"], chat["reserved"]) == ("Chat", "All Chat", "0", "0")
+    assert (chat["traffic"], chat["auxiliary"], chat["vpn"], chat["reserved"]) == (
+        "Chat",
+        "All Chat",
+        "0",
+        "0",
+    )
     assert (call["traffic"], call["reserved"]) == ("VoIP", "1")
     for row, protocol, port in ((chat, 6, 7000), (call, 17, 7001)):
         found = transports(out / row["capture"])
@@ -107,22 +112,22 @@ def test_a_recording_that_does_not_hold_enough_does_not_count(tmp_path: Path) ->
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes/tiny-tcp.toml").write_text(recipe)
     (tmp_path / "plan.toml").write_text('recipes = ["tiny-tcp"]')
-    content = record_plan(
-        load_plan(tmp_path / "plan.toml"), tmp_path / "out", folders=[tmp_path / "recipes"]
-    )
+    content = record_plan(load_plan(tmp_path / "plan.toml"), tmp_path / "out", folders=[tmp_path / "recipes"])
     (recording,) = content["recordings"].values()
     assert "packets where 100000 were expected" in recording["failed"]
     assert labels(tmp_path / "out") == {}
 
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
-    recipe = (RECIPES / "tiny-tcp.toml").read_text().replace("/usr/bin/python3\"]", "no-such-program\"]\npackages = [\"p\"]")
+    recipe = (
+        (RECIPES / "tiny-tcp.toml")
+        .read_text()
+        .replace('/usr/bin/python3"]', 'no-such-program"]\npackages = ["p"]')
+    )
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes/tiny-tcp.toml").write_text(recipe)
     (tmp_path / "plan.toml").write_text('recipes = ["tiny-tcp"]')
-    content = record_plan(
-        load_plan(tmp_path / "plan.toml"), tmp_path / "out", folders=[tmp_path / "recipes"]
-    )
+    content = record_plan(load_plan(tmp_path / "plan.toml"), tmp_path / "out", folders=[tmp_path / "recipes"])
     (recording,) = content["recordings"].values()
     assert recording["skipped"] == "missing no-such-program (apt-get install p)"
 
@@ -130,7 +135,18 @@ def test_a_missing_program_is_named(tmp_path: Path) -> None:
 def test_nothing_is_left_of_a_driver_that_was_killed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     plan = plan_file(tmp_path, "plain")
-    command = [sys.executable, "-m", "mtc", "lab", "record", str(plan), "--out", str(out), "--recipes", str(RECIPES)]
+    command = [
+        sys.executable,
+        "-m",
+        "mtc",
+        "lab",
+        "record",
+        str(plan),
+        "--out",
+        str(out),
+        "--recipes",
+        str(RECIPES),
+    ]
     driver = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
     while not _running(out) and time.monotonic() < until:

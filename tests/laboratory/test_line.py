@@ -4,7 +4,9 @@ from mtc.laboratory.line import _Direction
 from mtc.laboratory.plans import Line
 
 
-def times(line: Line, seed: int = 1, count: int = 2000, size: int = 1000, gap: float = 0.01) -> list[float | None]:
+def times(
+    line: Line, seed: int = 1, count: int = 2000, size: int = 1000, gap: float = 0.01
+) -> list[float | None]:
     direction = _Direction(line, seed)
     return [direction.leaves(number * gap, size) for number in range(count)]
 

@@ -94,7 +94,11 @@ def test_a_recipe_of_the_user_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("sead = 1", "unknown key sead"), ("session = { seconds = [3, 1] }", "no range"), ("lines = [{ mut = 1 }]", "mut")],
+    [
+        ("sead = 1", "unknown key sead"),
+        ("session = { seconds = [3, 1] }", "no range"),
+        ("lines = [{ mut = 1 }]", "mut"),
+    ],
 )
 def test_a_wrong_plan_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "plan.toml").write_text(text)

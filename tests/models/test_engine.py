@@ -1,20 +1,14 @@
 """The engine against the plain dense reference, and against itself in other company."""
 
-import dataclasses
 import os
 
 import numpy as np
 import pytest
 import torch
 
-from mtc.config import ModelConfig, RunConfig
-from mtc.errors import ModelError, UsageError
-from mtc.models import MTC, ModelCard, load_model, predict_logits, save_model
+from mtc.config import ModelConfig
+from mtc.models import MTC, predict_logits
 from mtc.models.engine import engine_for
-from mtc.models.engine.quantised import measure_ranges
-from mtc.models.engine.tiles_int8 import NATIVE
-from mtc.models.measure_modes import measure_modes
-from mtc.models.modes import Mode, Modes, close_calls, judge, margin
 
 CLASSES = {"application": 17, "traffic": 12, "auxiliary": 6}
 SMALL = ModelConfig(repetitions=(1, 1, 1), ffn_width=48)
@@ -124,79 +118,3 @@ def test_the_engine_follows_the_weights(ragged):
         network.heads["traffic"].bias.add_(1.0)
     after = predict_logits(network, data, offsets)["traffic"]
     assert np.allclose(after, before + 1.0, atol=1e-5)
-
-
-needs_int8 = pytest.mark.skipif(not NATIVE, reason="the processor has no AVX-512 VNNI")
-
-
-@needs_int8
-@pytest.mark.parametrize("pooling", ["global", "tokens"])
-def test_eight_bits_are_near_single_precision(ragged, pooling):
-    network = _settled(ModelConfig(repetitions=(1, 2, 1), ffn_width=48, cnn_pooling=pooling))
-    data, offsets, _ = ragged(range(0, 1501, 50))
-    network.modes = Modes(measure_ranges(network, [network.pack(data, offsets)]), {})
-    exact = predict_logits(network, data, offsets)
-    found = predict_logits(network, data, offsets, precision="int8")
-    for task in CLASSES:
-        spread = exact[task].std()
-        assert 0 < np.abs(found[task] - exact[task]).max() < 0.15 * spread
-        alone = predict_logits(network, data[: offsets[3]], offsets[:4], precision="int8")
-        assert np.array_equal(alone[task], found[task][:3])
-
-
-@needs_int8
-def test_close_calls_are_computed_again_in_single_precision(ragged):
-    network = _settled(SMALL)
-    data, offsets, _ = ragged(np.random.default_rng(2).integers(20, 300, 200).tolist())
-    modes = measure_modes(network, data, offsets, bf16=False)
-    mode = modes.measured["int8"]
-    assert mode.agrees
-    exact = predict_logits(network, data, offsets)
-    plain = predict_logits(network, data, offsets, precision="int8", again=False)
-    found = predict_logits(network, data, offsets, precision="auto")
-    close = close_calls(plain, mode.margins)
-    assert close.mean() == pytest.approx(mode.again)
-    for task in CLASSES:
-        assert np.array_equal(found[task][close], exact[task][close])
-        assert np.array_equal(found[task][~close], plain[task][~close])
-    network.modes = Modes(modes.ranges, {"int8": dataclasses.replace(mode, agreement={"traffic": 0.998})})
-    assert np.array_equal(
-        predict_logits(network, data, offsets, precision="auto")["traffic"], exact["traffic"]
-    )
-
-
-def test_a_mode_that_was_not_measured_is_refused_by_name_and_not_chosen(ragged):
-    network = _settled(SMALL)
-    data, offsets, _ = ragged((100, 300))
-    with pytest.raises(UsageError, match="int8 needs"):
-        predict_logits(network, data, offsets, precision="int8")
-    exact = predict_logits(network, data, offsets)["traffic"]
-    assert np.array_equal(predict_logits(network, data, offsets, precision="auto")["traffic"], exact)
-
-
-def test_limits_leave_few_differing_verdicts():
-    rng = np.random.default_rng(0)
-    exact = {"traffic": rng.normal(size=(20_000, 5)).astype(np.float32)}
-    found = {"traffic": exact["traffic"] + rng.normal(0, 0.02, (20_000, 5)).astype(np.float32)}
-    mode = judge(exact, found)
-    assert mode.plain["traffic"] < 0.995
-    assert mode.agreement["traffic"] == 1
-    others = {"traffic": exact["traffic"] + rng.normal(0, 0.02, (20_000, 5)).astype(np.float32)}
-    wrong = others["traffic"].argmax(1) != exact["traffic"].argmax(1)
-    assert (wrong & ~close_calls(others, mode.margins)).mean() < 0.0003
-    assert mode.again == pytest.approx(float((margin(found["traffic"]) < mode.margins["traffic"]).mean()))
-
-
-def test_what_was_measured_is_stored_beside_the_weights(tmp_path):
-    network = _settled(SMALL)
-    mode = Mode({"traffic": 0.5}, {"traffic": 0.99}, {"traffic": 1.0}, 0.1, 100)
-    network.modes = Modes({"block1.bottleneck.middle": (0.0, 2.5)}, {"int8": mode})
-    tasks = {task: tuple(map(str, range(count))) for task, count in CLASSES.items()}
-    card = ModelCard(tasks=tasks, config=dataclasses.replace(RunConfig(), model=SMALL))
-    save_model(tmp_path, network, card)
-    loaded = load_model(tmp_path).network
-    assert isinstance(loaded, MTC)
-    assert loaded.modes == network.modes
-    (tmp_path / "modes.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"modes\.json is damaged"):
-        load_model(tmp_path)

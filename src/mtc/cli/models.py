@@ -12,7 +12,7 @@ from mtc.tasks import vpn_classes
 if TYPE_CHECKING:
     from mtc.models import ModelCard
 
-MODEL_FILES = ("model.", "lightgbm-", "modes")
+MODEL_FILES = ("model.", "lightgbm-")
 
 
 def models(
@@ -26,7 +26,7 @@ def models(
 ) -> None:
     """List models: tasks, classes, what they were trained on, what they can tell, and honest scores."""
     from mtc.inference import bundled_models, find_model
-    from mtc.inference.registry import read_card
+    from mtc.inference.model_registry import read_card
 
     folders = {name: find_model(name) for name in names} if names else bundled_models()
     cards = {name: (folder, read_card(folder)) for name, folder in folders.items()}

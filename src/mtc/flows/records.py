@@ -3,25 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Self
 
-import communityid
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.flows.evidence import FlowEvidence
+from mtc.flows.texts import community_ids, format_address, format_addresses, seconds
 from mtc.packets.transport import TCP
-
-
-def format_address(ip_version: int, halves: NDArray[np.uint64]) -> str:
-    """Text form of an address.
-
-    Args:
-        ip_version: 4 or 6.
-        halves: uint64 (2,), big-endian halves; IPv4 in the low 32 bits of the second.
-    """
-    high, low = int(halves[0]), int(halves[1])
-    return str(IPv4Address(low) if ip_version == 4 else IPv6Address(high << 64 | low))
 
 
 @dataclass(frozen=True)
@@ -43,6 +32,7 @@ class FlowRecords:
         bytes_forward: int64, bytes on the wire from ``src`` to ``dst``.
         bytes_back: int64, the other way.
         capture: int64, index of the capture in which the flow began.
+        evidence: What the flows say of themselves, or None where it was not collected.
     """
 
     flow: NDArray[np.int64]
@@ -59,6 +49,7 @@ class FlowRecords:
     bytes_forward: NDArray[np.int64]
     bytes_back: NDArray[np.int64]
     capture: NDArray[np.int64]
+    evidence: FlowEvidence | None = None
 
     def __len__(self) -> int:
         return len(self.flow)
@@ -89,25 +80,29 @@ class FlowRecords:
         pairs: NDArray[np.int64] = rank[inverse.ravel()]
         return pairs
 
-    def take(self, rows: NDArray[np.int64]) -> Self:
+    def take(self, rows: NDArray[Any]) -> Self:
         """Only some rows, in the order asked for."""
-        return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        return type(self)(
+            **{name: getattr(self, name)[rows] for name in _COLUMNS},
+            evidence=None if self.evidence is None else self.evidence.take(rows),
+        )
 
     @classmethod
-    def of_rows(cls, rows: NDArray[Any]) -> Self:
-        """From rows of a flow table (``flow_kernels.FLOW``), by id; a copy."""
-        rows = rows[np.argsort(rows["flow"], kind="stable")]
-        columns = {f.name: rows[f.name].copy() for f in fields(cls) if f.name not in ("src", "dst")}
+    def of_rows(cls, rows: NDArray[Any], evidence: FlowEvidence | None = None) -> Self:
+        """From rows of a flow table (``flows.kernels.FLOW``), ascending by id; a copy."""
+        columns = {name: rows[name].copy() for name in _COLUMNS if name not in ("src", "dst")}
         sides = {
             side: np.stack([rows[f"{side}_high"], rows[f"{side}_low"]], axis=1) for side in ("src", "dst")
         }
-        return cls(**columns, **sides)
+        return cls(**columns, **sides, evidence=evidence)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Several records as one, by id."""
-        columns = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)}
-        return cls(**columns).take(np.argsort(columns["flow"], kind="stable"))
+        """Several records as one, by id; with evidence where all of them have it."""
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+        said = [part.evidence for part in parts if part.evidence is not None]
+        evidence = FlowEvidence.joined(said) if len(said) == len(parts) else None
+        return cls(**columns, evidence=evidence).take(np.argsort(columns["flow"], kind="stable"))
 
     def protocol_name(self, row: int) -> str:
         """``tcp`` or ``udp``."""
@@ -120,10 +115,33 @@ class FlowRecords:
 
     def community_id(self, row: int) -> str:
         """Community id (version 1, seed 0) of a row, which other tools know the flow by."""
-        make = communityid.FlowTuple.make_tcp if self.protocol[row] == TCP else communityid.FlowTuple.make_udp
-        addresses = self.address("src", row), self.address("dst", row)
-        flow = make(*addresses, int(self.src_port[row]), int(self.dst_port[row]))
-        return str(communityid.CommunityID().calc(flow))
+        return self.take(np.array([row])).community_ids()[0]
+
+    def community_ids(self) -> list[str]:
+        """Community ids of all rows."""
+        return community_ids(self.protocol, self.ip_version, self.src, self.dst, self.src_port, self.dst_port)
+
+    def columns(self, *, first_flow: int = 1) -> dict[str, list[Any]]:
+        """All flows as columns of plain values: fields and units as in ``mtc flows --format json``.
+
+        Args:
+            first_flow: Number of the first flow.
+        """
+        said = {} if self.evidence is None else self.evidence.columns()
+        return {
+            "flow": (self.flow + first_flow).tolist(),
+            "protocol": np.where(self.protocol == TCP, "tcp", "udp").tolist(),
+            "src": format_addresses(self.ip_version, self.src),
+            "src_port": self.src_port.tolist(),
+            "dst": format_addresses(self.ip_version, self.dst),
+            "dst_port": self.dst_port.tolist(),
+            "start": seconds(self.start),
+            "end": seconds(self.end),
+            "packets": self.packets.tolist(),
+            "bytes": self.bytes.tolist(),
+            "community_id": self.community_ids(),
+            **said,
+        }
 
     def row(self, row: int) -> dict[str, Any]:
         """One flow as plain values: fields and units as in ``mtc classify --format json``."""
@@ -143,3 +161,6 @@ class FlowRecords:
     def rows(self) -> Iterator[dict[str, Any]]:
         """All flows as plain values, one after the other."""
         return (self.row(row) for row in range(len(self)))
+
+
+_COLUMNS = tuple(field.name for field in fields(FlowRecords) if field.name != "evidence")

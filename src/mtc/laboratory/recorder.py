@@ -222,7 +222,9 @@ def _private_file_systems(server: str) -> None:
 @contextlib.contextmanager
 def _tcpdump(side: Side, device: str, capture: Path) -> Iterator[None]:
     """Record an interface of a side while the block runs."""
-    command = f"exec tcpdump -i {device} --immediate-mode --time-stamp-precision=nano -s 0 -U -Z root -w {capture}"
+    command = (
+        f"exec tcpdump -i {device} --immediate-mode --time-stamp-precision=nano -s 0 -U -Z root -w {capture}"
+    )
     child = side.start(f"tcpdump-{device}", command)
     side.wait_ready(f"file:{capture}")
     time.sleep(_SETTLE_S)

@@ -1,20 +1,22 @@
 """A dataset of your own captures, tasks and classes: by rows of a CSV file, or by folders."""
 
 import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtc.capture import Source, expand_inputs
 from mtc.datasets.build.build import BuildPlan, build_dataset
 from mtc.datasets.build.folder import check_target
-from mtc.datasets.build.processes import Progress
 from mtc.datasets.build.rules import FILTER_COLUMNS, PacketFilter, Rule
-from mtc.datasets.build.run_tasks import Where
 from mtc.datasets.build.staging import LabelledCapture
+from mtc.datasets.build.tasks import Progress
+from mtc.datasets.flow_features.dialect import decode_text, find_separator
 from mtc.datasets.info import DatasetInfo, SourceReport
 from mtc.datasets.splits.splits import FOLDS
 from mtc.errors import DatasetError
+from mtc.parallel import Backend
 from mtc.tasks import check_task_names
 
 CAPTURE_COLUMN = "capture"
@@ -63,8 +65,8 @@ def build_captures(
     cap: int | None = None,
     decapsulate: bool = True,
     force: bool = False,
-    jobs: int | None = 1,
-    on: Where = "local",
+    workers: int | None = 1,
+    on: Backend = "local",
     progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset from captures that a CSV file labels, or the folders that they lie in.
@@ -82,7 +84,7 @@ def build_captures(
         cap: Most packets a class of the first task; None for all.
         decapsulate: Whether tunnels are peeled.
         force: Whether a dataset that is there already is replaced.
-        jobs: Processes that read captures; None for one a core, where there is enough to read.
+        workers: Processes that read captures; None for one per core, where there is enough to read.
         on: ``ray`` reads captures on a Ray cluster.
         progress: Told the capture being read, the bytes read since the last call, and the bytes of all.
 
@@ -108,7 +110,7 @@ def build_captures(
         cap=cap,
         decapsulate=decapsulate,
     )
-    return build_dataset(plan, out, force=force, jobs=jobs, on=on, progress=progress)
+    return build_dataset(plan, out, force=force, workers=workers, on=on, progress=progress)
 
 
 def _look_through(path: Path, found: _Found) -> Classes:
@@ -125,11 +127,16 @@ def _look_through(path: Path, found: _Found) -> Classes:
 def _read_labels(path: Path) -> tuple[Classes, list[tuple[str, str, Rule]]]:
     """Tasks with their classes; and for each row its place, its pattern, and what it says."""
     try:
-        lines = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
+        text = decode_text(path.read_bytes())
+        separator = find_separator(text.strip().partition("\n")[0], _known)
+        # Any line end is read as one outside quotes; inside, the text stays as it is.
+        lines = csv.DictReader(io.StringIO(text, newline=None), delimiter=separator)
+        columns = [column.strip() for column in lines.fieldnames or ()]
     except (OSError, UnicodeDecodeError) as error:
-        reason = (getattr(error, "strerror", None) or "not UTF-8 text").lower()
+        reason = (getattr(error, "strerror", None) or "neither UTF-8 nor UTF-16 text").lower()
         raise DatasetError(f"{path}: {reason}") from error
-    columns = [column.strip() for column in lines.fieldnames or ()]
+    except csv.Error as error:
+        raise DatasetError(f"{path}: not a table of labels ({error})") from error
     if CAPTURE_COLUMN not in columns:
         raise DatasetError(f"{path}: no column {CAPTURE_COLUMN!r}")
     if len(set(columns)) < len(columns):
@@ -141,7 +148,7 @@ def _read_labels(path: Path) -> tuple[Classes, list[tuple[str, str, Rule]]]:
         )
     check_task_names(names)
     rows: list[tuple[str, str, Rule]] = []
-    for line in lines:
+    for line in _read_lines(path, lines):
         place = f"{path}: line {lines.line_num}"
         if None in line:
             raise DatasetError(f"{place}: more cells than columns")
@@ -150,6 +157,22 @@ def _read_labels(path: Path) -> tuple[Classes, list[tuple[str, str, Rule]]]:
             raise DatasetError(f"{place}: no capture")
         rows.append((place, cells[CAPTURE_COLUMN], _rule(place, cells, names)))
     return {name: _classes(path, name, rows) for name in names}, rows
+
+
+def _known(names: Iterable[str]) -> int:
+    return sum(name.strip() in (CAPTURE_COLUMN, VPN_COLUMN, *FILTER_COLUMNS) for name in names)
+
+
+def _read_lines(path: Path, lines: "csv.DictReader[str]") -> Iterator[dict[str, str]]:
+    """Yield the rows.
+
+    Raises:
+        DatasetError: A row is no CSV, such as one with a cell of more than 131,072 characters.
+    """
+    try:
+        yield from lines
+    except csv.Error as error:
+        raise DatasetError(f"{path}: line {lines.line_num}: {error}") from error
 
 
 def _classes(path: Path, name: str, rows: list[tuple[str, str, Rule]]) -> tuple[str, ...]:

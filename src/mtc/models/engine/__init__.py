@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING
 from mtc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mtc.models.engine.engine import Engine, engine_for
+    from mtc.models.engine.engine import Engine as Engine
+    from mtc.models.engine.engine import engine_for as engine_for
 
-__all__ = ["Engine", "engine_for"]
-
-_HOMES = {"Engine": "engine", "engine_for": "engine"}
-
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __all__ = lazy_names(__name__)

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from mtc.models.engine.forward import Floats, Ints, Setting, forward
 from mtc.models.engine.groups import Memory, Plans, Widths, fill, plans_of, prepare
-from mtc.models.engine.int8 import Setting8, forward_int8
-from mtc.models.engine.quantised import Ranges, quantised
-from mtc.models.engine.store import Source, Store, padded
+from mtc.models.engine.store import Store, padded
 from mtc.models.engine.threads import on_threads, thread_count
 from mtc.models.engine.tiles import SLACK, VECTORS, product_address
 from mtc.models.engine.weights import affine, array, folded, folded_linear
@@ -42,13 +40,12 @@ class Engine:
     def __init__(self, network: MTC) -> None:
         self._classes = dict(network.classes)
         self._heads = _Heads(network)
-        self.setting, self._sources = _setting(network, self._heads)
-        self._eight: Setting8 | None = None
+        self.setting = _setting(network, self._heads)
         self.plans: Plans = _plans(network)
         self._widths = _widths(network, self.setting)
 
     def logits(
-        self, data: Values, offsets: Ints, order: Ints, live: Ints, *, int8: bool = False
+        self, data: Values, offsets: Ints, order: Ints, live: Ints
     ) -> Iterator[tuple[Ints, dict[str, Floats]]]:
         """Logits of samples, group by group.
 
@@ -57,7 +54,6 @@ class Engine:
             offsets: int64 (N + 1,), where each begins and ends.
             order: int64 (N,), the samples in the order in which they are put together.
             live: int64 (N,), tokens with bytes of each sample.
-            int8: Compute in eight bits, see ``use_int8``; ``data`` must be bytes.
 
         Yields:
             The samples of a group, and task -> float32 (samples, classes).
@@ -71,35 +67,18 @@ class Engine:
         scale = 255.0 if data.dtype == np.uint8 else 1.0
 
         def compute(chosen: Ints) -> tuple[Ints, dict[str, Floats]]:
-            return chosen, self._compute(data, offsets, chosen, live[chosen], scale, int8)
+            return chosen, self._compute(data, offsets, chosen, live[chosen], scale)
 
         yield from on_threads(compute, groups)
 
-    @property
-    def has_int8(self) -> bool:
-        """Whether the weights are laid out in eight bits too."""
-        return self._eight is not None
-
-    def use_int8(self, ranges: Ranges) -> None:
-        """Lay out the weights in eight bits too.
-
-        Args:
-            ranges: What the layers read, see ``mtc.models.engine.quantised.measure_ranges``.
-        """
-        self._eight = quantised(self.setting, self._sources, ranges)
-
     def _compute(
-        self, data: Values, offsets: Ints, chosen: Ints, live: Ints, scale: float, int8: bool
+        self, data: Values, offsets: Ints, chosen: Ints, live: Ints, scale: float
     ) -> dict[str, Floats]:
         if not hasattr(_threads, "memory"):
             _threads.memory = Memory()
         work = prepare(self.plans, live, self._widths, _threads.memory)
-        fill(data, offsets, chosen, scale, int8, self.plans, work)
-        if int8:
-            assert self._eight is not None
-            forward_int8(self.setting, self._eight, work)
-        else:
-            forward(self.setting, work)
+        fill(data, offsets, chosen, scale, self.plans, work)
+        forward(self.setting, work)
         return self._heads.split(work.result, len(chosen), self.setting)
 
 
@@ -142,7 +121,7 @@ class _Heads:
         return found
 
 
-def _setting(network: MTC, heads: _Heads) -> tuple[Setting, list[Source | None]]:
+def _setting(network: MTC, heads: _Heads) -> Setting:
     config, store = network.config, Store()
     blocks = np.full((3, 10), -1, np.int64)
     blocks[0, :3] = _bottleneck(store, network.block1.bottleneck)
@@ -155,7 +134,7 @@ def _setting(network: MTC, heads: _Heads) -> tuple[Setting, list[Source | None]]
     last = heads.add(network, store)
     numbers, layers = store.arrays()
     sizes = (config.tokens, config.width, attention.heads, attention.head_width)
-    setting = Setting(
+    return Setting(
         product=product_address(),
         weights=numbers,
         layers=layers,
@@ -165,7 +144,6 @@ def _setting(network: MTC, heads: _Heads) -> tuple[Setting, list[Source | None]]
         heads=last,
         sizes=(*sizes, config.cnn_pooling == "tokens"),
     )
-    return setting, store.sources
 
 
 def _bottleneck(store: Store, block: Bottleneck) -> list[int]:

@@ -124,15 +124,10 @@ def fill(
     offsets: Ints,
     chosen: Ints,
     scale: float,
-    whole: bool,
     plans: Plans,
     work: Work,
 ) -> None:
-    """Copy the samples of a group into ``work.values`` and ``work.tokens``, divided by ``scale``.
-
-    Where ``whole``, ``work.values`` takes bytes as they are, each as an integer of 32 bits.
-    """
-    integers = work.values.view(np.int32)
+    """Copy the samples of a group into ``work.values`` and ``work.tokens``, divided by ``scale``."""
     divisor = np.float32(scale)
     line = (plans.width + 15) // 16 * 16
     for s in range(len(chosen)):
@@ -145,10 +140,7 @@ def fill(
             position = plans.position[plan + i]
             if position >= size:
                 continue
-            if whole:
-                integers[first + 1 + i] = np.int32(data[start + position])
-            else:
-                work.values[first + 1 + i] = np.float32(data[start + position]) / divisor
+            work.values[first + 1 + i] = np.float32(data[start + position]) / divisor
         for e in range(work.first_entry[s + 1] - work.first_entry[s]):
             token = plans.token[work.plan_entry[s] + e] * plans.width
             into = (work.first_entry[s] + e) * line

@@ -1,6 +1,5 @@
 """Weights laid out for the engine: padded, cut into the columns of tiles, one flat array of them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,6 @@ def padded(columns: int) -> int:
     return -(-columns // LANES) * LANES
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A layer as it was before it was laid out: weights (out, in) of each input, bias, ReLU."""
-
-    blocks: list[Floats]
-    bias: Floats | None
-    relu: bool
-
-
 class Store:
     """Collects layers: one flat array of numbers, and a table that says where each layer's are."""
 
@@ -36,7 +26,6 @@ class Store:
         self._parts: list[Floats] = []
         self._size = 0
         self._layers: list[list[int]] = []
-        self.sources: list[Source | None] = []
 
     def add(self, blocks: list[Floats], bias: Floats | None, *, relu: bool = False) -> int:
         """Add a layer and return its number.
@@ -57,7 +46,6 @@ class Store:
         place = self.put(np.concatenate([panel.ravel() for panel in split(columns)]))
         counts = [block.shape[1] for block in blocks] + [0] * (3 - len(blocks))
         self._layers.append([place, self.put(shift), vectors, *counts, int(relu)])
-        self.sources.append(Source(blocks, bias, relu))
         return len(self._layers) - 1
 
     def add_norm(self, factor: Floats, shift: Floats) -> int:
@@ -65,7 +53,6 @@ class Store:
         width, counts = padded(len(factor)), [len(factor), 0, 0, 0]
         places = [self.put(np.pad(values, (0, width - len(values)))) for values in (factor, shift)]
         self._layers.append([*places, width // LANES, *counts])
-        self.sources.append(None)
         return len(self._layers) - 1
 
     def put(self, values: Floats) -> int:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from mtc.config import Precision
 from mtc.errors import ModelError
 from mtc.models.fields.engine import FieldsEngine
 from mtc.models.files.card import CARD, PREPROCESSING, WEIGHTS, ModelCard
-from mtc.models.modes import MODES_FILE, Precision
 from mtc.models.packed.values import Values, check_lengths
 from mtc.models.temperature import Temperature
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mtc.datasets import QuantileScaler
     from mtc.models.networks.base import Network
 
-_TEXTS = ("lightgbm-*.txt", MODES_FILE)
-"""Further files of the model: boosted trees, one text a task; what was measured of faster modes."""
+_TEXTS = "lightgbm-*.txt"
+"""Further files of the model: boosted trees, one text per task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,7 @@ def load_model(folder: Path) -> LoadedModel:
         weights = load_file(folder / WEIGHTS)
         arrays = {name: weights.pop(name) for name in list(weights) if name.startswith(PREPROCESSING)}
         scaler = _scaler(card, {name.removeprefix(PREPROCESSING): a for name, a in arrays.items()})
-        paths = [path for pattern in _TEXTS for path in folder.glob(pattern)]
-        stored = Stored(weights, {path.name: path.read_text("utf-8") for path in paths})
+        stored = Stored(weights, {path.name: path.read_text("utf-8") for path in folder.glob(_TEXTS)})
         return LoadedModel(stored, card, _absent(card), scaler)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error

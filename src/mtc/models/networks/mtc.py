@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtc.config import ModelConfig
-from mtc.models.modes import MODES_FILE, Modes
 from mtc.models.networks.base import Network
 from mtc.models.networks.encoder import embed, encoder_layers
 from mtc.models.networks.heads import Heads
@@ -148,13 +147,7 @@ class FusedBlock(nn.Module):
 
 
 class MTC(Network):
-    """The multi-task model of the paper.
-
-    Attributes:
-        modes: What was measured of faster modes; None where nothing was.
-    """
-
-    modes: Modes | None = None
+    """The multi-task model of the paper."""
 
     def __init__(self, config: ModelConfig, classes: Mapping[str, int]) -> None:
         super().__init__(config, classes)
@@ -167,15 +160,6 @@ class MTC(Network):
         inputs = {task: config.length if task in on_tokens else channels for task in classes}
         self.on_tokens = frozenset(on_tokens)
         self.heads = Heads({task: nn.Linear(inputs[task], classes[task]) for task in classes})
-
-    def texts(self) -> dict[str, str]:
-        """What was measured of faster modes, where it was."""
-        return {} if self.modes is None else {MODES_FILE: self.modes.to_json()}
-
-    def take_texts(self, texts: Mapping[str, str]) -> None:
-        """Take what ``texts`` gave."""
-        if MODES_FILE in texts:
-            self.modes = Modes.from_json(texts[MODES_FILE])
 
     def data_flow(self, layout: Layout = "packed") -> DataFlow:
         """Where positions and tokens take in others: what padding can be left out (docs/engine.md)."""
