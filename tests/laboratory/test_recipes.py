@@ -96,7 +96,7 @@ def test_a_recipe_of_the_user_is_found(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("sead = 1", "unknown key sead"),
-        ("session = { seconds = [3, 1] }", "no range"),
+        ("session = { seconds = [3, 1] }", "larger"),
         ("lines = [{ mut = 1 }]", "mut"),
     ],
 )
