@@ -23,6 +23,9 @@ from mtc.serving.watch_settings import WatchCounts, WatchSettings
 PIECE = 8192
 """Most packets handled at a time."""
 
+NEVER = -(1 << 63)
+"""A time before all packets, ns."""
+
 COMPUTE_AT = 512
 """Samples that are worth a call of the model; fewer wait for the next tick."""
 
@@ -78,7 +81,7 @@ class WatchEngine:
         self._first_packets = self.settings.first_packets or card.flow_packets
         self._book = FlowBook(classifier)
         self._seed = secrets.randbits(64)
-        self.now = 0  # time of the newest packet, ns
+        self.now = NEVER  # time of the newest packet, ns
 
     def take(self, batch: PacketBatch) -> None:
         """Take in packets."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from mtc.serving.engine import WatchEngine
+from mtc.serving.engine import NEVER, WatchEngine
 from mtc.serving.events import Event, EventMaker
 from mtc.serving.feeder import Feeder
 from mtc.serving.sampling import SamplingRate
@@ -130,7 +130,7 @@ class Watch:
         }
         if (rss := resident_bytes()) is not None:
             told["rss_bytes"] = rss
-        return self._maker.stats(told, time.time_ns())
+        return self._maker.stats(told, time.time_ns() // 1000 * 1000)
 
     def troubles(self) -> dict[str, str]:
         """What is dropped and which sinks are down, as sentences by what they are about."""
@@ -162,8 +162,8 @@ class Watch:
     def _now(self) -> int:
         """The time by the packets' clock, ns: that of the newest, and what has passed since on a link."""
         now = self.engine.now
-        if self.feeder.live and now:
-            now += int((time.monotonic() - self._newest_at) * 1e9)
+        if self.feeder.live and now != NEVER:
+            now += int((time.monotonic() - self._newest_at) * 1e6) * 1000
         return now
 
     def _tick(self, now_s: float) -> None:
