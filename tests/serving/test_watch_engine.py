@@ -220,7 +220,7 @@ def test_memory_is_bounded_by_the_flows_alive(classifier: Classifier) -> None:
         engine.tick((100 + second) * SECOND)
         assert engine.flows.held <= 50
     assert len(engine.flows) == 1500
-    assert len(engine._book.columns["flow"]) == 256  # the smallest size of a book
+    assert len(engine._aggregator.columns["flow"]) == 256  # SMALLEST
 
 
 def test_models_of_flow_features_are_refused() -> None:

@@ -31,6 +31,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 COMMANDS = {
     "demo": "Classify the bundled capture and show what each flow really was.",
     "inspect": "Show what is in a capture: packets, samples, what is left out and why, flows.",
+    "flows": "Write the flows of captures, or CICFlowMeter's features of them.",
     "dataset": "Build a dataset, or look at one.",
     "train": "Train a model by a recipe.",
     "sweep": "Train a recipe over values of settings and over seeds.",

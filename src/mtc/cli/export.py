@@ -37,7 +37,7 @@ def export(
     """
     from mtc.cli.shared.output import output_file
     from mtc.inference.export.onnx import export_onnx
-    from mtc.inference.registry import find_model
+    from mtc.inference.model_registry import find_model
     from mtc.models import load_model
 
     loaded = load_model(find_model(model))

@@ -78,8 +78,8 @@ class Dataset:
         Args:
             split: ``flow``, ``packet``, ``flow/2`` (fold 2 tests), or another that the dataset holds.
             part: ``train``, ``validation``, ``test``, or ``all`` for every row of the split.
-            mask: ``paper``, as stored, or ``strict``: further header fields are zeroed. Flow features have
-                none.
+            mask: ``paper``, as stored, ``strict`` (further header fields are zeroed) or ``nameless``.
+                Flow features have none.
 
         Returns:
             The samples; of flow features those that a model reads, untransformed.

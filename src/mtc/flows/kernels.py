@@ -55,7 +55,7 @@ AHEAD = 8
 
 
 @inlined
-def _mix(value: np.uint64) -> np.uint64:
+def mix(value: np.uint64) -> np.uint64:
     """Finalizer of splitmix64: every input bit reaches every output bit."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -70,7 +70,7 @@ def _endpoint(high: np.uint64, low: np.uint64, port: np.uint16, keys: NDArray[np
     they are; the mix behind it spreads endpoints that stand in a row.
     """
     half, low_half = np.uint64(32), np.uint64(0xFFFFFFFF)
-    return _mix(
+    return mix(
         (high >> half) * keys[0]
         + (high & low_half) * keys[1]
         + (low >> half) * keys[2]
@@ -80,12 +80,12 @@ def _endpoint(high: np.uint64, low: np.uint64, port: np.uint16, keys: NDArray[np
 
 
 @inlined
-def _hash(row: Row, keys: NDArray[np.uint64]) -> np.uint64:
+def hash_five_tuple(row: Row, keys: NDArray[np.uint64]) -> np.uint64:
     """The same for both directions; keyed, so that nobody can prepare colliding flows."""
     both = _endpoint(row.src_high, row.src_low, row.src_port, keys) + _endpoint(
         row.dst_high, row.dst_low, row.dst_port, keys
     )
-    return _mix(both + keys[5] * (np.uint64(row.protocol) * np.uint64(8) + np.uint64(row.ip_version)))
+    return mix(both + keys[5] * (np.uint64(row.protocol) * np.uint64(8) + np.uint64(row.ip_version)))
 
 
 @inlined
@@ -151,7 +151,7 @@ def update_flows(
         ways[i] = 0
         if is_transport[i]:
             _enter(packet, i, ip_version, protocol, src_port, dst_port, src, dst)
-            out[i] = np.int64(_hash(packet, keys) & wrap)  # until its turn, where its search begins
+            out[i] = np.int64(hash_five_tuple(packet, keys) & wrap)  # until its turn, where its search begins
     for i in range(len(out)):
         _fetch_ahead(i, out, slots, flows)
         if not is_transport[i]:
@@ -243,7 +243,7 @@ def fill_slots(slots: NDArray[np.int64], flows: NDArray[Any], rows: int, keys: N
     for row in range(rows):
         if flows[row].state & SUPERSEDED:
             continue
-        slot = _hash(flows[row], keys) & wrap
+        slot = hash_five_tuple(flows[row], keys) & wrap
         while slots[slot] >= 0:
             slot = (slot + np.uint64(1)) & wrap
         slots[slot] = row

@@ -99,7 +99,7 @@ class SampleStream:
         Args:
             source: A path, a source of ``expand_inputs``, or a reader that is already open (which is
                 closed with the stream).
-            mask: ``paper`` or ``strict``.
+            mask: ``paper``, ``strict`` or ``nameless``.
             decapsulate: Whether tunnels are peeled.
             flows: Table to add the packets to; without it, a new one.
             capture_index: Kept with each flow that begins in this capture.
@@ -226,7 +226,7 @@ def iter_samples(*captures: str | Path, mask: Mask = "paper", decapsulate: bool 
 
     Args:
         captures: Files, folders, zip members, or ``-`` for standard input.
-        mask: ``paper`` (addresses zeroed) or ``strict``.
+        mask: ``paper`` (addresses zeroed), ``strict`` or ``nameless``, see ``mtc.packets.mask_samples``.
         decapsulate: Whether tunnels are peeled down to the innermost IP packet.
 
     Yields:
@@ -252,7 +252,7 @@ def read_samples(capture: str | Path, *, mask: Mask = "paper", decapsulate: bool
 
     Args:
         capture: A file, a folder, a zip member, or ``-`` for standard input.
-        mask: ``paper`` (addresses zeroed) or ``strict``.
+        mask: ``paper`` (addresses zeroed), ``strict`` or ``nameless``, see ``mtc.packets.mask_samples``.
         decapsulate: Whether tunnels are peeled down to the innermost IP packet.
 
     Raises:

@@ -1,7 +1,6 @@
 """What is in a capture, counted in one pass and in bounded memory."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,11 @@ from mtc.packets.kernel import kernel
 from mtc.packets.reasons import NOT_SELECTED
 from mtc.packets.selection import Selection
 from mtc.packets.transport import TCP, UDP
+from mtc.parallel import Advance
 
 if TYPE_CHECKING:
     from mtc.capture import Source
     from mtc.capture.batch import PacketBatch
-
-Progress = Callable[[int], None]
-"""Told the bytes of the file read so far."""
 
 
 @dataclass(slots=True)
@@ -78,20 +75,20 @@ class CaptureSummary:
 
 def summarize(
     source: "Source",
+    advance: Advance = lambda done: None,
     *,
     decapsulate: bool = True,
     flow_settings: FlowSettings | None = None,
-    progress: Progress | None = None,
     selection: Selection | None = None,
 ) -> CaptureSummary:
     """Count what is in a capture.
 
     Args:
         source: What ``expand_inputs`` yields.
+        advance: Called with the bytes newly read after each piece.
         decapsulate: Whether tunnels are peeled down to the innermost IP packet.
         flow_settings: What ends a flow in ``records``; without it there are no records. The number
             in ``flows`` does not depend on it.
-        progress: Called after each piece.
         selection: Which packets count. All others are in ``packets`` and ``left_out`` only.
 
     Raises:
@@ -103,7 +100,7 @@ def summarize(
     finished: list[FlowRecords] = []
     protocols, ports = np.zeros((16, 256), np.int64), np.zeros((2, 65536), np.int64)
     with SampleStream(source, decapsulate=decapsulate, build=False, selection=selection) as stream:
-        summary = CaptureSummary(stream.reader.name)
+        summary, seen = CaptureSummary(stream.reader.name), 0
         for piece in stream:
             batch, headers = stream.batch, stream.batch_headers
             if batch is not None and headers is not None:
@@ -122,8 +119,8 @@ def summarize(
                 if ending is not None:
                     ending.update(headers, batch)
                     finished.append(ending.take_finished())
-            if progress is not None:
-                progress(stream.reader.bytes_read)
+            advance(stream.reader.bytes_read - seen)
+            seen = stream.reader.bytes_read
         summary.format = stream.reader.format
         summary.link_types = stream.reader.link_types
         summary.packets, summary.left_out = stream.packets, stream.left_out

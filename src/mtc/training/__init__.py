@@ -11,10 +11,8 @@ if TYPE_CHECKING:
     from mtc.training.loss import multi_task_loss as multi_task_loss
     from mtc.training.precision import resolve_precision as resolve_precision
     from mtc.training.run import train as train
-    from mtc.training.scoring.calibration import FLOW_PACKETS as FLOW_PACKETS
     from mtc.training.scoring.calibration import Calibration as Calibration
     from mtc.training.scoring.calibration import calibrate as calibrate
-    from mtc.training.scoring.calibration import flow_scores as flow_scores
     from mtc.training.scoring.scores import Part as Part
     from mtc.training.scoring.scores import score_part as score_part
     from mtc.training.troubles import Interrupted as Interrupted

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mtc.cli.classify.output import Format, Rows, Summary, open_writer, reading_bar, warn
+from mtc.cli.classify.output import Format, Rows, Summary, open_writer, warn
+from mtc.cli.shared.captures import reading_bar
 from mtc.datasets.flow_features.sources import find_tables
 from mtc.errors import MtcError
-from mtc.inference.judging import reject_unsure
+from mtc.inference.verdict_builder import reject_unsure
 
 if TYPE_CHECKING:
     from mtc.inference import Classifier
@@ -46,7 +47,7 @@ def classify_tables(
     try:
         with (
             open_writer(chosen, out, force, classifier.tasks, Rows.row) as writer,
-            reading_bar(sum(source.size() for source in sources)) as progress,
+            reading_bar("classifying", sum(source.size() for source in sources)) as progress,
         ):
             for piece in classifier.classify_tables(sources, problems, progress=progress, notes=notes):
                 for row in piece:

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,6 @@ from mtc.tasks import Tasks, with_vpn
 
 if TYPE_CHECKING:
     from mtc.inference import CaptureEnd
-    from mtc.inference.captures import Reading
     from mtc.inference.verdict_files import Writer
 
 
@@ -136,38 +135,6 @@ def _writer(chosen: Format, place: Path | None, stack: ExitStack, tasks: Tasks, 
     if chosen is Format.json:
         return JsonWriter(file)
     return HostCsvWriter(file, tasks) if what is Rows.host else CsvWriter(file, _FIELDS[what], tasks)
-
-
-@contextmanager
-def reading_bar(size: int) -> Iterator[Callable[["Reading"], None]]:
-    """A bar on stderr over the bytes of all inputs, ``size`` together, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("classifying"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    done, total = {"": 0}, 0
-
-    def show(reader: "Reading") -> None:
-        # Captures are read one after the other: only the one that is being read changes.
-        nonlocal total
-        if reader.name not in done:
-            total += sum(done.values())
-            done.clear()
-        done[reader.name] = reader.bytes_read
-        bar.update(task, completed=total + reader.bytes_read)
-
-    with bar:
-        task = bar.add_task("classifying", total=size or None)
-        yield show
 
 
 def warn(problems: list[str]) -> None:

@@ -1,7 +1,6 @@
 """What the commands that build datasets share: options, progress, and what they say at the end."""
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,24 +8,8 @@ if TYPE_CHECKING:
     from mtc.datasets import DatasetInfo
 
 Folds = Annotated[int, typer.Option(min=0, help="Folds of every split, at least 3; 0 is none.")]
-Jobs = Annotated[int, typer.Option(min=0, help="Processes that read the files; 0 is one a core.")]
-
-
-class Where(StrEnum):
-    """Where files are read."""
-
-    local = "local"
-    ray = "ray"
-
-
-On = Annotated[Where, typer.Option(help="Read files in processes here, or on a Ray cluster.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-
-
-def where(on: Where) -> Literal["local", "ray"]:
-    """The option as the library takes it."""
-    return "ray" if on is Where.ray else "local"
 
 
 def print_json(info: "DatasetInfo") -> None:

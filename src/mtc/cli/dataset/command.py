@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtc.cli.dataset.building import BytesRead, Folds, Force, Jobs, Json, On, Where, print_json, warn, where
+from mtc.cli.dataset.building import BytesRead, Folds, Force, Json, print_json, warn
 from mtc.cli.dataset.cicids2017 import cicids2017
+from mtc.cli.shared.captures import On, OnOption, WorkersOption
 
 if TYPE_CHECKING:
     from mtc.datasets import DatasetInfo
@@ -37,8 +38,8 @@ def iscx(
             help="Read disputed captures otherwise: video-call=out, gmail=chat, tor=out.",
         ),
     ] = None,
-    jobs: Jobs = 0,
-    on: On = Where.local,
+    workers: WorkersOption = None,
+    on: OnOption = On.local,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -58,8 +59,8 @@ def iscx(
             cap=cap or None,
             variants={name: reading for name, _, reading in (v.partition("=") for v in variant or [])},
             force=force,
-            jobs=jobs or None,
-            on=where(on),
+            workers=workers,
+            on=on.value,
             progress=progress.update,
         )
     _finish(info, out, as_json=as_json, listed_missing_counts=False)
@@ -76,8 +77,8 @@ def captures(
     cap: Annotated[
         int, typer.Option(min=0, help="Most packets a class of the first task; 0 is no limit.")
     ] = 0,
-    jobs: Jobs = 0,
-    on: On = Where.local,
+    workers: WorkersOption = None,
+    on: OnOption = On.local,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -98,8 +99,8 @@ def captures(
             folds=folds,
             cap=cap or None,
             force=force,
-            jobs=jobs or None,
-            on=where(on),
+            workers=workers,
+            on=on.value,
             progress=progress.update,
         )
     _finish(info, out, as_json=as_json, listed_missing_counts=True)

@@ -56,7 +56,7 @@ def explain(
 
     [dim]mtc explain data/iscx-mini --task application --per-class 20[/dim]
     """
-    from mtc.inference.registry import find_model
+    from mtc.inference.model_registry import find_model
     from mtc.models import load_model
 
     if figure is not None and figure.suffix.lower() not in (".svg", ".png"):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtc.cli.shared import captures as capture_inputs
+from mtc.cli.shared.captures import On, OnOption, WorkersOption, map_captures
 from mtc.cli.shared.output import check_output
 from mtc.errors import CaptureError, UsageError
 
 if TYPE_CHECKING:
-    from mtc.cli.inspect.many import Look
     from mtc.flows import CaptureSummary, FlowSettings
+    from mtc.parallel import Workers
 
 
 class FlowFormat(StrEnum):
@@ -53,10 +55,13 @@ def inspect(
     tcp_end: Annotated[
         bool, typer.Option("--tcp-end", help="FIN from both sides or RST ends a flow in --flows.")
     ] = False,
+    workers: WorkersOption = None,
+    on: OnOption = On.local,
 ) -> None:
     """Show what is in captures: format, packets, samples, what is left out and why, flows, damage."""
     from mtc.flows import FlowSettings, summarize
     from mtc.packets import Selection, Selector
+    from mtc.parallel import Workers
 
     settings = FlowSettings(idle_timeout_s, active_timeout_s, tcp_end)
     _check(flows, flow_format, out, as_json, force, settings)
@@ -68,7 +73,7 @@ def inspect(
         flow_settings=settings if flows else None,
         selection=None if selection.takes_all else selection,
     )
-    summaries, failed = _summarize_all(captures, look)
+    summaries, failed = _summarize_all(captures, look, Workers(workers, on.value))
     if flows and flow_format != FlowFormat.table:
         from mtc.cli.inspect.flows import write_csv, write_parquet
 
@@ -109,17 +114,17 @@ def _check(
         check_output(out, force=force)
 
 
-def _summarize_all(captures: list[str], look: "Look") -> tuple[list["CaptureSummary"], int]:
+def _summarize_all(
+    captures: list[str], look: "Callable[..., CaptureSummary]", workers: "Workers"
+) -> tuple[list["CaptureSummary"], int]:
     """Summaries of what could be read, and how many inputs could not.
 
     Raises:
         CaptureError: Nothing could be read from any input.
     """
-    from mtc.cli.inspect.many import summarize_many
-
     summaries: list[CaptureSummary] = []
     errors: list[CaptureError] = []
-    for result in summarize_many(captures, look):
+    for result in map_captures(look, captures, workers, "inspecting"):
         if isinstance(result, CaptureError):
             errors.append(result)
             continue

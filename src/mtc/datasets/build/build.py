@@ -15,12 +15,12 @@ from mtc.datasets.draws import ALGORITHM
 from mtc.datasets.info import FORMAT_VERSION, DatasetInfo, FileInfo, SourceReport
 from mtc.datasets.layout import PACKETS_FILE, ROW_GROUP_ROWS
 from mtc.datasets.build.folder import building
-from mtc.datasets.build.processes import Progress
-from mtc.datasets.build.run_tasks import Reading, Where, read_sources
+from mtc.datasets.build.tasks import Progress, read_sources
 from mtc.datasets.splits.splits import FOLDS, check_folds, plan_splits
 from mtc.datasets.build.stage_tasks import FLOWS, ROWS, StageTask, staged_capture
 from mtc.datasets.build.staging import LabelledCapture
 from mtc.errors import DatasetError, UsageError
+from mtc.parallel import Backend, Workers
 from mtc.tasks import Tasks, check_task_names
 
 
@@ -63,8 +63,8 @@ def build_dataset(
     out: str | Path,
     *,
     force: bool = False,
-    jobs: int | None = 1,
-    on: Where = "local",
+    workers: int | None = 1,
+    on: Backend = "local",
     progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset folder; the same plan gives the same bytes, wherever captures are read.
@@ -76,9 +76,9 @@ def build_dataset(
         plan: What to build.
         out: The folder; it appears, or is replaced, when everything is written.
         force: Whether a dataset that is there already is replaced.
-        jobs: Processes that read captures; None for one a core, where there is enough to read.
-        on: ``ray`` reads captures on a Ray cluster, and ``jobs`` is how many at a time.
-        progress: Told about the bytes read.
+        workers: Processes that read captures; None for one per core, where there is enough to read.
+        on: ``ray`` reads captures on a Ray cluster, and ``workers`` is how many at a time.
+        progress: Called with the bytes read.
 
     Returns:
         What ``dataset.json`` says.
@@ -88,13 +88,15 @@ def build_dataset(
         OutputError: ``out`` exists, or cannot be written.
         UsageError: Ray is asked for and cannot be used.
     """
-    reading = Reading(jobs, on, progress)
+    where = Workers(workers, on)
     with building(out, force=force) as (work, finished):
-        return _build(plan, work, finished, reading)
+        return _build(plan, work, finished, where, progress)
 
 
-def _build(plan: BuildPlan, work: Path, folder: Path, reading: Reading) -> DatasetInfo:
-    captures, unreadable, sources = _read(plan, work, reading)
+def _build(
+    plan: BuildPlan, work: Path, folder: Path, workers: Workers, progress: Progress | None
+) -> DatasetInfo:
+    captures, unreadable, sources = _read(plan, work, workers, progress)
     if not captures:
         failures = {**unreadable, **plan.report.unreadable, **plan.report.unknown}
         # A file tells more than the folder in which nothing was found.
@@ -116,7 +118,7 @@ def _build(plan: BuildPlan, work: Path, folder: Path, reading: Reading) -> Datas
 
 
 def _read(
-    plan: BuildPlan, folder: Path, reading: Reading
+    plan: BuildPlan, folder: Path, workers: Workers, progress: Progress | None
 ) -> tuple[list[Staged], dict[str, str], tuple[FileInfo, ...]]:
     """Read every capture and hash every file.
 
@@ -134,7 +136,7 @@ def _read(
         )
         for capture in plan.captures
     ]
-    results, sources = read_sources(tasks, plan.files, folder, reading)
+    results, sources = read_sources(tasks, plan.files, folder, workers, progress)
     staged: list[Staged] = []
     unreadable: dict[str, str] = {}
     for task, result in zip(tasks, results, strict=True):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from mtc.datasets.build.tasks import BuildTask
 from mtc.datasets.build.staging import LabelledCapture, StagedCapture, stage_capture
 from mtc.errors import CaptureError
+from mtc.parallel import Advance
 
 _LAYOUT = 3
 """Version of the staged files."""
@@ -58,7 +59,7 @@ class StageTask(BuildTask):
         with zipfile.ZipFile(self.path) as archive:
             return archive.infolist()[self.capture.source.member].file_size
 
-    def make(self, folder: Path, tell: Callable[[int], None]) -> Mapping[str, Any]:
+    def make(self, folder: Path, advance: Advance) -> Mapping[str, Any]:
         """Stage the capture; what cannot be read is staged as that."""
         try:
             with self.file(folder, ROWS) as rows, self.file(folder, FLOWS) as flows:
@@ -68,7 +69,7 @@ class StageTask(BuildTask):
                     seed=self.seed,
                     limits=self.limits,
                     decapsulate=self.decapsulate,
-                    progress=lambda name, count: tell(count),
+                    progress=lambda name, count: advance(count),
                 )
                 with flows.open("wb") as file:
                     np.save(file, keys)

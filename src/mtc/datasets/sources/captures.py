@@ -9,14 +9,14 @@ from pathlib import Path
 from mtc.capture import Source, expand_inputs
 from mtc.datasets.build.build import BuildPlan, build_dataset
 from mtc.datasets.build.folder import check_target
-from mtc.datasets.build.processes import Progress
 from mtc.datasets.build.rules import FILTER_COLUMNS, PacketFilter, Rule
-from mtc.datasets.build.run_tasks import Where
 from mtc.datasets.build.staging import LabelledCapture
+from mtc.datasets.build.tasks import Progress
 from mtc.datasets.flow_features.dialect import decode_text, find_separator
 from mtc.datasets.info import DatasetInfo, SourceReport
 from mtc.datasets.splits.splits import FOLDS
 from mtc.errors import DatasetError
+from mtc.parallel import Backend
 from mtc.tasks import check_task_names
 
 CAPTURE_COLUMN = "capture"
@@ -65,8 +65,8 @@ def build_captures(
     cap: int | None = None,
     decapsulate: bool = True,
     force: bool = False,
-    jobs: int | None = 1,
-    on: Where = "local",
+    workers: int | None = 1,
+    on: Backend = "local",
     progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset from captures that a CSV file labels, or the folders that they lie in.
@@ -84,7 +84,7 @@ def build_captures(
         cap: Most packets a class of the first task; None for all.
         decapsulate: Whether tunnels are peeled.
         force: Whether a dataset that is there already is replaced.
-        jobs: Processes that read captures; None for one a core, where there is enough to read.
+        workers: Processes that read captures; None for one per core, where there is enough to read.
         on: ``ray`` reads captures on a Ray cluster.
         progress: Told the capture being read, the bytes read since the last call, and the bytes of all.
 
@@ -110,7 +110,7 @@ def build_captures(
         cap=cap,
         decapsulate=decapsulate,
     )
-    return build_dataset(plan, out, force=force, jobs=jobs, on=on, progress=progress)
+    return build_dataset(plan, out, force=force, workers=workers, on=on, progress=progress)
 
 
 def _look_through(path: Path, found: _Found) -> Classes:

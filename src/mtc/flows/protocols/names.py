@@ -68,7 +68,10 @@ def _datagram_names(datagrams: Sequence[bytes]) -> Names | None:
             return _hello_names(initial.hello, "q", "quic_sni", initial.version_name)
         return Names(initial.server_name, initial.server_name and "quic_sni", version=initial.version_name)
     hello = tls.find_dtls_client_hello(datagrams)
-    return _hello_names(hello, "d", "tls_sni") if hello is not None else None
+    if hello is not None:
+        return _hello_names(hello, "d", "tls_sni")
+    hello = tls.find_client_hello(b"".join(datagrams))  # TLS over a reliable layer in UDP, such as RDP's
+    return _hello_names(hello, "t", "tls_sni") if hello is not None else None
 
 
 def _hello_names(

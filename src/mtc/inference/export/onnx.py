@@ -20,9 +20,9 @@ from mtc.inference.export.inputs import SampleFields, ScaledFeatures, ScaledSamp
 from mtc.models import LoadedModel
 from mtc.models.fields.inputs import FieldBatch
 from mtc.models.fields.network import Fields
+from mtc.models.flow_scores import FLOW_PACKETS
 from mtc.models.registry import SHALLOW
 from mtc.packets import SAMPLE_LENGTH
-from mtc.training.scoring.calibration import FLOW_PACKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mtc.errors import ModelError
-from mtc.inference.registry import bundled_models, find_model
+from mtc.inference.model_registry import bundled_models, find_model
 from mtc.models.files.card import CARD
 from mtc.serving.http.refusal import Refusal
 

@@ -18,11 +18,12 @@ from mtc.metrics import Scores
 from mtc.models import load_model
 from mtc.models.files.card import CARD
 from mtc.models.files.migration import FORMAT_VERSION
+from mtc.models.flow_scores import FLOW_PACKETS
 from mtc.models.registry import Network
 from mtc.tasks import Tasks
 from mtc.training.pairs import label_pairs
 from mtc.training.run_folder import write_json
-from mtc.training.scoring.calibration import FLOW_PACKETS, calibrate
+from mtc.training.scoring.calibration import calibrate
 from mtc.training.scoring.rejection import fit_rejection
 from mtc.training.scoring.scores import rare_classes, run_network, score_part
 

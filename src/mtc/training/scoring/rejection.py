@@ -12,9 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.models.flow_scores import FLOW_PACKETS, flow_scores
 from mtc.models.temperature import Logits
 from mtc.tasks import UNLABELLED
-from mtc.training.scoring.calibration import FLOW_PACKETS, Calibration, flow_scores, log_probabilities
+from mtc.training.scoring.calibration import Calibration, log_probabilities
 
 KEPT = 0.92
 """Share of the validation part's verdicts that the threshold keeps."""

@@ -14,8 +14,7 @@ from mtc import columns
 from mtc.capture import Source
 from mtc.errors import MtcError, UsageError
 from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts
-from mtc.inference.captures import Reading
-from mtc.inference.judging import reject_unsure
+from mtc.inference.verdict_builder import reject_unsure
 from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter, Writer
 from mtc.serving.http.results import FILES, FLOWS
 from mtc.serving.http.work.rows import compact, pseudonymous
@@ -154,7 +153,7 @@ def _pieces(
     sources: list[Source],
     problems: list[str],
     per: str,
-    progress: Callable[[Reading], None],
+    progress: Callable[[Source, int], None],
 ) -> Iterator[CaptureVerdicts | PacketVerdicts]:
     if per == "packet":
         return chosen.classify_packets(sources, problems, progress=progress)
@@ -174,16 +173,16 @@ def _writers(stack: ExitStack, folder: Path, per: str, tasks: Tasks) -> list[Wri
     ]
 
 
-def _progress(sources: list[Source], tell: Tell) -> Callable[[Reading], None]:
+def _progress(sources: list[Source], tell: Tell) -> Callable[[Source, int], None]:
     """A function that tells how far reading is, but not too often."""
     sizes = {s.name: s.path.stat().st_size for s in sources if s.path is not None and s.member is None}
     done: dict[str, int] = {}
     last = 0.0
 
-    def show(reader: Reading) -> None:
+    def show(source: Source, read: int) -> None:
         nonlocal last
-        done[reader.name] = reader.bytes_read
-        sizes[reader.name] = max(sizes.get(reader.name, 0), reader.bytes_read)
+        done[source.name] = done.get(source.name, 0) + read
+        sizes[source.name] = max(sizes.get(source.name, 0), done[source.name])
         if time.monotonic() - last >= TELL_EVERY_S:
             last = time.monotonic()
             tell({"progress": {"read": sum(done.values()), "size": sum(sizes.values())}})

@@ -1,4 +1,4 @@
-"""Logits of samples, those that come again computed once."""
+"""Logits of samples, equal samples computed once."""
 
 from collections.abc import Callable
 from hashlib import blake2b
@@ -9,31 +9,30 @@ from numpy.typing import NDArray
 Samples = NDArray[np.uint8]
 Logits = dict[str, NDArray[np.float32]]
 
-REMEMBERED = 65_536
+CACHED_SAMPLES = 65_536
 """Samples whose logits are kept: a few MB for each hundred classes."""
 
 _DIGEST = 16
 
 
-class Memory:
-    """Computes logits, and remembers those of the last samples that were new.
+class LogitCache:
+    """First-in, first-out cache of logits, keyed by a digest of the sample (128 bits of BLAKE2b).
 
-    Samples are told apart by 128 bits of BLAKE2b over their bytes. What is remembered is the result of
-    the computation itself, so a sample that comes again gets the very same logits.
+    An equal sample gets the very same logits, not logits computed again in another batch.
 
     Attributes:
-        asked: Samples that logits were asked for.
+        requested: Samples whose logits were requested.
         computed: Samples that were computed.
     """
 
-    def __init__(self, compute: Callable[[Samples], Logits], *, limit: int = REMEMBERED) -> None:
-        """Begin with nothing.
+    def __init__(self, compute: Callable[[Samples], Logits], *, limit: int = CACHED_SAMPLES) -> None:
+        """Hold nothing.
 
         Args:
             compute: uint8 (N, length), N > 0, to task -> float32 (N, classes).
-            limit: Samples that are remembered; 0 remembers none, and computes all.
+            limit: Samples that are cached; 0 caches none, and computes all.
         """
-        self.asked = self.computed = 0
+        self.requested = self.computed = 0
         self._compute = compute
         self._limit = limit
         self._rows: dict[bytes, int] = {}
@@ -43,7 +42,7 @@ class Memory:
 
     def logits(self, samples: Samples) -> Logits:
         """Logits of samples, uint8 (N, length), C-contiguous, N > 0."""
-        self.asked += len(samples)
+        self.requested += len(samples)
         if not self._limit:
             self.computed += len(samples)
             return self._compute(samples)
@@ -60,7 +59,7 @@ class Memory:
         else:
             place = {key: n for n, key in enumerate(first)}
             result = self._gather(keys, place, new)
-        self._remember(list(first), new)
+        self._store(list(first), new)
         return result
 
     def _gather(self, keys: list[bytes], place: dict[bytes, int], new: Logits) -> Logits:
@@ -79,7 +78,7 @@ class Memory:
             result[task] = values
         return result
 
-    def _remember(self, keys: list[bytes], new: Logits) -> None:
+    def _store(self, keys: list[bytes], new: Logits) -> None:
         """Put new samples in the places of the oldest."""
         keys = keys[-self._limit :]
         if not keys:
@@ -107,7 +106,7 @@ class Memory:
 
 
 def _digests(samples: Samples) -> list[bytes]:
-    """What tells samples apart; zeros at their end are left out, which tells them apart as well."""
+    """Digests of samples without the zeros at their end, which keeps different samples different."""
     words = samples.view(np.uint32) if samples.shape[1] % 4 == 0 else samples
     live = words != 0
     ends = (words.shape[1] - live[:, ::-1].argmax(1)) * live.any(1) * words.itemsize

@@ -1,7 +1,7 @@
-"""Judging captures elsewhere changes nothing."""
+"""Where captures are classified changes nothing."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +9,8 @@ import pytest
 
 from mtc.capture import expand_inputs
 from mtc.errors import CaptureError, UsageError
-from mtc.inference import Classifier, Place, VerdictSettings
-from mtc.inference.elsewhere import JudgeOrder
-from mtc.inference.many import outcome_of
+from mtc.inference import Classifier, VerdictSettings
+from mtc.parallel import Workers
 
 
 @pytest.fixture
@@ -27,15 +26,15 @@ def folder(short_capture: Path, tmp_path: Path) -> Path:
     return captures
 
 
-def _judge(classifier: Classifier, folder: Path, per: str, place: Place) -> tuple[list, list, list]:
+def _classify(classifier: Classifier, folder: Path, per: str, workers: Workers) -> tuple[list, list, list]:
     problems: list[str] = []
     ends: list = []
-    judge = classifier.classify_sources if per == "flow" else classifier.classify_packets
+    classify = classifier.classify_sources if per == "flow" else classifier.classify_packets
     inputs = [*expand_inputs([folder, folder / "missing.pcap"])]
     settings = VerdictSettings(packets=4) if per == "flow" else VerdictSettings()
     rows = [
         row
-        for piece in judge(inputs, problems, settings=settings, place=place, on_end=ends.append)
+        for piece in classify(inputs, problems, settings=settings, workers=workers, on_end=ends.append)
         for row in piece
     ]
     return rows, problems, ends
@@ -43,8 +42,8 @@ def _judge(classifier: Classifier, folder: Path, per: str, place: Place) -> tupl
 
 def test_two_processes_give_the_same_rows_in_the_same_order(tiny_model: Path, folder: Path) -> None:
     classifier = Classifier.load(tiny_model)
-    here = _judge(classifier, folder, "flow", Place())
-    assert _judge(classifier, folder, "flow", Place(workers=2)) == here
+    here = _classify(classifier, folder, "flow", Workers())
+    assert _classify(classifier, folder, "flow", Workers(2)) == here
     rows, problems, ends = here
     assert [Path(problem.split(":")[0]).name for problem in problems] == [
         "c.pcap",
@@ -56,27 +55,26 @@ def test_two_processes_give_the_same_rows_in_the_same_order(tiny_model: Path, fo
     assert len({(row["flow"], row["capture"]) for row in rows}) == len({row["flow"] for row in rows})
 
 
-def _as_if_elsewhere(order: JudgeOrder, place: Place) -> Callable:
-    """All that other processes do, in this one."""
-    judge = order.judge()
-    return lambda sources, progress: (outcome_of(judge, source) for source in sources)
+def _in_one_process(function: Callable, items: list, *others: object, **options: object) -> Iterator:
+    """All that workers do, in this process."""
+    return (function(item, lambda units: None) for item in items)
 
 
 def test_packets_judged_elsewhere_are_the_same(
     tiny_model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtc.inference.elsewhere.elsewhere", _as_if_elsewhere)
+    monkeypatch.setattr("mtc.inference.capture_runs.ordered_map", _in_one_process)
     classifier = Classifier.load(tiny_model)
-    here = _judge(classifier, folder, "packet", Place())
-    assert _judge(classifier, folder, "packet", Place(workers=2)) == here
+    here = _classify(classifier, folder, "packet", Workers())
+    assert _classify(classifier, folder, "packet", Workers(2)) == here
     assert len(here[0]) > 50
 
 
 def test_two_workers_on_ray_give_the_same(tiny_model: Path, folder: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'mtc-traffic[ray]'")
     classifier = Classifier.load(tiny_model)
-    here = _judge(classifier, folder, "flow", Place())
-    assert _judge(classifier, folder, "flow", Place(on="ray", workers=2)) == here
+    here = _classify(classifier, folder, "flow", Workers())
+    assert _classify(classifier, folder, "flow", Workers(2, "ray")) == here
 
 
 def test_ray_is_asked_for_and_missing(
@@ -84,30 +82,26 @@ def test_ray_is_asked_for_and_missing(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(UsageError, match=r"mtc-traffic\[ray\]"):
-        _judge(Classifier.load(tiny_model), folder, "flow", Place(on="ray"))
+        _classify(Classifier.load(tiny_model), folder, "flow", Workers(on="ray"))
 
 
 def test_nothing_readable_elsewhere_is_an_error(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtc.inference.elsewhere.elsewhere", _as_if_elsewhere)
+    monkeypatch.setattr("mtc.inference.capture_runs.ordered_map", _in_one_process)
     classifier = Classifier.load(tiny_model)
     sources = [*expand_inputs([tmp_path / "a.pcap", tmp_path / "b.pcap"])]
     problems: list[str] = []
     with pytest.raises(CaptureError, match=r"b\.pcap"):
-        list(classifier.classify_sources(sources, problems, place=Place(workers=2)))
+        list(classifier.classify_sources(sources, problems, workers=Workers(2)))
     assert len(problems) == 1
     assert "a.pcap" in problems[0]
 
 
-def test_places_that_mean_nothing_are_refused(tiny_model: Path) -> None:
-    with pytest.raises(UsageError, match="at least 1 worker"):
-        Place(workers=0)
-    with pytest.raises(UsageError, match="local or ray"):
-        Place(on="moon")  # type: ignore[arg-type]
+def test_workers_need_a_model_that_they_can_load(tiny_model: Path) -> None:
     nameless = Classifier(Classifier.load(tiny_model).model)
     with pytest.raises(UsageError, match="loaded by its name"):
-        nameless.classify_sources([], [], place=Place(workers=2))
+        nameless.classify_sources([], [], workers=Workers(2))
 
 
 def test_first_flow_is_all_that_differs(tiny_model: Path, short_capture: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 import mtc
 from mtc.errors import UsageError
-from mtc.inference import Classifier, FlowVotes, VerdictSettings
-from mtc.inference.reuse import Memory, _digests
+from mtc.inference import Classifier, FlowAggregator, VerdictSettings
+from mtc.inference.logit_cache import LogitCache, _digests
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +24,11 @@ def flows(short_capture: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _by_hand(classifier: Classifier, samples: np.ndarray, packets: int) -> dict[str, np.ndarray]:
     """Confidences of one flow after each of its first packets."""
-    votes = [FlowVotes(classifier.model, precision="exact", packets=n) for n in range(1, packets + 1)]
+    votes = [FlowAggregator(classifier.model, precision="exact", packets=n) for n in range(1, packets + 1)]
     result: dict[str, list[float]] = {}
     for vote in votes:
         vote.add(samples[:packets], np.zeros(len(samples[:packets]), np.int64))
-        for task, values in vote.result(1)[1].items():
+        for task, values in vote.result(1)[2].items():
             result.setdefault(task, []).append(float(values.max()))
     return {task: np.array(values) for task, values in result.items()}
 
@@ -37,11 +37,11 @@ def test_no_more_packets_are_judged_than_asked_for(
     classifier: Classifier, flows: tuple[np.ndarray, np.ndarray]
 ) -> None:
     samples, flow = flows
-    votes = FlowVotes(classifier.model, precision="exact", packets=3)
+    votes = FlowAggregator(classifier.model, precision="exact", packets=3)
     votes.add(samples, flow)
-    counts, _ = votes.result(int(flow.max()) + 1)
+    counts, judged, _ = votes.result(int(flow.max()) + 1)
     assert counts.tolist() == np.bincount(flow).tolist()
-    assert votes.judged(len(counts)).tolist() == np.minimum(counts, 3).tolist()
+    assert judged.tolist() == np.minimum(counts, 3).tolist()
 
 
 @pytest.mark.parametrize("buffered", [7, 4096])
@@ -53,13 +53,12 @@ def test_a_flow_is_decided_by_the_first_packets_that_make_every_task_sure(
     buffered: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mtc.inference.votes.BUFFERED_SAMPLES", buffered)
+    monkeypatch.setattr("mtc.inference.flow_aggregator.BUFFERED_SAMPLES", buffered)
     samples, flow = flows
-    votes = FlowVotes(classifier.model, precision="exact", packets=6, until=until)
+    votes = FlowAggregator(classifier.model, precision="exact", packets=6, until=until)
     for begin in range(0, len(flow), 11):
         votes.add(samples[begin : begin + 11], flow[begin : begin + 11])
-    counts, found = votes.result(int(flow.max()) + 1)
-    judged = votes.judged(len(counts))
+    counts, judged, found = votes.result(int(flow.max()) + 1)
     for one in np.flatnonzero(counts):
         rows = samples[flow == one]
         by_hand = _by_hand(classifier, rows, min(6, len(rows)))
@@ -76,18 +75,20 @@ def test_samples_that_come_again_are_computed_once_and_alike(
 ) -> None:
     samples, flow = flows
     twice, of = np.concatenate([samples, samples]), np.concatenate([flow, flow])
-    votes = {reuse: FlowVotes(classifier.model, precision="exact", reuse=reuse) for reuse in (True, False)}
+    votes = {
+        reuse: FlowAggregator(classifier.model, precision="exact", reuse=reuse) for reuse in (True, False)
+    }
     results = {}
     for reuse, vote in votes.items():
         vote.add(twice, of)
-        results[reuse] = vote.result(int(flow.max()) + 1)[1]
+        results[reuse] = vote.result(int(flow.max()) + 1)[2]
     assert votes[True].computed < votes[False].computed
     for task, values in results[False].items():
         np.testing.assert_allclose(results[True][task], values, atol=1e-5)
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3, 100])
-def test_memory_gives_what_was_computed(limit: int) -> None:
+def test_cache_gives_what_was_computed(limit: int) -> None:
     rng = np.random.default_rng(limit)
     pool = np.zeros((12, 40), np.uint8)
     pool[:, :20] = rng.integers(0, 256, (12, 20))
@@ -96,17 +97,17 @@ def test_memory_gives_what_was_computed(limit: int) -> None:
         assert len(samples)
         return {"sum": samples.sum(1, dtype=np.float32)[:, None], "first": samples[:, :2].astype(np.float32)}
 
-    memory = Memory(compute, limit=limit)
+    cache = LogitCache(compute, limit=limit)
     for size in (1, 5, 12, 3, 8):
         given = np.ascontiguousarray(pool[rng.integers(0, 12, size)])
-        found = memory.logits(given)
+        found = cache.logits(given)
         for task, values in compute(given).items():
             assert np.array_equal(found[task], values)
-    assert memory.asked == 29
-    assert memory.computed == 29 if not limit else memory.computed < 29
-    assert len(memory._rows) <= limit
+    assert cache.requested == 29
+    assert cache.computed == 29 if not limit else cache.computed < 29
+    assert len(cache._rows) <= limit
     if limit == 100:
-        assert memory.computed <= 12
+        assert cache.computed <= 12
 
 
 def test_samples_differ_by_any_byte() -> None:

@@ -1,4 +1,4 @@
-"""From probabilities to the verdicts of a row: its tasks, whether it is VPN, and what contradicts."""
+"""From probabilities to the verdicts of a row: its tasks, whether it is VPN, and conflicting labels."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -25,10 +25,10 @@ def verdict(classes: Sequence[str], probabilities: NDArray[np.float32]) -> dict[
     return next(_verdicts(classes, probabilities[None]))
 
 
-class Judge:
-    """Says in a row what probabilities mean.
+class VerdictBuilder:
+    """Turns probabilities into the fields of verdict rows.
 
-    A row's verdicts are those of the tasks, ``vpn`` where a task tells types over VPN from others, and
+    They are those of the tasks, ``vpn`` where a task separates types over VPN from others, and
     ``conflict``: the pairs of tasks whose labels never stood together in the training data, such as an
     application that never has that type of traffic; None where there is no such pair.
     """
@@ -39,7 +39,7 @@ class Judge:
         Args:
             tasks: Task -> labels.
             pairs: Which labels stood together in training, see ``mtc.training.pairs``; tasks that are
-                not in it contradict nothing.
+                not in it conflict with nothing.
         """
         self.tasks = tasks
         self._vpn = vpn_classes(tasks)
@@ -50,7 +50,7 @@ class Judge:
         }
 
     def nothing(self) -> dict[str, Any]:
-        """The verdicts where there was nothing to judge: all None."""
+        """The verdicts where no sample was computed: all None."""
         return dict.fromkeys((*self.tasks, *((VPN,) if self._vpn else ()), CONFLICT))
 
     def rows(self, probabilities: Mapping[str, NDArray[np.float32]]) -> Iterator[dict[str, Any]]:
@@ -86,7 +86,7 @@ def reject_unsure(row: dict[str, Any], thresholds: Mapping[str, float]) -> None:
     """Say ``unknown``, in place, where a verdict is less sure than its task's threshold.
 
     Confidence and probabilities stay as they are, so that what was rejected can still be seen. Where
-    the type of traffic is unknown, so is whether it is VPN; what is unknown contradicts nothing.
+    the type of traffic is unknown, so is whether it is VPN; what is unknown conflicts with nothing.
     """
     rejected = {
         task
@@ -96,8 +96,8 @@ def reject_unsure(row: dict[str, Any], thresholds: Mapping[str, float]) -> None:
     for task in rejected:
         row[task]["label"] = UNKNOWN
     if rejected and row.get(VPN):
-        told_by = vpn_classes({task: tuple(row[task]["probabilities"]) for task in thresholds})
-        if told_by is not None and told_by[0] in rejected:
+        source = vpn_classes({task: tuple(row[task]["probabilities"]) for task in thresholds})
+        if source is not None and source[0] in rejected:
             row[VPN]["label"] = UNKNOWN
     if row.get(CONFLICT):
         row[CONFLICT] = [pair for pair in row[CONFLICT] if not rejected & {*pair}] or None

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mtc.inference.judging import Judge, reject_unsure, verdict
+from mtc.inference.verdict_builder import VerdictBuilder, reject_unsure, verdict
 from mtc.tasks import ISCX, vpn_classes, with_vpn
 from mtc.training.pairs import label_pairs
 
@@ -13,7 +13,7 @@ PAIRS = {
 
 def _row(app: list[float], kind: list[float], pairs: dict = PAIRS) -> dict:
     found = {"app": np.array([app], np.float32), "kind": np.array([kind], np.float32)}
-    (row,) = Judge(TASKS, pairs).rows(found)
+    (row,) = VerdictBuilder(TASKS, pairs).rows(found)
     return row
 
 
@@ -64,7 +64,7 @@ def test_rejected_verdicts_take_vpn_and_conflicts_with_them() -> None:
     reject_unsure(row, {"app": 0.5, "kind": 0.7})
     assert [row[name]["label"] for name in ("app", "kind", "vpn")] == ["mail", "unknown", "unknown"]
     assert (row["vpn"]["confidence"], row["conflict"]) == (pytest.approx(0.6), None)
-    nothing = Judge(TASKS, PAIRS).nothing()
+    nothing = VerdictBuilder(TASKS, PAIRS).nothing()
     reject_unsure(nothing, {"app": 0.5, "kind": 0.5})
     assert nothing == {"app": None, "kind": None, "vpn": None, "conflict": None}
 
@@ -72,7 +72,7 @@ def test_rejected_verdicts_take_vpn_and_conflicts_with_them() -> None:
 def test_every_row_has_its_own_verdicts() -> None:
     rng = np.random.default_rng(0)
     values = {task: rng.dirichlet(np.ones(len(c)), 50).astype(np.float32) for task, c in TASKS.items()}
-    rows = list(Judge(TASKS, PAIRS).rows(values))
+    rows = list(VerdictBuilder(TASKS, PAIRS).rows(values))
     known = {(a, b) for a, others in PAIRS["app"]["kind"].items() for b in others}
     said = 0
     for i, row in enumerate(rows):
