@@ -163,9 +163,7 @@ def test_a_time_that_nanoseconds_cannot_hold_is_reported(
     tmp_path: Path, order: str, resolution: int, offset_s: int, ticks: int
 ) -> None:
     begin = section(order) + timed(order, resolution, offset_s) + timed(order, 9)
-    path = write(
-        tmp_path, begin, enhanced(order, ticks, b"x", 1), enhanced(order, 7, b"later", 5, number=1)
-    )
+    path = write(tmp_path, begin, enhanced(order, ticks, b"x", 1), enhanced(order, 7, b"later", 5, number=1))
     packets, damage = read(path)
     assert [(packet.data, packet.time_ns) for packet in packets] == [(b"x", 0), (b"later", 7)]
     assert damage is not None

@@ -121,7 +121,9 @@ class CaptureReader:
         elif not reason and window.position < window.stop:
             reason = "a record cut off by the end of the file"
         if not reason and self._untimed:
-            reason = f"times before 1677 or after 2262 in {self._untimed:,} packets, which are read without them"
+            reason = (
+                f"times before 1677 or after 2262 in {self._untimed:,} packets, which are read without them"
+            )
             self.damage = Damage(self._untimed_at, reason)
         elif reason:
             self.damage = Damage(window.base + window.position, reason)

@@ -132,6 +132,7 @@ class WatchEngine:
         counts.packets += len(batch)
         counts.wire_bytes += int(batch.wirelens.sum())
         counts.samples += len(rows)
+        counts.cut_samples += int(np.count_nonzero((batch.caplens < batch.wirelens)[rows]))
         counts.left_out.update(headers.left_out())
         if len(batch):
             self.now = max(self.now, int(batch.timestamps.max()))

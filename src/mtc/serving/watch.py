@@ -124,6 +124,7 @@ class Watch:
                 "evicted": counts.flows_evicted,
             },
             "samples": {"total": counts.samples, "judged": counts.judged},
+            "cut_samples": counts.cut_samples,
             "sampling_rate": round(self.engine.rate, 6),
             "queue": {"packets": queue.packets, "bytes": queue.bytes, "fill": round(queue.fill, 4)},
             "sinks": self._outlet.status(),
@@ -141,6 +142,8 @@ class Watch:
             told["packets"] = "packets dropped so far: " + ", ".join(
                 f"{count:,} by the {where}" for where, count in dropped.items() if count
             )
+        if counts.cut_samples:
+            told["snaplen"] = "samples are cut by the snap length: their verdicts are made of fewer bytes"
         if counts.sampling or self.engine.rate < 1:
             rate = f"{self.engine.rate:.1%}"
             told["sampling"] = f"packets come faster than the model can judge: {rate} of new flows are judged"
