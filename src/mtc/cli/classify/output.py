@@ -114,7 +114,7 @@ def open_writer(
     chosen: Format, out: Path | None, force: bool, tasks: Tasks, what: Rows
 ) -> Iterator["Writer"]:
     """Where rows are written to."""
-    from mtc.cli.shared.output import output_file
+    from mtc.files import output_file
 
     with ExitStack() as stack:
         place = stack.enter_context(output_file(out, force=force)) if out is not None else None

@@ -12,8 +12,8 @@ import typer
 
 from mtc.cli.shared import captures as capture_inputs
 from mtc.cli.shared.captures import On, OnOption, WorkersOption, map_captures
-from mtc.cli.shared.output import check_output
 from mtc.errors import CaptureError, UsageError
+from mtc.files import check_output
 
 if TYPE_CHECKING:
     from mtc.flows import CaptureSummary, FlowSettings
