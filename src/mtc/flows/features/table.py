@@ -16,6 +16,8 @@ from mtc.flows.features.packets import PacketReader
 from mtc.flows.features.statistics import write_statistics
 from mtc.flows.kernels import KEYS
 from mtc.flows.records import FlowRecords
+from mtc.packets.checks import CaptureChecks
+from mtc.packets.headers import decode
 from mtc.packets.selection import Selection, Selector
 
 SMALLEST = 512
@@ -132,6 +134,7 @@ class FeatureTable:
         self.packets = 0
         self._reader = PacketReader(convention, strict=strict, decapsulate=decapsulate)
         self._selector = None if selection is None or selection.takes_all else Selector(selection)
+        self._checks = CaptureChecks() if selection is not None and selection.drop_duplicates else None
         self._keys = np.frombuffer(secrets.token_bytes(8 * KEYS), np.uint64)
         self._counts = np.zeros(4, np.int64)
         self._slots = np.full(2 * SMALLEST, -1, np.int64)
@@ -168,7 +171,7 @@ class FeatureTable:
         return parts[0] if len(parts) == 1 else FeatureRows.joined(parts)
 
     def _update(self, batch: PacketBatch) -> FeatureRows:
-        reasons = None if self._selector is None else self._selector.reasons(batch)
+        reasons = None if self._selector is None else self._selector.reasons(batch, self._copies(batch))
         packets = self._reader.read(batch, reasons)
         self.packets += len(batch)
         self._reserve(len(packets))
@@ -186,6 +189,12 @@ class FeatureTable:
             np.empty(len(packets), np.uint64),
         )
         return self._rows(self._closed[0][:closed], self._closed[1][:closed])
+
+    def _copies(self, batch: PacketBatch) -> NDArray[np.bool_]:
+        """Which packets are copies of another, where those do not count."""
+        if self._checks is None:
+            return np.zeros(len(batch), np.bool_)
+        return self._checks.add(batch, decode(batch))
 
     def finish(self) -> Iterator[FeatureRows]:
         """The flows that are open, by first packet, in pieces; the table is empty then."""
