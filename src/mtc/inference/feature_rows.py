@@ -16,8 +16,7 @@ from mtc.errors import DatasetError, UsageError
 from mtc.inference.verdict_builder import VerdictBuilder
 from mtc.inference.verdicts import flat, flat_names
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.tasks import Tasks, with_vpn
-from mtc.training.pairs import Pairs
+from mtc.tasks import Pairs, Tasks, with_vpn
 
 if TYPE_CHECKING:
     import pandas as pd

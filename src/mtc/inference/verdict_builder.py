@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.columns import CONFLICT, UNKNOWN, VPN
-from mtc.tasks import VPN_LABELS, Tasks, vpn_classes
-from mtc.training.pairs import Pairs
+from mtc.tasks import VPN_LABELS, Pairs, Tasks, vpn_classes
 
 DECIMALS = 6
 """Decimals of the probabilities in a row."""
@@ -38,7 +37,7 @@ class VerdictBuilder:
 
         Args:
             tasks: Task -> labels.
-            pairs: Which labels stood together in training, see ``mtc.training.pairs``; tasks that are
+            pairs: Which labels stood together in training, see ``mtc.tasks``; tasks that are
                 not in it conflict with nothing.
         """
         self.tasks = tasks

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from mtc import columns
 from mtc.flows import FlowRecords
 from mtc.inference.verdict_builder import VerdictBuilder
-from mtc.tasks import Tasks, with_vpn
-from mtc.training.pairs import Pairs
+from mtc.tasks import Pairs, Tasks, with_vpn
 
 if TYPE_CHECKING:
     import pandas as pd
