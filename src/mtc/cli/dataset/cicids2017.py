@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtc.cli.dataset.building import BytesRead, Folds, Force, Json, print_json, warn
-from mtc.cli.dataset.splits import Lines, splits_table
+from mtc.cli.dataset.tables import Lines, splits_table
 from mtc.cli.shared.captures import On, OnOption, WorkersOption
 
 if TYPE_CHECKING:
