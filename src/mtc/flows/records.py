@@ -1,7 +1,7 @@
 """Flow records: one row a biflow."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Self
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.flows.evidence import FlowEvidence
-from mtc.flows.texts import community_ids, format_address, format_addresses, seconds
+from mtc.flows.texts import community_ids, format_addresses, seconds
 from mtc.packets.transport import TCP
 
 
@@ -50,6 +50,9 @@ class FlowRecords:
     bytes_back: NDArray[np.int64]
     capture: NDArray[np.int64]
     evidence: FlowEvidence | None = None
+    _held: tuple[int, dict[str, list[Any]]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.flow)
@@ -110,26 +113,17 @@ class FlowRecords:
 
     def address(self, side: str, row: int) -> str:
         """Address of a row as text; ``side`` is ``src`` or ``dst``."""
-        halves: NDArray[np.uint64] = self.src if side == "src" else self.dst
-        return format_address(int(self.ip_version[row]), halves[row])
+        return str(self._value(side, row))
 
     def community_id(self, row: int) -> str:
         """Community id (version 1, seed 0) of a row, which other tools know the flow by."""
-        return self.take(np.array([row])).community_ids()[0]
+        return str(self._value("community_id", row))
 
-    def community_ids(self) -> list[str]:
-        """Community ids of all rows."""
-        return community_ids(self.protocol, self.ip_version, self.src, self.dst, self.src_port, self.dst_port)
-
-    def columns(self, *, first_flow: int = 1) -> dict[str, list[Any]]:
-        """All flows as columns of plain values: fields and units as in ``mtc flows --format json``.
-
-        Args:
-            first_flow: Number of the first flow.
-        """
+    def columns(self) -> dict[str, list[Any]]:
+        """All flows as columns of plain values: fields and units as in ``mtc flows --format json``."""
         said = {} if self.evidence is None else self.evidence.columns()
         return {
-            "flow": (self.flow + first_flow).tolist(),
+            "flow": (self.flow + 1).tolist(),
             "protocol": np.where(self.protocol == TCP, "tcp", "udp").tolist(),
             "src": format_addresses(self.ip_version, self.src),
             "src_port": self.src_port.tolist(),
@@ -139,28 +133,45 @@ class FlowRecords:
             "end": seconds(self.end),
             "packets": self.packets.tolist(),
             "bytes": self.bytes.tolist(),
-            "community_id": self.community_ids(),
+            "community_id": community_ids(
+                self.protocol, self.ip_version, self.src, self.dst, self.src_port, self.dst_port
+            ),
             **said,
         }
 
     def row(self, row: int) -> dict[str, Any]:
         """One flow as plain values: fields and units as in ``mtc classify --format json``."""
-        return {
-            "flow": int(self.flow[row]) + 1,
-            "protocol": self.protocol_name(row),
-            "src": self.address("src", row),
-            "src_port": int(self.src_port[row]),
-            "dst": self.address("dst", row),
-            "dst_port": int(self.dst_port[row]),
+        columns, at = self._part(row)
+        return {name: columns[name][at] for name in _ROW} | {
             "start": int(self.start[row]) / 1e9,
             "end": int(self.end[row]) / 1e9,
-            "packets": int(self.packets_forward[row] + self.packets_back[row]),
-            "bytes": int(self.bytes_forward[row] + self.bytes_back[row]),
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """All flows as plain values, one after the other."""
         return (self.row(row) for row in range(len(self)))
 
+    def _value(self, column: str, row: int) -> Any:
+        columns, at = self._part(row)
+        return columns[column][at]
 
-_COLUMNS = tuple(field.name for field in fields(FlowRecords) if field.name != "evidence")
+    def _part(self, row: int) -> tuple[dict[str, list[Any]], int]:
+        """The columns of the rows around one, and where it stands in them.
+
+        Texts are made for many rows at once, and those of one part are held: who goes through the rows
+        in order pays little for each, and the texts of a million flows are never in memory together.
+        """
+        number, at = divmod(row % len(self), _PART)
+        if self._held is None or self._held[0] != number:
+            begin = number * _PART
+            part = self.take(np.arange(begin, min(begin + _PART, len(self))))
+            object.__setattr__(self, "_held", (number, part.columns()))
+        assert self._held is not None
+        return self._held[1], at
+
+
+_PART = 4096
+"""Rows whose texts are made at once."""
+
+_ROW = ("flow", "protocol", "src", "src_port", "dst", "dst_port", "start", "end", "packets", "bytes")
+_COLUMNS = tuple(column.name for column in fields(FlowRecords) if column.name not in ("evidence", "_held"))
