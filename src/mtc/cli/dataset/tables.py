@@ -8,8 +8,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtc.datasets import DatasetInfo
-
 if TYPE_CHECKING:
     from mtc.datasets import DatasetInfo, Leakage
     from mtc.datasets.info import SplitInfo
@@ -28,7 +26,7 @@ _LEAKAGE: Lines = (
 )
 
 
-def show_build(info: DatasetInfo, out: Path) -> None:
+def show_build(info: "DatasetInfo", out: Path) -> None:
     """What a build came to."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     show_dataset(info, console)
@@ -39,7 +37,7 @@ def show_build(info: DatasetInfo, out: Path) -> None:
     console.print(f"Written: {out} ({sum(file.bytes for file in info.files) / 1e6:,.1f} MB)")
 
 
-def show_dataset(info: DatasetInfo, console: Console | None = None) -> None:
+def show_dataset(info: "DatasetInfo", console: Console | None = None) -> None:
     """What a dataset holds, and what its splits share."""
     console = console or Console(highlight=False, markup=False, soft_wrap=True)
     console.print(
@@ -70,7 +68,7 @@ def show_dataset(info: DatasetInfo, console: Console | None = None) -> None:
         console.print(f"Damaged: {file}: {reason}")
 
 
-def _classes(info: DatasetInfo, task: str) -> Table:
+def _classes(info: "DatasetInfo", task: str) -> Table:
     default = next(iter(info.splits))
     table = Table(title=f"{task}: packets, and rows by part of the split {default!r}", title_justify="left")
     table.add_column("label", no_wrap=True)
