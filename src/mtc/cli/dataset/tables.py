@@ -109,7 +109,9 @@ def splits_table(info: "DatasetInfo", lines: Lines, unit: str) -> Table:
         caption_justify="left",
     )
     table.add_column(unit, no_wrap=True)
-    names = [name for name in info.splits if "/" not in name]
+    from mtc.datasets.splits.splits import LEAVE_ONE_OUT
+
+    names = [name for name in info.splits if "/" not in name and not name.startswith(LEAVE_ONE_OUT)]
     for name in names:
         table.add_column(name, justify="right", overflow="fold")  # rather than cut a number off
     splits = [info.splits[name] for name in names]

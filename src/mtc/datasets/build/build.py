@@ -14,8 +14,8 @@ from mtc.datasets.info import FORMAT_VERSION, DatasetInfo, FileInfo, SourceRepor
 from mtc.datasets.layout import PACKETS_FILE, ROW_GROUP_ROWS
 from mtc.datasets.build.folder import building
 from mtc.datasets.build.tasks import Progress, read_sources
-from mtc.datasets.splits.splits import FOLDS, check_folds, plan_splits
-from mtc.datasets.build.staging import LabelledCapture
+from mtc.datasets.splits.splits import FOLDS, SplitPlan, check_folds, plan_splits
+from mtc.datasets.build.staging import LabelledCapture, RowKind
 from mtc.errors import DatasetError, UsageError
 from mtc.parallel import Backend, Workers
 from mtc.tasks import Tasks, check_task_names
@@ -31,7 +31,7 @@ from mtc.errors import CaptureError
 from mtc.parallel import Advance
 
 
-_LAYOUT = 3
+_LAYOUT = 4
 """Version of the staged files."""
 
 ROWS, FLOWS = "arrow", "npy"
@@ -47,6 +47,7 @@ class StageTask(BuildTask):
     limits: tuple[int | None, ...]
     """For each rule, how many samples the balance may keep of it, or None for all."""
     decapsulate: bool
+    kind: RowKind = "packets"
 
     @property
     def name(self) -> str:
@@ -65,7 +66,8 @@ class StageTask(BuildTask):
         """What decides the staged rows."""
         rules = [[rule.text, any(rule.labels.values())] for rule in self.capture.rules]
         member = self.capture.source.member
-        return [_LAYOUT, self.capture.name, member, self.seed, self.limits, self.decapsulate, rules]
+        how = [self.seed, self.limits, self.decapsulate, self.kind, self.capture.scope]
+        return [_LAYOUT, self.capture.name, member, *how, rules]
 
     @cached_property
     def work(self) -> int:
@@ -85,6 +87,7 @@ class StageTask(BuildTask):
                     seed=self.seed,
                     limits=self.limits,
                     decapsulate=self.decapsulate,
+                    kind=self.kind,
                     progress=lambda name, count: advance(count),
                 )
                 with flows.open("wb") as file:
@@ -122,6 +125,8 @@ class BuildPlan:
     """Most packets of a class of ``balance_by``, half plain and half VPN; None for all."""
     folds: int = FOLDS
     """Folds of every split, or 0 for none."""
+    kind: RowKind = "packets"
+    """What a row is: a packet's sample, or a flow's sequence."""
     decapsulate: bool = True
     """Whether tunnels are peeled down to the innermost IP packet."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -190,7 +195,7 @@ def _build(
     splits = plan_splits(chosen.all_rows, plan.seed, plan.folds)
     written = write_dataset(folder / PACKETS_FILE, chosen, plan.tasks, splits)
     report = replace(plan.report, unreadable={**plan.report.unreadable, **unreadable})
-    info = _describe(plan, chosen, written, report, sources)
+    info = _describe(plan, chosen, splits, written, report, sources)
     info.write(folder)
     return info
 
@@ -211,6 +216,7 @@ def _read(
                 plan.cap if rule.labels.get(plan.balance_by) is not None else None for rule in capture.rules
             ),
             decapsulate=plan.decapsulate,
+            kind=plan.kind,
         )
         for capture in plan.captures
     ]
@@ -229,6 +235,7 @@ def _read(
 def _describe(
     plan: BuildPlan,
     chosen: ChosenRows,
+    splits: SplitPlan,
     written: Written,
     report: SourceReport,
     sources: tuple[FileInfo, ...],
@@ -242,16 +249,17 @@ def _describe(
         balance_by=plan.balance_by,
         stratify=plan.stratify,
         folds=plan.folds,
-        mask="paper",
+        mask="paper" if plan.kind == "packets" else "nameless",
         decapsulate=plan.decapsulate,
         draws=ALGORITHM,
         row_group_rows=ROW_GROUP_ROWS,
         written_by=f"pyarrow {pa.__version__}",
+        groups=chosen.group_names,
         **plan.settings,
     )
     return DatasetInfo(
         format_version=FORMAT_VERSION,
-        kind="packets",
+        kind=plan.kind,
         name=plan.name,
         mtc_version=mtc.__version__,
         hash=written.content.hexdigest(
@@ -276,5 +284,5 @@ def _describe(
         counts=counts,
         absent=describe.absent_classes(counts),
         flows=describe.count_flows(chosen, plan.balance_by),
-        splits=describe.describe_splits(written.splits, chosen.labels, plan.tasks, plan.seed, plan.folds),
+        splits=describe.describe_splits(written.splits, chosen.labels, plan.tasks, plan.seed, splits),
     )
