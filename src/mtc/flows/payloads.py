@@ -31,8 +31,8 @@ DATAGRAMS = 8
 DATAGRAM_BYTES = 2048
 """Bytes kept of a datagram."""
 
-SEGMENTS = 128
-"""Segments of each direction that are kept, so that tiny ones do not cost more than large ones."""
+SEGMENTS = 1024
+"""Segments of each direction that are kept; a ClientHello sent byte by byte fits."""
 
 LOG_BYTES = 64 << 20
 """Most bytes in the log of a table."""
