@@ -83,7 +83,8 @@ def _hosts(flow: Any) -> frozenset[tuple[int, int]]:
 def _is_ftp(flows: NDArray[Any]) -> NDArray[np.bool_]:
     """bool (N,), flows whose announcements have to be known before other flows are recognized."""
     control: NDArray[np.bool_] = (flows["src_port"] == 21) | (flows["dst_port"] == 21)
-    return control & (flows["protocol"] == TCP)
+    control &= flows["protocol"] == TCP
+    return control
 
 
 def is_known(column: Texts) -> NDArray[np.bool_]:
