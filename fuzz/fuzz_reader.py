@@ -12,6 +12,8 @@ named, so give an empty one before ``fuzz/corpus`` to keep that small.
 """
 
 import gzip
+import importlib.util
+import re
 import struct
 import sys
 import tempfile
@@ -19,19 +21,27 @@ from pathlib import Path
 
 import atheris
 
-# The kernels are left out: numba cannot compile what atheris has instrumented.
-with atheris.instrument_imports(
-    include=["mtc.capture", "mtc.flows.protocols", "mtc.flows.detection", "mtc.flows.detectors"],
-    exclude=["mtc.capture.kernels"],
-):
+_COMPILES = re.compile(r"import numba|from numba|\.kernel import")
+
+
+def _modules_of_kernels() -> list[str]:
+    """Numba cannot compile what atheris has instrumented."""
+    spec = importlib.util.find_spec("mtc")
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).parent
+    kernels = [path for path in package.rglob("*.py") if _COMPILES.search(path.read_text(encoding="utf-8"))]
+    return [".".join(("mtc", *path.relative_to(package).with_suffix("").parts)) for path in kernels]
+
+
+with atheris.instrument_imports(include=["mtc"], exclude=_modules_of_kernels()):
     from mtc.capture import open_capture
+    from mtc.errors import CaptureError
+    from mtc.flows import SampleStream
     from mtc.flows.detection import detect
+    from mtc.flows.payloads import Opening
     from mtc.flows.protocols import dns, read_names
     from mtc.flows.protocols.certificates import names_in_certificate
-
-from mtc.errors import CaptureError
-from mtc.flows import SampleStream
-from mtc.flows.payloads import Opening
 
 CORPUS = Path(__file__).parent / "corpus"
 _INPUT = Path(tempfile.mkdtemp(prefix="mtc-fuzz-"), "capture")
