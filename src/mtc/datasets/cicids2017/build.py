@@ -90,7 +90,7 @@ def build_cicids2017(
 
 @dataclass
 class _Found:
-    """What the sources hold."""
+    """Contents of the sources."""
 
     tables: dict[str, tuple[str, TableSource]] = field(default_factory=dict)
     """Title in small letters -> what reports call the table, and where it is."""

@@ -1,4 +1,4 @@
-"""Flow verdicts as Parquet, a file an hour, by way of a journal that survives a sudden end."""
+"""Flow verdicts as Parquet, one file per hour, by way of a journal that survives a sudden end."""
 
 import contextlib
 import json
