@@ -45,7 +45,7 @@ class Guard:
     def __init__(
         self, app: ASGIApp, settings: ServeSettings, keeper: Keeper, refused: Callable[[str], None]
     ) -> None:
-        """Guard ``app``; ``refused`` is told the reason of each refusal, for counting."""
+        """Guard ``app``; ``refused`` is called with the reason of each refusal, for counting."""
         self.app = app
         self._keeper = keeper
         self._refused = refused

@@ -36,7 +36,7 @@ class Files:
     """The files of one upload, written one after the other."""
 
     def __init__(self, folder: Path, limits: Limits, take: Callable[[int], None]) -> None:
-        """Write into ``folder``; ``take`` is told bytes before they are written, and may refuse them."""
+        """Write into ``folder``; ``take`` is called before bytes are written, and may refuse them."""
         self.uploads: list[Upload] = []
         self.whole = False
         self._folder = folder
@@ -101,7 +101,7 @@ async def receive(
         name: What a capture that is the body itself is called.
         folder: Where files are put, under names of our own.
         limits: Size, number, and patience.
-        take: Told bytes before they are written.
+        take: Called with bytes before they are written.
 
     Raises:
         Refusal: The upload passes a limit, stops, or is no form.
