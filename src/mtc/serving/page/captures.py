@@ -34,7 +34,7 @@ class Drop:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         limits = parts.settings.limits
-        readers = [name for name in parts.shelf if parts.shelf.reads_captures(name)]
+        readers = [name for name in parts.models if parts.models.reads_captures(name)]
         with ui.element("section").classes("part").props('aria-label="Upload"'):
             with ui.element("div").classes("row-of"):
                 self._model = ui.select(readers, value=parts.settings.default_model, label="Model")
