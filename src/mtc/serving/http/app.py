@@ -62,7 +62,7 @@ def _make_parts(settings: ServeSettings, *, serving: bool = True) -> Parts:
     limits = settings.limits
     models = ModelRegistry(settings.models)
     try:
-        models.check_reads_captures(settings.default_model)
+        models.card(settings.default_model)
     except ApiError as error:
         raise UsageError(f"the default model: {error}") from None
     workers = Workers(limits.running + QUESTIONS)

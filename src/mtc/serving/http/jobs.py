@@ -149,7 +149,9 @@ class Jobs:
             raise ApiError(503, "too many jobs are waiting; try again later", "busy")
         self._make_room()
         name = model or self._settings.default_model
-        self._models.check_reads_captures(name)
+        self._models.card(name)
+        if per == "packet":
+            self._models.check_reads_packets(name)
         job_id = secrets.token_urlsafe(16)
         job = Job(
             id=job_id,
@@ -219,6 +221,7 @@ class Jobs:
         Raises:
             ApiError: There is no such flow, or the question cannot be answered.
         """
+        self._models.check_reads_packets(job.model)
         for capture in summary_of(job)["captures"]:
             number = flow - capture["first_flow"]
             if 0 <= number < capture["flows"]:
