@@ -13,7 +13,7 @@ from mtc.models.shallow.base import Known, ShallowNetwork
 from mtc.models.shallow.batch import Inputs
 
 TRIED = 0.2
-"""Share of the values that is tried at a node: most bytes of a packet tell nothing."""
+"""Share of the values that is tried at a node: most bytes of a packet say nothing."""
 
 _ARRAYS = ("roots", "feature", "threshold", "children", "leaf", "shares")
 
