@@ -25,6 +25,7 @@ from mtc.flows.sequences import (
     sequence_packets,
 )
 from mtc.flows.shape import MISSING, SHAPE, shapes
+from mtc.flows.stream import read_sequences
 from mtc.packets import decode
 
 Packet = tuple[int, int, int, bytes, int]  # forward?, protocol, time in microseconds, payload, flags
