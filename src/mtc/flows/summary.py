@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mtc.flows.records import FlowRecords
 from mtc.flows.stream import SampleStream
 from mtc.flows.table import FlowSettings, FlowTable
+from mtc.packets.checks import CheckCounts
 from mtc.packets.kernel import kernel
 from mtc.packets.reasons import NOT_SELECTED
 from mtc.packets.selection import Selection
@@ -35,6 +36,7 @@ class CaptureSummary:
         flows: Distinct bidirectional TCP or UDP five-tuples.
         damage: A sentence on where and why reading ended early, or None.
         cut: Packets of which fewer bytes were captured than were on the wire.
+        checks: Cut samples, packets that come twice, packets out of order.
         wire_bytes: Bytes on the wire.
         start: Time of the earliest packet that has one, ns since the epoch; None without any.
         end: Time of the latest packet.
@@ -52,6 +54,7 @@ class CaptureSummary:
     flows: int = 0
     damage: str | None = None
     cut: int = 0
+    checks: CheckCounts = field(default_factory=CheckCounts)
     wire_bytes: int = 0
     start: int | None = None
     end: int | None = None
@@ -70,6 +73,9 @@ class CaptureSummary:
             "left_out": dict(self.left_out),
             "flows": self.flows,
             "damage": self.damage,
+            "cut_samples": self.checks.cut_samples,
+            "duplicates": self.checks.duplicates,
+            "out_of_order": self.checks.out_of_order,
         }
 
 
@@ -124,6 +130,7 @@ def summarize(
         summary.format = stream.reader.format
         summary.link_types = stream.reader.link_types
         summary.packets, summary.left_out = stream.packets, stream.left_out
+        summary.checks = stream.checks.counts
         summary.flows = len(stream.flows)
         summary.protocols = _counter(protocols, tuple(range(16)))
         summary.ports = _counter(ports, (TCP, UDP))

@@ -1,7 +1,7 @@
 """Verdicts on one capture."""
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, PacketVerdicts
 from mtc.models import LoadedModel, predict_probabilities
 from mtc.packets import Mask
+from mtc.packets.checks import CheckCounts
 from mtc.parallel import Advance
 
 Per = Literal["packet", "flow"]
@@ -38,6 +39,7 @@ class CaptureEnd:
         computed: Samples that were computed: without those equal to one before.
         left_out: Reason -> packets that are no samples.
         damage: Where and why reading ended early, as a sentence, or None.
+        checks: Cut samples, packets that come twice, packets out of order.
     """
 
     capture: str
@@ -48,6 +50,7 @@ class CaptureEnd:
     computed: int
     left_out: dict[str, int]
     damage: str | None
+    checks: CheckCounts = field(default_factory=CheckCounts)
 
 
 Verdicts = CaptureVerdicts | PacketVerdicts
@@ -96,6 +99,7 @@ class CaptureInference:
                 computed=computed,
                 left_out=dict(stream.left_out),
                 damage=None if stream.damage is None else str(stream.damage),
+                checks=stream.checks.counts,
             )
 
     def _open(self, source: Source) -> SampleStream:

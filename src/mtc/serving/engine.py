@@ -23,6 +23,9 @@ from mtc.serving.watch_settings import WatchCounts, WatchSettings
 PIECE = 8192
 """Most packets handled at a time."""
 
+NEVER = -(1 << 63)
+"""A time before all packets, ns."""
+
 COMPUTE_AT = 512
 """Samples that are worth a call of the model; fewer wait for the next tick."""
 
@@ -83,7 +86,7 @@ class WatchEngine:
             extra={"first": np.int64, "sampled": np.bool_, "reported": np.bool_, "rate": np.float64},
         )
         self._seed = secrets.randbits(64)
-        self.now = 0  # time of the newest packet, ns
+        self.now = NEVER  # time of the newest packet, ns
 
     def take(self, batch: PacketBatch) -> None:
         """Take in packets."""
@@ -129,6 +132,7 @@ class WatchEngine:
         counts.packets += len(batch)
         counts.wire_bytes += int(batch.wirelens.sum())
         counts.samples += len(rows)
+        counts.cut_samples += int(np.count_nonzero((batch.caplens < batch.wirelens)[rows]))
         counts.left_out.update(headers.left_out())
         if len(batch):
             self.now = max(self.now, int(batch.timestamps.max()))

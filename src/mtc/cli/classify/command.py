@@ -34,6 +34,7 @@ def classify(
     bpf: options.Filter = "",
     start: options.From = None,
     end: options.To = None,
+    drop_duplicates: options.DropDuplicates = False,
     reuse: options.Reuse = True,
     decapsulate: options.Decapsulate = True,
     workers: WorkersOption = None,
@@ -57,7 +58,9 @@ def classify(
     from mtc.packets import Selection
     from mtc.parallel import Workers
 
-    settings = VerdictSettings(packets, until, reuse, decapsulate, Selection.of(bpf, start, end))
+    settings = VerdictSettings(
+        packets, until, reuse, decapsulate, Selection.of(bpf, start, end, drop_duplicates)
+    )
     where = Workers(workers, on.value)
     classifier = Classifier.load(_default_model(inputs) if model is None else model)
     if classifier.reads_features:

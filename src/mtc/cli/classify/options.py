@@ -73,6 +73,7 @@ Until = Annotated[
 Filter = capture_inputs.Filter
 From = capture_inputs.From
 To = capture_inputs.To
+DropDuplicates = capture_inputs.DropDuplicates
 Reuse = Annotated[
     bool, typer.Option("--reuse/--no-reuse", help="Compute samples that are the same only once.")
 ]

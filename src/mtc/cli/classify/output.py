@@ -59,7 +59,10 @@ class Summary:
     """What the end of the run tells."""
 
     def __init__(self, tasks: Tasks) -> None:
+        from mtc.packets.checks import CheckCounts
+
         self.rows = 0
+        self.checks = CheckCounts()
         self._judged = tuple(with_vpn(tasks))
         self.left_out: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
@@ -77,6 +80,7 @@ class Summary:
     def add_end(self, end: "CaptureEnd") -> None:
         """Count a capture that was read."""
         self.left_out.update(end.left_out)
+        self.checks += end.checks
         self.counts.update(packets=end.packets, samples=end.samples, judged=end.judged, computed=end.computed)
 
     def text(self, what: Rows) -> str:
@@ -91,6 +95,9 @@ class Summary:
             lines.append(
                 f"{counts['judged']:,} of {counts['samples']:,} samples judged"
                 + (f", {again:,} of them the same as one before" if again else "")
+            )
+            lines += self.checks.notes(
+                counts["packets"], counts["samples"], dropped="duplicate" in self.left_out
             )
         lines += [
             f"{task}: " + ", ".join(f"{label} {n:,}" for label, n in by_label.most_common())

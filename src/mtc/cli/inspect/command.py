@@ -46,6 +46,7 @@ def inspect(
     bpf: capture_inputs.Filter = "",
     start: capture_inputs.From = None,
     end: capture_inputs.To = None,
+    drop_duplicates: capture_inputs.DropDuplicates = False,
     idle_timeout_s: Annotated[
         float | None, typer.Option("--idle-timeout", help="Seconds of silence that end a flow in --flows.")
     ] = None,
@@ -65,7 +66,7 @@ def inspect(
 
     settings = FlowSettings(idle_timeout_s, active_timeout_s, tcp_end)
     _check(flows, flow_format, out, as_json, force, settings)
-    selection = Selection.of(bpf, start, end)
+    selection = Selection.of(bpf, start, end, drop_duplicates)
     Selector(selection)  # a wrong filter is told before anything is read
     look = partial(
         summarize,
@@ -131,6 +132,9 @@ def _summarize_all(
         summaries.append(result)
         if result.damage:
             print(f"mtc: {result.file}: {result.damage}", file=sys.stderr)
+        dropped = "duplicate" in result.left_out
+        for note in result.checks.notes(result.packets, result.samples, dropped=dropped):
+            print(f"mtc: {result.file}: {note}", file=sys.stderr)
     for error in errors if summaries else errors[:-1]:
         print(f"mtc: {error}", file=sys.stderr)
     if not summaries and errors:

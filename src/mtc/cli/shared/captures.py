@@ -25,6 +25,10 @@ From = Annotated[
     typer.Option("--from", metavar="TIME", help="Only packets from then on: Unix seconds or ISO, in UTC."),
 ]
 To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only packets before then.")]
+DropDuplicates = Annotated[
+    bool,
+    typer.Option("--drop-duplicates", help="Skip copies of packets just before, as of a mirrored port."),
+]
 Decapsulate = Annotated[
     bool, typer.Option("--decapsulate/--no-decapsulate", help="Peel tunnels to the innermost IP packet.")
 ]
