@@ -21,7 +21,6 @@ from mtc.flows.sequences import (
     ROW_BYTES,
     STEP,
     SequenceTable,
-    read_sequences,
     sequence_packets,
 )
 from mtc.flows.shape import MISSING, SHAPE, shapes

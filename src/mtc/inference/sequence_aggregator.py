@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.config import Precision
 from mtc.flows.augment import CUTS
 from mtc.flows.sequences import SequenceTable
 from mtc.inference.flow_aggregator import FlowAggregator
@@ -55,7 +56,9 @@ class SequenceAggregator(FlowAggregator):
         sequences = self._table.sequences(rows)
         if self._until is None:
             return self._of(sequences)
-        found = {task: np.zeros((len(rows), len(c)), np.float32) for task, c in self._model.card.tasks.items()}
+        found = {
+            task: np.zeros((len(rows), len(c)), np.float32) for task, c in self._model.card.tasks.items()
+        }
         waiting = np.arange(len(rows))
         for packets in CUTS:
             cut = sequences[waiting].copy()
@@ -68,22 +71,37 @@ class SequenceAggregator(FlowAggregator):
         return found
 
     def _of(self, sequences: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Calibrated probabilities of sequences, each by the temperature of its number of packets."""
-        logits = self._model.row_logits(np.ascontiguousarray(sequences), precision=self._precision)
-        found = {task: np.empty_like(values) for task, values in logits.items()}
-        steps = np.searchsorted(CUTS, sequences[:, 2], side="right")
-        for step in np.unique(steps).tolist():
-            rows = np.flatnonzero(steps == step)
-            temperatures = self._model.flow_temperatures(CUTS[max(step - 1, 0)])
-            some = {task: values[rows] for task, values in logits.items()}
-            for task, values in predict_probabilities(some, temperatures, self._model.absent).items():
-                found[task][rows] = values
-        return found
+        return sequence_probabilities(self._model, np.ascontiguousarray(sequences), self._precision)
 
     def _shrink(self) -> None:
         rows = np.flatnonzero(self.columns["flow"] >= 0)
         super()._shrink()
         self._table.keep(rows)
+
+
+def sequence_probabilities(
+    model: LoadedModel, sequences: NDArray[np.uint8], precision: Precision
+) -> dict[str, NDArray[np.float32]]:
+    """Calibrated probabilities of flow sequences, each by the temperature of its number of packets.
+
+    Args:
+        model: One that reads flow sequences.
+        sequences: uint8 (N, ROW_BYTES), C-contiguous.
+        precision: See ``mtc.models.predict_logits``.
+
+    Returns:
+        Task -> float32 (N, classes).
+    """
+    logits = model.row_logits(sequences, precision=precision)
+    found = {task: np.empty_like(values) for task, values in logits.items()}
+    steps = np.searchsorted(CUTS, sequences[:, 2], side="right")
+    for step in np.unique(steps).tolist():
+        rows = np.flatnonzero(steps == step)
+        temperatures = model.flow_temperatures(CUTS[max(step - 1, 0)])
+        some = {task: values[rows] for task, values in logits.items()}
+        for task, values in predict_probabilities(some, temperatures, model.absent).items():
+            found[task][rows] = values
+    return found
 
 
 def aggregator_for(model: LoadedModel, **settings: Any) -> FlowAggregator:

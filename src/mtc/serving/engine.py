@@ -12,8 +12,9 @@ from mtc.capture import PacketBatch
 from mtc.columns import CONFLICT, UNKNOWN, VPN
 from mtc.errors import UsageError
 from mtc.flows import FlowRecords, FlowSettings, FlowTable
+from mtc.flows.sequences import sequence_packets
 from mtc.inference import Classifier
-from mtc.inference.flow_aggregator import FlowAggregator
+from mtc.inference.sequence_aggregator import aggregator_for
 from mtc.inference.verdict_builder import VerdictBuilder, reject_unsure
 from mtc.packets import Headers, build_samples, decode, mask_samples
 from mtc.serving.events import Event, EventMaker, FlowState
@@ -78,7 +79,7 @@ class WatchEngine:
         self._builder = VerdictBuilder(classifier.tasks, card.pairs)
         self._maker, self._emit = maker, emit
         self._thresholds = dict(thresholds or {})
-        self._aggregator = FlowAggregator(
+        self._aggregator = aggregator_for(
             classifier.model,
             precision=classifier.precision,
             packets=self.settings.first_packets,
@@ -157,6 +158,9 @@ class WatchEngine:
         judged = counted & self._aggregator.columns["sampled"][row]
         self.counts.sampling += int(np.count_nonzero(counted & ~judged))
         if judged.any():
+            if self._classifier.reads_flows:
+                self._aggregator.hold(sequence_packets(batch, headers, rows[judged]), row[judged])
+                return
             samples = build_samples(batch, headers, rows[judged])
             if self._classifier.mask != "paper":
                 mask_samples(samples, self._classifier.mask, out=samples)

@@ -152,7 +152,9 @@ def write_crossfit(
     part = found.part()
     calibration = calibrate(part.logits, part.labels, part.flow, found.absent)
     reject = {
-        task: {per: rejection(part, task, found.absent[task], getattr(both, per)) for per in ("packet", "flow")}
+        task: {
+            per: rejection(part, task, found.absent[task], getattr(both, per)) for per in ("packet", "flow")
+        }
         for task, both in calibration.items()
     }
     scores, flow_scores = score_part(part, tasks, calibration, found.absent)
@@ -193,9 +195,7 @@ def write_crossfit(
     return metrics
 
 
-def rejection(
-    part: Part, task: str, absent: NDArray[np.int64], temperature: Temperature
-) -> dict[str, Any]:
+def rejection(part: Part, task: str, absent: NDArray[np.int64], temperature: Temperature) -> dict[str, Any]:
     """When a verdict of a task is unknown, as in the card; see ``choose_threshold``."""
     known = part.labels[task] != UNLABELLED
     values, labels = part.logits[task][known], part.labels[task][known]

@@ -15,7 +15,6 @@ from mtc.models.temperature import Logits
 from mtc.tasks import UNLABELLED, Tasks
 from mtc.training.scoring.calibration import fit_temperature
 
-
 PRECISION = 0.75
 """Share of answered verdicts that are to be right on groups that were not trained on."""
 
