@@ -3,6 +3,7 @@
 The detectors themselves are data, in ``mtc.flows.detectors``; docs/flows.md says how to add one.
 """
 
+import re
 from dataclasses import dataclass
 
 from mtc.flows.detectors import DETECTORS, Detector, Side
@@ -12,7 +13,22 @@ from mtc.flows.protocols import NO_NAMES, Names, read_names
 from mtc.packets.transport import TCP, UDP
 
 NAMED = frozenset(
-    ("tls", "dtls", "quic", "http", "http2", "smtp", "imap", "pop3", "ftp", "xmpp", "ldap", "pgsql", "rdp")
+    (
+        "tls",
+        "dtls",
+        "quic",
+        "http",
+        "http2",
+        "smtp",
+        "imap",
+        "pop3",
+        "ftp",
+        "xmpp",
+        "ldap",
+        "pgsql",
+        "rdp",
+        "socks",
+    )
 )
 """Protocols whose payload may hold a server's name, perhaps after a STARTTLS."""
 
@@ -35,6 +51,24 @@ class Finding:
 
 
 NOTHING = Finding()
+
+
+_DATA_PORTS = re.compile(
+    rb"(?:227 [^(\r\n]{0,200}\(?|PORT )\d{1,3},\d{1,3},\d{1,3},\d{1,3},(\d{1,3}),(\d{1,3})"
+    rb"|229 [^(\r\n]{0,200}\(\|\|\|(\d{1,5})\|\)|EPRT \|[12]\|[0-9A-Fa-f:.]{2,45}\|(\d{1,5})\|"
+)
+
+
+def announced_ports(opening: Opening) -> set[int]:
+    """Ports of the data connections that a control connection of FTP agrees on.
+
+    Source: RFC 959, section 4.1.2 (PORT, PASV); RFC 2428 (EPRT, EPSV).
+    """
+    found = set()
+    for side in opening.sides:
+        for high, low, *whole in _DATA_PORTS.findall(b"".join(side)):
+            found.add(int(high) << 8 | int(low) if high else int("".join(map(bytes.decode, whole))))
+    return {port for port in found if port < 1 << 16}
 
 
 def _by_first_byte() -> dict[bool, list[list[Detector]]]:

@@ -39,6 +39,7 @@ class CaptureEnd:
         computed: Samples that were computed: without those equal to one before.
         left_out: Reason -> packets that are no samples.
         damage: Where and why reading ended early, as a sentence, or None.
+        notes: What else is remarkable about it, a sentence each.
         checks: Cut samples, packets that come twice, packets out of order.
     """
 
@@ -50,6 +51,7 @@ class CaptureEnd:
     computed: int
     left_out: dict[str, int]
     damage: str | None
+    notes: tuple[str, ...] = ()
     checks: CheckCounts = field(default_factory=CheckCounts)
 
 

@@ -12,8 +12,8 @@ from mtc.capture import Source, expand_inputs
 from mtc.config import Precision
 from mtc.errors import UsageError
 from mtc.flows.sequences import ROW_BYTES
-from mtc.inference.capture_runs import CaptureRun, WorkerSpec
-from mtc.inference.captures import CaptureEnd, CaptureInference, Per, Progress, mask_of
+from mtc.inference.capture_runs import CaptureRun, WorkerSpec, inference_of
+from mtc.inference.captures import CaptureEnd, Per, Progress, mask_of
 from mtc.inference.model_registry import bundled_models, find_model
 from mtc.inference.sequence_aggregator import sequence_probabilities
 from mtc.inference.settings import VerdictSettings
@@ -170,7 +170,7 @@ class Classifier:
             UsageError: No input was given, the model does not read what it is for, or a setting is wrong.
         """
         problems: list[str] = []
-        if self.reads_features:
+        if self.reads_features and _hold_tables(inputs):
             from mtc.datasets.flow_features.sources import find_tables
             from mtc.inference.feature_rows import TableVerdicts
 
@@ -255,13 +255,16 @@ class Classifier:
         workers: Workers | None,
         progress: Progress | None,
     ) -> Iterator[CaptureVerdicts | PacketVerdicts]:
-        self._check_reads_packets()
-        if per == "packet" and self.reads_flows:
+        if self.reads_features and per == "packet":
+            raise UsageError(f"model {self.name}: reads features of whole flows, and no single packet")
+        if self.reads_flows and per == "packet":
             raise UsageError(f"model {self.name}: classifies flows, not single packets")
+        if not self.reads_features:
+            self._check_reads_packets()
         settings, workers = settings or VerdictSettings(), workers or Workers()
         Selector(settings.selection)  # a wrong filter is reported before anything is read
         if workers.here:
-            inference = CaptureInference(self.model, self.precision, settings, per)
+            inference = inference_of(self.model, self.precision, settings, per)
             return run.run_here(inference, sources, progress)
         if not self.name:
             raise UsageError("other processes need a model that was loaded by its name or folder")
@@ -282,3 +285,9 @@ class Classifier:
             raise UsageError(
                 f"model {self.name}: reads {length} values a flow, not packets of {SAMPLE_LENGTH} bytes"
             )
+
+
+def _hold_tables(inputs: Iterable[str | Path]) -> bool:
+    from mtc.datasets.flow_features.sources import hold_tables
+
+    return hold_tables(inputs)

@@ -68,6 +68,7 @@ class Summary:
         self.counts: Counter[str] = Counter()
         self.conflicts: Counter[str] = Counter()
         self.labels: dict[str, Counter[str]] = {}
+        self.notes: list[str] = []
 
     def add(self, row: dict[str, Any]) -> None:
         """Count a row."""
@@ -80,6 +81,7 @@ class Summary:
     def add_end(self, end: "CaptureEnd") -> None:
         """Count a capture that was read."""
         self.left_out.update(end.left_out)
+        self.notes += [f"{end.capture}: {note}" for note in end.notes]
         self.checks += end.checks
         self.counts.update(packets=end.packets, samples=end.samples, judged=end.judged, computed=end.computed)
 
@@ -106,7 +108,7 @@ class Summary:
         if self.conflicts:
             pairs = ", ".join(f"{pair} {n:,}" for pair, n in self.conflicts.most_common())
             lines.append(f"labels that contradict each other: {pairs}")
-        return "\n".join(lines)
+        return "\n".join(lines + self.notes)
 
 
 @contextmanager
