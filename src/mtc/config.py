@@ -1,7 +1,7 @@
 """Every setting of a run: frozen, typed, checked at construction, unknown keys refused.
 
 A recipe is a TOML file with the sections below; ``seed`` stands at its top. The defaults are the
-paper's recipe for ISCX (Sec. 3.3, 4.1.3); docs/paper.md tells where they are readings of ours.
+paper's recipe for ISCX (Sec. 3.3, 4.1.3); docs/paper.md says where they are readings of ours.
 """
 
 import dataclasses

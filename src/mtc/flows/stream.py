@@ -160,7 +160,7 @@ class SampleStream:
         self.reader.__exit__(None, None, None)
 
     def __iter__(self) -> Iterator[Samples]:
-        """Pieces in file order; a damaged capture ends in an empty piece that tells the damage."""
+        """Pieces in file order; a damaged capture ends in an empty piece that holds the damage."""
         for batch in self.reader:
             for begin in range(0, len(batch), PIECE):
                 yield self._samples(batch.part(begin, begin + PIECE))

@@ -13,7 +13,7 @@ from mtc.models.shallow.batch import Inputs
 from mtc.models.shallow.trees import ARRAYS, Forest, check_forest, log_votes
 
 TRIED = 0.2
-"""Share of the values that is tried at a node: most bytes of a packet tell nothing."""
+"""Share of the values that is tried at a node: most bytes of a packet say nothing."""
 
 
 class ExtraTrees(ShallowNetwork):
