@@ -1,4 +1,4 @@
-"""The colours of every figure and page: told apart by every kind of colour vision, on light and dark.
+"""The colours of every figure and page: distinguished by every kind of colour vision, on light and dark.
 
 Okabe and Ito's palette. Figures are drawn in the light shades; a page that is read on a dark ground
 replaces each by its dark shade.

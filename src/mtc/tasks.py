@@ -54,7 +54,7 @@ UNLABELLED = -1
 """Index that stands for a missing label."""
 
 VPN_LABELS = ("VPN", "nonVPN")
-"""Classes of what is derived of a task that tells types over VPN from others."""
+"""Classes of what is derived of a task with types over VPN beside others."""
 
 
 def check_task_names(names: Iterable[str]) -> None:
@@ -74,7 +74,7 @@ def check_task_names(names: Iterable[str]) -> None:
 
 
 def vpn_classes(tasks: Tasks) -> tuple[str, tuple[int, ...]] | None:
-    """The task that tells traffic over VPN from other traffic, and its classes over VPN.
+    """The task that separates traffic over VPN from other traffic, and its classes over VPN.
 
     Args:
         tasks: Any tasks.

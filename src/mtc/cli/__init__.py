@@ -123,7 +123,7 @@ def _options(
         bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Tell what encrypted traffic is: from a capture to a verdict for every flow."""
+    """Classify encrypted traffic: from a capture to a verdict for every flow."""
 
 
 def _placeholder() -> None:

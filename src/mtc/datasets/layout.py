@@ -189,7 +189,7 @@ class ContentHash:
         self._columns.setdefault(column, hashlib.sha256()).update(np.ascontiguousarray(values))
 
     def hexdigest(self, about: Mapping[str, Any]) -> str:
-        """The hash of the rows together with plain values that tell how to read them."""
+        """The hash of the rows together with plain values that say how to read them."""
         columns = {name: digest.hexdigest() for name, digest in self._columns.items()}
         text = json.dumps({"columns": columns, "about": about}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

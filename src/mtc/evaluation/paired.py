@@ -67,7 +67,7 @@ def paired_difference(
     """Compare two models by a paired bootstrap: every draw scores both on the same flows.
 
     What makes a draw hard is hard for both models, so that the interval of their difference is narrower
-    than what the intervals of the two tell. Flows are drawn, not packets, which resemble one another
+    than what the intervals of the two show. Flows are drawn, not packets, which resemble one another
     within a flow. Of several pairs (seeds that each draw a split and train both models) the means are
     compared; a flow that is drawn is drawn in all of them, since pairs that share flows are not
     independent.

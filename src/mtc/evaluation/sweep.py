@@ -64,7 +64,7 @@ def run_sweep(
 
     Returns:
         The table, see ``mtc.evaluation.sweep.summarise``. A run that fails (its loss is no number,
-        memory ran out) is told there, and tried again when the sweep is resumed.
+        memory ran out) is reported there, and tried again when the sweep is resumed.
 
     Raises:
         UsageError: The sweep that is there has other settings, or Optuna is not installed.
@@ -145,7 +145,7 @@ def _optuna() -> Any:
 
 
 def _new_study(optuna: Any, storage: Any, name: str, grid: dict[str, list[str]]) -> Any:
-    """A study without trials; one of an earlier start is given up, its runs are told again."""
+    """A study without trials; one of an earlier start is given up, its runs are reported again."""
     if name in optuna.get_all_study_names(storage):
         optuna.delete_study(study_name=name, storage=storage)
     sampler = optuna.samplers.GridSampler(grid or {"": [""]}, seed=0)

@@ -68,14 +68,14 @@ def open_set_figures(found: Sequence[OpenSet]) -> list[Figure]:
             if _runs(content, task)
             for score in ("probability", "energy")
         }
-        told = "; ".join(
+        facts = "; ".join(
             f"{name}: {np.interp(90, known, unknown):.0f} at 90" for name, (known, unknown) in lines.items()
         )
         figures.append(
             draw(
                 f"open-set-{slug(task)}",
                 f"{task}: unknown flows answered (%)",
-                f"Share of the unknown flows that are answered, over that of the known, {task}: {told}.",
+                f"Share of the unknown flows that are answered, over that of the known, {task}: {facts}.",
                 partial(_draw, lines=lines),
                 legend=True,
                 height=3.6,

@@ -139,5 +139,5 @@ def _lead(sources: Sources, groups: Sequence[Group]) -> str:
         (len(sources.runs), "run"), (len(models), "model"), (len(sources.sweeps), "sweep"),
         (len(sources.audits), "audit"), (len(sources.open_sets), "open-set evaluation"),
     ]  # fmt: skip
-    told = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in counts if n)
-    return f"{told or 'No runs'}; data: {', '.join(datasets) or 'none'}."
+    facts = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in counts if n)
+    return f"{facts or 'No runs'}; data: {', '.join(datasets) or 'none'}."

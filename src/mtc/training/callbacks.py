@@ -33,7 +33,7 @@ class ResumableEarlyStopping(EarlyStopping):
 class AgreedSigterm(Callback):
     """Lets all processes of a run end at the same step when one of them gets SIGTERM.
 
-    The training library would tell the others from inside the signal handler, between whatever they are
+    The training library would signal the others from inside the signal handler, between whatever they are
     exchanging at that moment.
     """
 

@@ -218,7 +218,7 @@ def clear_errors(train: TrainConfig) -> Iterator[None]:
 
 @contextlib.contextmanager
 def memory_errors(where: str) -> Iterator[None]:
-    """Tell where memory ran out, and what to do.
+    """Report where memory ran out, and what to do.
 
     Raises:
         UsageError: It did.

@@ -1,4 +1,4 @@
-"""What ``mtc classify`` writes: rows, what the end of the run tells, and a bar on the way."""
+"""What ``mtc classify`` writes: rows, what the end of the run reports, and a bar on the way."""
 
 import sys
 from collections import Counter
@@ -42,7 +42,7 @@ _FIELDS = {Rows.flow: columns.FLOW, Rows.packet: columns.PACKET, Rows.row: colum
 
 
 def choose_format(given: Format | None, out: Path | None) -> Format:
-    """The format that is asked for, or that the suffix of ``out`` tells.
+    """The requested format, or that the suffix of ``out`` names.
 
     Raises:
         UsageError: Format and place do not go together.
@@ -56,7 +56,7 @@ def choose_format(given: Format | None, out: Path | None) -> Format:
 
 
 class Summary:
-    """What the end of the run tells."""
+    """What the end of the run reports."""
 
     def __init__(self, tasks: Tasks) -> None:
         from mtc.packets.checks import CheckCounts

@@ -99,7 +99,7 @@ def splits_table(info: "DatasetInfo", lines: Lines, unit: str) -> Table:
 
     Args:
         info: The dataset.
-        lines: What is told; of folds the first three.
+        lines: What is reported; of folds the first three.
         unit: What a row of the dataset is.
     """
     table = Table(

@@ -67,7 +67,7 @@ def inspect(
     settings = FlowSettings(idle_timeout_s, active_timeout_s, tcp_end)
     _check(flows, flow_format, out, as_json, force, settings)
     selection = Selection.of(bpf, start, end, drop_duplicates)
-    Selector(selection)  # a wrong filter is told before anything is read
+    Selector(selection)  # a wrong filter is reported before anything is read
     look = partial(
         summarize,
         decapsulate=decapsulate,

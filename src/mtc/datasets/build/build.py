@@ -182,10 +182,10 @@ def _build(
     captures, unreadable, sources = _read(plan, work, workers, progress)
     if not captures:
         failures = {**unreadable, **plan.report.unreadable, **plan.report.unknown}
-        # A file tells more than the folder in which nothing was found.
-        told = [f"{file}: {failures[file]}" for file in sorted(failures, key=lambda f: -f.count("/"))[:1]]
+        # A file says more than the folder in which nothing was found.
+        listed = [f"{file}: {failures[file]}" for file in sorted(failures, key=lambda f: -f.count("/"))[:1]]
         more = [f"and {len(failures) - 1:,} more"] if len(failures) > 1 else []
-        reason = f" ({', '.join(told + more)})" if told else ""
+        reason = f" ({', '.join(listed + more)})" if listed else ""
         raise DatasetError(f"{plan.name}: no labelled capture could be read{reason}")
     chosen = choose_rows(
         captures, plan.tasks, balance_by=plan.balance_by, stratify=plan.stratify, cap=plan.cap

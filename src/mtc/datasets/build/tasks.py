@@ -1,6 +1,6 @@
 """Pieces of a build: each is done by itself, wherever, and found again after an interruption.
 
-What a task makes lies in the build's folder under the task's key, which tells what it was made from.
+What a task makes lies in the build's folder under the task's key, which says what it was made from.
 Files appear whole, by renaming; a task counts as done when its JSON file is there, which is made last.
 """
 

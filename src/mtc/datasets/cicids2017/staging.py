@@ -69,7 +69,7 @@ class TableTask(BuildTask):
         return self.source.size()
 
     def make(self, folder: Path, advance: Advance) -> Mapping[str, Any]:
-        """Read the table; what cannot be read is told."""
+        """Read the table; what cannot be read is reported."""
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         try:
             with self.file(folder, _ROWS) as rows, self.file(folder, _OTHERS) as others:
@@ -174,7 +174,7 @@ def collect_tables(
 
     Args:
         tasks: The tables, in the order of the dataset.
-        results: What the tasks told.
+        results: What the tasks returned.
         folder: Where they made files.
     """
     read = [(task, values) for task, values in zip(tasks, results, strict=True) if "unreadable" not in values]

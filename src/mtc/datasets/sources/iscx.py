@@ -45,7 +45,7 @@ def build_iscx(
     """Build a dataset from ISCX captures.
 
     Captures are labelled by a ``manifest.csv`` beside them, else by name from our table of the 150
-    originals. What is missing, unknown or damaged is told in the report and does not stop the build.
+    originals. What is missing, unknown or damaged is listed in the report and does not stop the build.
 
     Args:
         sources: Folders, zips or captures, or one of them.

@@ -1,6 +1,6 @@
 """What each capture of ISCX VPN-nonVPN 2016 holds: our table of the 150 originals, or a manifest.
 
-The table (``iscx_captures.csv``) tells application, service and VPN of each original capture by its
+The table (``iscx_captures.csv``) gives application, service and VPN of each original capture by its
 name; rows that others label differently name the dispute. Source: Table 1; rows as in docs/datasets.md.
 """
 

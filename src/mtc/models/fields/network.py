@@ -1,7 +1,7 @@
 """The network of fields: header fields as numbers and leading bytes as categories, then dense layers.
 
 Not of the paper. A byte of a header is a name more than an amount, and a header field is a number that
-its bytes only spell: this network is told both, where MTC has to find them out from bytes scaled to
+its bytes only spell: this network gets both, where MTC has to find them out from bytes scaled to
 [0, 1]. docs/evaluation.md has what that is worth on flows that training never saw.
 
 Source: Gorishniy, Rubachev, Babenko, "On Embeddings for Numerical Features in Tabular Deep Learning",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_LINES = 7
-"""Models in a panel of Figure 7; more cannot be told apart."""
+"""Models in a panel of Figure 7; more cannot be distinguished."""
 
 ALL_GOOD = 70.0
 """Percent; if no class is worse, the axis of Figure 7 does not begin at 0."""
@@ -70,7 +70,7 @@ def class_lines(groups: Sequence[Group], dataset: str, split: str) -> list[Figur
             if any(group.class_score(task, label, "f1") for group in lines)
         ]
         for score, name in CLASS_SCORES.items():
-            told = "; ".join(
+            facts = "; ".join(
                 f"{group.model} "
                 + ", ".join(f"{label} {_told(group, task, label, score)}" for label in labels)
                 for group in lines
@@ -79,7 +79,7 @@ def class_lines(groups: Sequence[Group], dataset: str, split: str) -> list[Figur
                 draw(
                     f"figure-7-{slug(dataset)}-{slug(split)}-{task}-{score}",
                     f"{task}: {name} by class (%)",
-                    f"{name} of each class of {task}, {dataset}, {split_text(split)}, in percent. {told}.",
+                    f"{name} of each class of {task}, {dataset}, {split_text(split)}, in percent. {facts}.",
                     partial(_lines, groups=lines, task=task, labels=labels, score=score),
                     legend=True,
                     height=3.6,
@@ -118,7 +118,7 @@ def _lines(axes: "Axes", *, groups: Sequence[Group], task: str, labels: Sequence
 
 
 def _lowest(values: Sequence[float]) -> float:
-    """Where the axis begins: at 0, but where all classes are good, so that they can be told apart."""
+    """Where the axis begins: at 0, but where all classes are good, so that they can be distinguished."""
     least = min(values, default=0.0)
     return 0.0 if least < ALL_GOOD else 10 * ((least - 3) // 10)
 

@@ -72,13 +72,13 @@ def reliability_diagrams(groups: Sequence[Group], dataset: str, split: str) -> l
             ]
             if not lines:
                 continue
-            told = "; ".join(_named(group, task, per) for group, _ in lines)
+            facts = "; ".join(_named(group, task, per) for group, _ in lines)
             figures.append(
                 draw(
                     f"reliability-{slug(dataset)}-{slug(split)}-{task}-{per}",
                     f"{task}, {plural}, {split_text(split)}",
                     f"Share right over confidence, {plural}, {task}, {dataset}, {split_text(split)}. "
-                    f"Expected calibration error (ECE) in percent: {told}.",
+                    f"Expected calibration error (ECE) in percent: {facts}.",
                     partial(_draw, lines=lines, names=[_named(group, task, per) for group, _ in lines]),
                     legend=True,
                     height=4.2,

@@ -45,7 +45,7 @@ def split_bars(groups: Sequence[Group], dataset: str) -> list[Figure]:
             for group in groups
             if group.row is not None and task in group.row.scores and paper_split(groups) is not None
         }
-        told = "; ".join(
+        facts = "; ".join(
             f"{model}: " + ", ".join(f"{bar.name} {100 * bar.score.mean:.1f}" for bar in found)
             for model, found in bars.items()
         )
@@ -54,7 +54,7 @@ def split_bars(groups: Sequence[Group], dataset: str) -> list[Figure]:
             draw(
                 f"packet-against-flow-{slug(dataset)}-{task}",
                 f"{task}: macro F1 by split (%)",
-                f"Macro F1 of {task}, {dataset}, in percent. {told}.",
+                f"Macro F1 of {task}, {dataset}, in percent. {facts}.",
                 partial(_draw, bars=bars, published=published),
                 height=1.1 + _ROW_INCHES * slots,
             )

@@ -87,7 +87,7 @@ def table_5(groups: Sequence[Group], dataset: str) -> Table | None:
 
 
 def flow_table(groups: Sequence[Group], dataset: str) -> Table | None:
-    """Scores of verdicts on flows; ``None`` where flows are not told apart."""
+    """Scores of verdicts on flows; ``None`` where flows are not distinguished."""
     groups = [group for group in groups if group.unit == "packet"]
     tasks = _tasks(groups)
     if not any(group.score(task, "macro_f1", "flow") for group in groups for task in tasks):

@@ -26,7 +26,7 @@ class Part:
     Attributes:
         logits: Task -> float (N, C).
         labels: Task -> int64 (N,), -1 where there is no label.
-        flow: int64 (N,), the flow of each packet, told apart by capture.
+        flow: int64 (N,), the flow of each packet, distinguished by capture.
     """
 
     logits: Mapping[str, Logits]
