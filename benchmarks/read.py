@@ -3,9 +3,10 @@
     python benchmarks/read.py [--packets 2000000] [--captures ../shared/data/labelled-captures/captures]
 
 Depths: *records* (find each packet), *headers* (link layer to ports), *samples* (the 1500 bytes that
-a model reads), *flows* (headers, flows, their protocols and names; here without samples). The traffic is made here: 64, 594 and 1518 bytes, TCP and UDP, some VLAN and IPv6. The
-slow tools read the first 100,000 packets. As the physical limit, `np.copyto` fills the same samples,
-batch by batch, into a reused buffer.
+a model reads), *flows* (headers, flows, their protocols and names, without samples). The traffic is
+made here: 64, 594 and 1518 bytes, TCP and UDP, some VLAN and IPv6. The slow tools read the first
+100,000 packets. As the physical limit, `np.copyto` fills the same samples, batch by batch, into a
+reused buffer.
 """
 
 import argparse
