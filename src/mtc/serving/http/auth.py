@@ -1,4 +1,4 @@
-"""Who may: a bearer token, and sessions of browsers that showed it once."""
+"""Bearer-token authentication and browser sessions."""
 
 import hmac
 import secrets
@@ -16,7 +16,7 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-class Keeper:
+class Authenticator:
     """Knows the token and the sessions that were opened with it."""
 
     def __init__(self, token: str | None) -> None:

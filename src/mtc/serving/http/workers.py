@@ -19,6 +19,13 @@ from mtc.serving.http.work import process
 
 Message = dict[str, Any]
 
+KEPT_VARIABLES = (
+    *("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME"),
+    *("XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"),
+    *("ARROW_DEFAULT_MEMORY_POOL", "LD_LIBRARY_PATH"),
+)
+"""Variables that libraries need to start; all others stay with the server."""
+
 LISTEN_S = 0.2
 """Seconds after which a silent process is looked at again."""
 
@@ -48,7 +55,14 @@ class Workers:
         """Have the template made ready; returns at once."""
         from multiprocessing.forkserver import ensure_running
 
-        ensure_running()
+        # The template, and so every job, begins without what stands in the server's environment.
+        kept = dict(os.environ)
+        try:
+            for name in set(kept) - set(KEPT_VARIABLES):
+                del os.environ[name]
+            ensure_running()
+        finally:
+            os.environ.update(kept)
 
     async def run(
         self,

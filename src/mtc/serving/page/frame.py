@@ -57,7 +57,7 @@ def frame(parts: Parts, title: str) -> Iterator[None]:
         ui.space()
         theme = ui.button(icon="contrast").props('flat round color=secondary aria-label="Light or dark"')
         theme.on("click", js_handler=SWITCH_THEME)
-        if parts.keeper.asks:
+        if parts.authenticator.asks:
             with ui.element("form").props('method="post" action="/logout"'):
                 ui.html("Sign out", sanitize=False, tag="button").props('type="submit"').classes("plain")
     with ui.element("main").classes("room") as main:

@@ -142,8 +142,8 @@ class Delivery(threading.Thread):
         try:
             self._sink.send(lines)
             self.delivered += len(lines)
-        except SinkRefused as refusal:
-            self.last_error = str(refusal)
+        except SinkRefused as error:
+            self.last_error = str(error)
             if len(lines) == 1:
                 self.lost += 1
                 return True

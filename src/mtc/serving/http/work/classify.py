@@ -16,7 +16,7 @@ from mtc.errors import MtcError
 from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts
 from mtc.inference.verdict_builder import reject_unsure
 from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter, Writer
-from mtc.serving.http.results import FILES, FLOWS
+from mtc.serving.http.work.results import FILES, FLOWS
 from mtc.serving.http.work.rows import compact, pseudonymous
 from mtc.serving.http.work.sources import check, sources_of
 from mtc.serving.http.work.template import classifier

@@ -3,6 +3,7 @@
 It talks to the server in JSON, so that a capture which took it over could not have the server run code.
 """
 
+import errno
 import json
 import os
 import resource
@@ -26,7 +27,11 @@ KINDS = ("classify", "packets", "explain")
 MOST_MESSAGE = 4 << 20
 """Bytes of one message to the server."""
 
+MOST_FILES = 256
+"""Files that a job has open at a time."""
+
 OUT_OF_MEMORY = "needs more memory than a job may take"
+DEFECT = "a defect: this capture broke the job"
 
 
 def main(connection: Connection, text: str) -> None:
@@ -38,6 +43,7 @@ def main(connection: Connection, text: str) -> None:
 
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends its jobs
+        _confine(task)  # while this is the only thread
         _end_with(os.getppid())
         answer = _do(task, tell)
     except MtcError as error:
@@ -45,13 +51,28 @@ def main(connection: Connection, text: str) -> None:
     except MemoryError:
         answer = {"failed": OUT_OF_MEMORY}
     except Exception as error:
-        answer = {"failed": OUT_OF_MEMORY if _says_memory(error) else "a defect: this capture broke the job"}
-        if not _says_memory(error):
+        answer = {"failed": _reason(error)}
+        if answer["failed"] == DEFECT:
             traceback.print_exc(file=sys.stderr)
     tell(answer)
     connection.close()
     sys.stderr.flush()
     os._exit(0)  # nothing is left to tidy up, and tidying up takes time
+
+
+def _confine(task: Task) -> None:
+    """Keep the process to its own folder and its model, and out of the network."""
+    import tempfile
+
+    from numba.core import caching
+
+    from mtc.serving.http.work import sandbox
+
+    folder = Path(task["folder"])
+    tempfile.tempdir = str(folder)
+    # What is compiled here is not kept: the folder of compiled code is not this process's to write.
+    setattr(caching.Cache, "save_overload", lambda cache, signature, data: None)  # noqa: B010
+    sandbox.confine(folder, [Path(path) for path in task.get("readable", ())])
 
 
 def _do(task: Task, tell: Tell) -> dict[str, Any]:
@@ -69,6 +90,7 @@ def _do(task: Task, tell: Tell) -> dict[str, Any]:
 def _restrict(task: Task) -> None:
     """Limits that the kernel keeps; what the process begins with is not counted."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES, MOST_FILES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (task["result_bytes"],) * 2)
     cpu_s = int(task["seconds"] * task["threads"]) + 5
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
@@ -98,5 +120,9 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _says_memory(error: BaseException) -> bool:
-    return isinstance(error, RuntimeError | OSError) and "memory" in str(error).lower()
+def _reason(error: Exception) -> str:
+    if isinstance(error, RuntimeError | OSError) and "memory" in str(error).lower():
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the server's disk takes no more results"
+    return DEFECT
