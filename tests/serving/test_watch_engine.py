@@ -223,7 +223,7 @@ def test_memory_is_bounded_by_the_flows_alive(classifier: Classifier) -> None:
     assert len(engine._aggregator.columns["flow"]) == 256  # SMALLEST
 
 
-def test_models_of_flow_features_are_refused() -> None:
+def test_models_of_flow_features_need_their_own_engine() -> None:
     with pytest.raises(UsageError, match="not packets"):
         WatchEngine(Classifier.load("cicids2017"), EventMaker({}, ""), lambda event: None)
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mtc.capture import formats
 from mtc.capture.archives import MemberStream, archive_members, member_size
@@ -37,12 +38,12 @@ class Source:
     budget: ByteBudget | None = field(default=None, compare=False)
 
     def size(self) -> int:
-        """What ``CaptureReader.bytes_read`` comes to at its end; 0 where that cannot be told."""
+        """What ``CaptureReader.bytes_read`` comes to at its end; 0 where that is not known."""
         try:
             if self.path is None:
                 return 0
             return self.path.stat().st_size if self.member is None else member_size(self.path, self.member)
-        except (OSError, StreamError):  # told when it is opened
+        except (OSError, StreamError):  # reported when it is opened
             return 0
 
 
@@ -163,7 +164,7 @@ def unwrap(stream: ByteStream, budget: ByteBudget | None = None) -> tuple[Pushba
     """Decompress ``stream`` as often as it is compressed; every layer counts against the ``budget``.
 
     Returns:
-        The decompressed stream, and its first bytes, which stay to be read: as few as tell a capture
+        The decompressed stream, and its first bytes, which stay to be read: as few as distinguish a capture
         (so that a slow pipe is not waited for), else `formats.SNIFF_BYTES`.
     """
     for _ in range(_NESTING):
@@ -191,11 +192,43 @@ def standard_input() -> io.RawIOBase:
     """Standard input as an unbuffered binary file, which stays open when closed."""
     if sys.stdin is None:
         raise CaptureError("there is no standard input")
-    return io.FileIO(sys.stdin.fileno(), closefd=False)
+    return _StandardInput(sys.stdin.fileno(), closefd=False)
+
+
+def peek_standard_input(size: int) -> bytes:
+    """The first bytes of standard input, fewer where it is shorter; they stay to be read."""
+    head = _StandardInput.unread
+    with standard_input() as file:
+        while len(head) < size and (data := io.FileIO.read(file, size - len(head))):  # type: ignore[arg-type]
+            head += data
+    return bytes(head[:size])
+
+
+class _StandardInput(io.FileIO):
+    """Standard input, of which some bytes may have been looked at."""
+
+    unread = bytearray()
+    """Bytes read by ``peek_standard_input``, of this process's only standard input."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not self.unread:
+            return super().read(size) or b""
+        count = len(self.unread) if size is None or size < 0 else size
+        data = bytes(self.unread[:count])
+        del self.unread[:count]
+        return data
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        if not self.unread:
+            return super().readinto(buffer)
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view)) or b""
+        view[: len(data)] = data
+        return len(data)
 
 
 def _mode(path: Path) -> int:
-    """The file's type and permissions; 0 where there is none, or it cannot be told."""
+    """The file's type and permissions; 0 where there is none, or it is not known."""
     try:
         return path.stat().st_mode
     except (OSError, ValueError):  # ValueError: a NUL in the path

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.errors import UsageError
+from mtc.evaluation.evaluate import Predictions, Progress, own_dataset, predict
 from mtc.evaluation.paired import Pair, paired_difference
-from mtc.evaluation.predictions import Predictions, Progress, own_dataset, predict
 from mtc.inference import find_model
 from mtc.metrics import COMMON_FLOWS
 from mtc.models import ModelCard, load_model
@@ -134,7 +134,7 @@ def _common(
 def _verdicts(
     task: str, classes: Sequence[str], first: Predictions, second: Predictions
 ) -> tuple[Pair, Pair]:
-    """What both say of packets, and of flows."""
+    """Predictions of both models on packets, and on flows."""
     flow = _flow_numbers(first)
     labels = _numbered(first.labels[task], first.classes[task], classes)
     (packets, flows), (other_packets, other_flows) = (_said(task, classes, one) for one in (first, second))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.packets.kernel import inlined, kernel
+from mtc.packets.transport import SCTP, TCP, UDP
 
 _BASE64 = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=", np.uint8)
 _ID_LENGTH = 30
@@ -77,8 +78,8 @@ def community_ids(
     dst: NDArray[np.uint64],
     src_port: NDArray[np.uint16],
     dst_port: NDArray[np.uint16],
-) -> list[str]:
-    """Community ids (version 1, seed 0) of TCP and UDP flows, columns as in ``FlowRecords``.
+) -> list[str | None]:
+    """Community ids (version 1, seed 0), columns as in ``FlowRecords``; None for protocols without ports.
 
     Source: "Community ID Flow Hashing", https://github.com/corelight/community-id-spec; SHA-1 of FIPS 180-4.
     """
@@ -93,7 +94,9 @@ def community_ids(
         _BASE64,
         letters,
     )
-    ids: list[str] = letters.view(f"U{_ID_LENGTH}").ravel().tolist()
+    ids: list[str | None] = letters.view(f"U{_ID_LENGTH}").ravel().tolist()
+    for row in np.flatnonzero(~np.isin(protocol, (TCP, UDP, SCTP))).tolist():
+        ids[row] = None
     return ids
 
 

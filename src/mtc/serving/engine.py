@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import PacketBatch
-from mtc.columns import CONFLICT, UNKNOWN, VPN
 from mtc.errors import UsageError
 from mtc.flows import FlowRecords, FlowSettings, FlowTable
+from mtc.flows.sequences import sequence_packets
 from mtc.inference import Classifier
-from mtc.inference.flow_aggregator import FlowAggregator
-from mtc.inference.verdict_builder import VerdictBuilder, reject_unsure
+from mtc.inference.sequence_aggregator import aggregator_for
 from mtc.packets import Headers, build_samples, decode, mask_samples
+from mtc.serving.event_verdicts import EventVerdicts
 from mtc.serving.events import Event, EventMaker, FlowState
 from mtc.serving.sampling import flow_shares
 from mtc.serving.watch_settings import WatchCounts, WatchSettings
@@ -73,12 +73,9 @@ class WatchEngine:
             )
         )
         self._classifier = classifier
-        card = classifier.model.card
-        self._tasks = tuple(classifier.tasks)
-        self._builder = VerdictBuilder(classifier.tasks, card.pairs)
+        self._verdicts = EventVerdicts(classifier, self.settings, thresholds)
         self._maker, self._emit = maker, emit
-        self._thresholds = dict(thresholds or {})
-        self._aggregator = FlowAggregator(
+        self._aggregator = aggregator_for(
             classifier.model,
             precision=classifier.precision,
             packets=self.settings.first_packets,
@@ -157,6 +154,9 @@ class WatchEngine:
         judged = counted & self._aggregator.columns["sampled"][row]
         self.counts.sampling += int(np.count_nonzero(counted & ~judged))
         if judged.any():
+            if self._classifier.reads_flows:
+                self._aggregator.hold(sequence_packets(batch, headers, rows[judged]), row[judged])
+                return
             samples = build_samples(batch, headers, rows[judged])
             if self._classifier.mask != "paper":
                 mask_samples(samples, self._classifier.mask, out=samples)
@@ -220,9 +220,9 @@ class WatchEngine:
         judged[rows >= 0] = self._aggregator.judged(rows[rows >= 0])
         found: Iterator[dict[str, Any]] = iter(())
         if judged.any():
-            found = self._builder.rows(self._aggregator.probabilities(rows[judged > 0]))
+            found = self._verdicts.of(self._aggregator.probabilities(rows[judged > 0]))
         for row, count, reason in zip(rows.tolist(), judged.tolist(), reasons, strict=True):
-            verdicts = self._told(next(found) if count else self._builder.nothing())
+            verdicts = next(found) if count else self._verdicts.nothing()
             if row < 0:
                 yield FlowState(state, reason, 0, 0, verdicts)
                 continue
@@ -235,42 +235,6 @@ class WatchEngine:
                 sampled=bool(columns["sampled"][row]),
                 sampling_rate=float(columns["rate"][row]),
             )
-
-    def _told(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Verdicts as events tell them."""
-        likeliest = {task: row[task]["label"] for task in self._tasks if row[task]}
-        reject_unsure(row, self._thresholds)
-        for name in (*self._tasks, VPN):
-            found = row.get(name)
-            if found and found["label"] == UNKNOWN and name in likeliest:
-                found["likeliest"] = likeliest[name]
-            if found and not self.settings.probabilities:
-                del found["probabilities"]
-        told = {"tasks": {task: row[task] for task in self._tasks}}
-        return told | {name: row[name] for name in (VPN, CONFLICT) if name in row}
-
-
-def warm_up(classifier: Classifier) -> None:
-    """Load what the first packet would wait for: compiled kernels, and the model's first call."""
-    frame = np.frombuffer(_FRAME, np.uint8)
-    one = np.ones(1, np.int64)
-    batch = PacketBatch(
-        data=frame,
-        offsets=one - 1,
-        caplens=one * len(frame),
-        wirelens=one * len(frame),
-        timestamps=one,
-        link_types=np.full(1, 101, np.int32),
-        first_packet=1,
-    )
-    maker = EventMaker({"name": "", "version": ""}, "")
-    engine = WatchEngine(classifier, maker, lambda event: None)
-    engine.take(batch)
-    engine.finish(0, "stopped")
-
-
-_FRAME = bytes.fromhex("45000021000000004011000000000000000000000400040000000d0000") + b"hello"
-"""A UDP packet over IPv4 with five bytes of payload."""
 
 
 def _wire_lengths(batch: PacketBatch, headers: Headers, snaplen: int) -> NDArray[np.int64]:

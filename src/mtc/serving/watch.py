@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from mtc.serving.engine import NEVER, WatchEngine
 from mtc.serving.events import Event, EventMaker
+from mtc.serving.feature_engine import FeatureEngine
 from mtc.serving.feeder import Feeder
 from mtc.serving.sampling import SamplingRate
 
@@ -45,7 +46,7 @@ class Watch:
     def __init__(
         self,
         feeder: Feeder,
-        engine: WatchEngine,
+        engine: WatchEngine | FeatureEngine,
         maker: EventMaker,
         outlet: Outlet,
         *,

@@ -49,6 +49,7 @@ def classify(
     Every row of a table of flow features gets a verdict, of a model that reads those.
 
     [dim]mtc classify flows.csv[/dim]
+    [dim]mtc classify capture.pcap --model cicids2017[/dim]
     """
     chosen = choose_format(Format.json if as_json and output_format is None else output_format, out)
     if per is Per.packet and (by is not None or packets is not None or until is not None):
@@ -63,11 +64,11 @@ def classify(
     )
     where = Workers(workers, on.value)
     classifier = Classifier.load(_default_model(inputs) if model is None else model)
-    if classifier.reads_features:
+    if classifier.reads_features and _are_tables(inputs):
         from mtc.cli.classify.feature_tables import classify_tables
 
         if by is not None or where != Workers() or settings != VerdictSettings(decapsulate=decapsulate):
-            raise UsageError("a model of flow features reads tables: these options are for captures")
+            raise UsageError("these options are for captures, not for tables of flow features")
         classify_tables(classifier, inputs, chosen, out, force=force, reject=reject)
         return
     what = Rows.host if by is By.host else Rows(per.value)
@@ -170,6 +171,13 @@ def _default_model(inputs: list[str]) -> str:
             "give one with --model (mtc train cicids2017-mtc makes one)"
         )
     return DEFAULT_TABLE_MODEL
+
+
+def _are_tables(inputs: list[str]) -> bool:
+    """Whether a model of flow features is to read tables, and not captures."""
+    from mtc.datasets.flow_features.sources import hold_tables
+
+    return hold_tables(inputs)
 
 
 def _may_hold_tables(name: str) -> bool:

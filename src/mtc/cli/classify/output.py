@@ -1,4 +1,4 @@
-"""What ``mtc classify`` writes: rows, what the end of the run tells, and a bar on the way."""
+"""Output of ``mtc classify``: rows, progress and the summary at the end."""
 
 import sys
 from collections import Counter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Rows(StrEnum):
-    """What a row is."""
+    """Unit of a row."""
 
     flow = "flow"
     packet = "packet"
@@ -29,7 +29,7 @@ class Rows(StrEnum):
 
 
 class Format(StrEnum):
-    """How verdicts are written."""
+    """Output formats."""
 
     table = "table"
     json = "json"
@@ -42,7 +42,7 @@ _FIELDS = {Rows.flow: columns.FLOW, Rows.packet: columns.PACKET, Rows.row: colum
 
 
 def choose_format(given: Format | None, out: Path | None) -> Format:
-    """The format that is asked for, or that the suffix of ``out`` tells.
+    """The requested format, or that the suffix of ``out`` names.
 
     Raises:
         UsageError: Format and place do not go together.
@@ -56,7 +56,7 @@ def choose_format(given: Format | None, out: Path | None) -> Format:
 
 
 class Summary:
-    """What the end of the run tells."""
+    """Summary of a run of ``mtc classify``."""
 
     def __init__(self, tasks: Tasks) -> None:
         from mtc.packets.checks import CheckCounts
@@ -68,6 +68,7 @@ class Summary:
         self.counts: Counter[str] = Counter()
         self.conflicts: Counter[str] = Counter()
         self.labels: dict[str, Counter[str]] = {}
+        self.notes: list[str] = []
 
     def add(self, row: dict[str, Any]) -> None:
         """Count a row."""
@@ -80,6 +81,7 @@ class Summary:
     def add_end(self, end: "CaptureEnd") -> None:
         """Count a capture that was read."""
         self.left_out.update(end.left_out)
+        self.notes += [f"{end.capture}: {note}" for note in end.notes]
         self.checks += end.checks
         self.counts.update(packets=end.packets, samples=end.samples, judged=end.judged, computed=end.computed)
 
@@ -106,7 +108,7 @@ class Summary:
         if self.conflicts:
             pairs = ", ".join(f"{pair} {n:,}" for pair, n in self.conflicts.most_common())
             lines.append(f"labels that contradict each other: {pairs}")
-        return "\n".join(lines)
+        return "\n".join(lines + self.notes)
 
 
 @contextmanager

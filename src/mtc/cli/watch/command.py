@@ -26,7 +26,7 @@ MOST_RING_MB = 2048
 BATCH_BYTES = 1 << 20
 TOLD_EVERY_S = 5.0
 FINISH_S = 10.0
-"""How long the end waits for a sink; what it does not take stays on disk."""
+"""Seconds that the end waits for a sink; what it has not taken stays on disk."""
 
 
 def watch(
@@ -113,7 +113,7 @@ def _watch(
     stats_interval: float,
 ) -> None:
     from mtc.inference import Classifier
-    from mtc.serving.engine import WatchEngine, warm_up
+    from mtc.serving.engines import engine_for, warm_up
     from mtc.serving.events import EventMaker
     from mtc.serving.feeder import Feeder
     from mtc.serving.packet_queue import PacketQueue
@@ -137,7 +137,7 @@ def _watch(
         reader.close()
         raise
     feeder = Feeder(reader, PacketQueue(int(queue_mb * MIB)))
-    engine = WatchEngine(classifier, maker, sinks.put, settings, thresholds=thresholds)
+    engine = engine_for(classifier, maker, sinks.put, settings, thresholds=thresholds)
     on_tick = table.update if table else _teller()
     run = Watch(feeder, engine, maker, sinks, stats_interval_s=stats_interval, on_tick=on_tick)
     _run(run, sinks, table)
@@ -189,7 +189,7 @@ def _drop_privileges(user: str | None) -> None:
 
 
 def _model(classifier: "Classifier") -> dict[str, str]:
-    """Name and version of a model, as its events tell them."""
+    """Name and version of a model, as in its events."""
     import hashlib
 
     from mtc.inference import find_model
@@ -222,20 +222,20 @@ def _outlets(
 
 def _teller() -> "Callable[[Watch], None]":
     """Says on stderr, every few seconds, what is dropped and which sink is down, where that changes."""
-    told: dict[str, str] = {}
+    listed: dict[str, str] = {}
     at = time.monotonic()
 
-    def tell(run: "Watch") -> None:
+    def report(run: "Watch") -> None:
         nonlocal at
         if time.monotonic() - at < TOLD_EVERY_S:
             return
         at = time.monotonic()
         for about, line in run.troubles().items():
-            if told.get(about) != line:
-                told[about] = line
+            if listed.get(about) != line:
+                listed[about] = line
                 typer.echo(f"mtc: {line}", err=True)
 
-    return tell
+    return report
 
 
 def _run(run: "Watch", sinks: "Outlets", table: Any) -> None:

@@ -1,4 +1,4 @@
-"""What ``dataset.json`` says of a dataset of flow features beyond what it says of any."""
+"""The part of ``dataset.json`` that only datasets of flow features have."""
 
 from dataclasses import dataclass
 
@@ -63,3 +63,5 @@ class FeatureInfo:
     """Splits whose rows were balanced before they were split."""
     complete: bool
     """Whether the rows read of each label are those of the original download."""
+    convention: str = "cicids2017"
+    """How the features were computed, see ``mtc.flows.features``."""

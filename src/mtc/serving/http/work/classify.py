@@ -12,11 +12,11 @@ import numpy as np
 
 from mtc import columns
 from mtc.capture import Source
-from mtc.errors import MtcError, UsageError
+from mtc.errors import MtcError
 from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts
 from mtc.inference.verdict_builder import reject_unsure
 from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter, Writer
-from mtc.serving.http.results import FILES, FLOWS
+from mtc.serving.http.work.results import FILES, FLOWS
 from mtc.serving.http.work.rows import compact, pseudonymous
 from mtc.serving.http.work.sources import check, sources_of
 from mtc.serving.http.work.template import classifier
@@ -24,7 +24,7 @@ from mtc.serving.http.work.timeline import Marks, Timeline
 from mtc.serving.pseudonyms import Pseudonyms
 from mtc.tasks import Tasks, with_vpn
 
-Tell = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any]], None]
 
 TELL_EVERY_S = 0.2
 NO_SAMPLE = "no sample"
@@ -32,12 +32,12 @@ STEPS = 10
 """Of the histogram of confidence, from 0 to 1."""
 
 
-def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def run(task: dict[str, Any], report: Report) -> dict[str, Any]:
     """Do a job.
 
     Args:
         task: See ``mtc.serving.http.jobs.Jobs``.
-        tell: Called with ``progress`` from time to time.
+        report: Called with ``progress`` from time to time.
 
     Returns:
         What is known of the captures and their flows; see ``Tally.to_dict``.
@@ -46,20 +46,18 @@ def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
         MtcError: Nothing could be read, or too much came out.
     """
     chosen = classifier(task["model"])
-    if chosen.reads_features:
-        raise UsageError(f"model {task['model_name']} reads flow features, not captures")
     thresholds = chosen.thresholds(task["per"]) if task["reject"] else {}
     key = task["pseudonym_key"]
     rename = None if key is None else Pseudonyms(bytes.fromhex(key)).address
     problems: list[str] = []
     sources, budget = sources_of(task, problems)
-    tally = Tally(chosen.tasks)
-    tell_progress = _progress(sources, tell)
+    tally = Tally(chosen.tasks, over_time=not chosen.reads_features)
+    report_progress = _progress(sources, report)
     with ExitStack() as stack:
         writers = _writers(stack, Path(task["folder"]), task["per"], chosen.tasks)
         flows = stack.enter_context((Path(task["folder"]) / FLOWS).open("w", encoding="utf-8"))
         try:
-            for piece in _pieces(chosen, sources, problems, task["per"], tell_progress):
+            for piece in _pieces(chosen, sources, problems, task["per"], report_progress):
                 check(budget, task)
                 for row in tally.rows(piece):
                     reject_unsure(row, thresholds)
@@ -81,8 +79,10 @@ def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
 class Tally:
     """What is counted over all rows of a job."""
 
-    def __init__(self, tasks: Tasks) -> None:
-        self._tasks = tasks
+    def __init__(self, tasks: Tasks, *, over_time: bool) -> None:
+        """Begin with no rows; ``over_time``: whether flows are those of ``FlowTable``, whose packets are
+        found again for traffic over time."""
+        self._tasks, self._over_time = tasks, over_time
         self._labels: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
         self._bytes: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
         self._confidence = {task: [0] * STEPS for task in with_vpn(tasks)}
@@ -133,7 +133,7 @@ class Tally:
         }
 
     def _timeline(self, sources: list[Source]) -> dict[str, Any] | None:
-        if self._span[1] == 0:
+        if self._span[1] == 0 or not self._over_time:
             return None
         timeline = Timeline(*self._span)
         for source in sources:
@@ -173,8 +173,8 @@ def _writers(stack: ExitStack, folder: Path, per: str, tasks: Tasks) -> list[Wri
     ]
 
 
-def _progress(sources: list[Source], tell: Tell) -> Callable[[Source, int], None]:
-    """A function that tells how far reading is, but not too often."""
+def _progress(sources: list[Source], report: Report) -> Callable[[Source, int], None]:
+    """A function that reports how far reading is, but not too often."""
     sizes = {s.name: s.path.stat().st_size for s in sources if s.path is not None and s.member is None}
     done: dict[str, int] = {}
     last = 0.0
@@ -185,6 +185,6 @@ def _progress(sources: list[Source], tell: Tell) -> Callable[[Source, int], None
         sizes[source.name] = max(sizes.get(source.name, 0), done[source.name])
         if time.monotonic() - last >= TELL_EVERY_S:
             last = time.monotonic()
-            tell({"progress": {"read": sum(done.values()), "size": sum(sizes.values())}})
+            report({"progress": {"read": sum(done.values()), "size": sum(sizes.values())}})
 
     return show
