@@ -59,7 +59,9 @@ def test_a_capture_in_hand(folder: Path) -> None:
 
 def test_the_python_of_the_tutorials_runs(folder: Path) -> None:
     for tutorial in sorted(TUTORIALS.glob("*.md")):
-        for block in re.findall(r"```python\n(.*?)```", tutorial.read_text(encoding="utf-8"), flags=re.DOTALL):
+        for block in re.findall(
+            r"```python\n(.*?)```", tutorial.read_text(encoding="utf-8"), flags=re.DOTALL
+        ):
             done = subprocess.run(
                 [sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, check=False
             )
