@@ -25,7 +25,7 @@ SUFFIXES = {FIGURES: (".svg", ".png"), TABLES: (".csv", ".tex")}
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was written.
+    """Files of a report.
 
     Attributes:
         page: The page.
@@ -53,7 +53,7 @@ def build_report(
     Args:
         sources: What it is made of.
         out: The folder to write: ``index.html``, ``figures/`` and ``tables/``.
-        title: What stands above it.
+        title: Title of the table or section.
         force: Replace the report that is there.
         progress: Called with the title of every section that is done.
 
