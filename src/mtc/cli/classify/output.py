@@ -133,8 +133,13 @@ def _writer(chosen: Format, place: Path | None, stack: ExitStack, tasks: Tasks, 
             return HostTableWriter(tasks)
         return RowTableWriter(tasks) if what is Rows.row else TableWriter(tasks, packets=what is Rows.packet)
 
-    from mtc.inference.host_files import HostCsvWriter, HostParquetWriter
-    from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter
+    from mtc.inference.verdict_files import (
+        CsvWriter,
+        HostCsvWriter,
+        HostParquetWriter,
+        JsonWriter,
+        ParquetWriter,
+    )
 
     if chosen is Format.parquet and place is not None:
         if what is Rows.host:
