@@ -1,4 +1,4 @@
-"""Models of flow features on captures: verdicts by the convention of their card, and what is said beside them."""
+"""Models of flow features on captures: verdicts by the convention of their card, and notes beside them."""
 
 from pathlib import Path
 
