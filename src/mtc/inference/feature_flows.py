@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mtc.capture import Source, open_capture
 from mtc.config import Precision
 from mtc.datasets.flow_features.columns import values_of_flows
+from mtc.datasets.flow_features.features import positions
 from mtc.errors import UsageError
 from mtc.flows.features import FeatureRows, FeatureTable, convention_named
 from mtc.inference.captures import CaptureEnd
@@ -17,6 +18,11 @@ from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts
 from mtc.models import LoadedModel
 from mtc.parallel import Advance
+
+UNLIKE, BEYOND, FEWEST = 1.75, 0.05, 5
+"""A capture is unlike the training data from so many times the usual share of values that were not seen, or
+from so large a share of flows with a value beyond all training rows; of fewer flows nothing is said.
+Measured on rows of the training days and captures of elsewhere, see docs/cicids2017.md."""
 
 
 def feature_table(model: LoadedModel, settings: VerdictSettings) -> FeatureTable:
@@ -66,14 +72,15 @@ class FeatureInference:
             CaptureError: Nothing can be read from it.
         """
         table = feature_table(self.model, self.settings)
+        strangeness = Strangeness(self.model)
         parts = []
         with open_capture(source) as reader:
             seen = 0
             for batch in reader:
-                parts.append(self._judged(table.update(batch)))
+                parts.append(self._judged(table.update(batch), strangeness))
                 advance(reader.bytes_read - seen)
                 seen = reader.bytes_read
-            parts += map(self._judged, table.finish())
+            parts += [self._judged(rows, strangeness) for rows in table.finish()]
             damage = None if reader.damage is None else str(reader.damage)
         rows, probabilities = _joined(parts)
         card = self.model.card
@@ -97,13 +104,46 @@ class FeatureInference:
             computed=len(rows),
             left_out=dict(table.left_out),
             damage=damage,
-            notes=_notes(self.model, table),
+            notes=(*strangeness.notes(), *_notes(self.model, table)),
         )
 
-    def _judged(self, rows: FeatureRows) -> tuple[FeatureRows, dict[str, NDArray[np.float32]]]:
+    def _judged(
+        self, rows: FeatureRows, strangeness: "Strangeness"
+    ) -> tuple[FeatureRows, dict[str, NDArray[np.float32]]]:
         """Flows and their probabilities; the features are not kept."""
-        found = feature_probabilities(self.model, values_of_flows(rows), self.precision)
-        return rows.without_values(), found
+        values = values_of_flows(rows)
+        strangeness.add(values)
+        return rows.without_values(), feature_probabilities(self.model, values, self.precision)
+
+
+class Strangeness:
+    """How unlike the training data the flows of a capture are."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._scaler, self._usual = model.scaler, model.card.unseen
+        self._places = positions(tuple(model.card.features))
+        self._flows = self._beyond = 0
+        self._unseen = 0.0
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Count flows by their 78 features, float64 (N, 78)."""
+        if self._scaler is not None and len(values):
+            shares, beyond = self._scaler.unseen(values[:, self._places])
+            self._flows += len(values)
+            self._unseen += float(shares.sum())
+            self._beyond += int(np.count_nonzero(beyond))
+
+    def notes(self) -> tuple[str, ...]:
+        """One sentence where verdicts mean little, else none; few flows say nothing."""
+        if self._flows < FEWEST or not self._usual:
+            return ()
+        share, beyond = self._unseen / self._flows, self._beyond / self._flows
+        if share <= UNLIKE * self._usual and beyond <= BEYOND:
+            return ()
+        return (
+            f"unlike the training data: {share:.0%} of its values were not seen there ({self._usual:.0%} is "
+            f"usual), {beyond:.0%} of its flows lie beyond them; the verdicts mean little",
+        )
 
 
 def _joined(
