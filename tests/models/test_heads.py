@@ -6,7 +6,7 @@ from torch import nn
 
 from mtc.config import ModelConfig
 from mtc.models import build_network
-from mtc.models.networks.heads import Heads, head_name
+from mtc.models.networks.base import Heads, head_name
 
 ODD = ("type", "float", "training", "items", "a.b", "a%2Eb", "task type", "task float", "Länge/Größe")
 

@@ -1,6 +1,6 @@
 """The networks, the model file, and the one length-aware forward that training and inference share.
 
-Names are imported when they are first asked for: verdicts of the network of fields need no PyTorch.
+Names are imported when they are first asked for: verdicts of networks with an engine need no PyTorch.
 """
 
 from typing import TYPE_CHECKING
@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 from mtc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mtc.models.files.card import ModelCard
+    from mtc.models.files.card import FORMAT_VERSION, ModelCard
     from mtc.models.files.load import LoadedModel, load_model
-    from mtc.models.files.migration import FORMAT_VERSION
     from mtc.models.files.save import round_to_stored, save_model
     from mtc.models.networks.base import Network
     from mtc.models.networks.cnn import CNN
+    from mtc.models.networks.encoder import EncoderLayer
     from mtc.models.networks.mtc import MTC
     from mtc.models.networks.transformer import Transformer
-    from mtc.models.packed.batch import Layout, PackedBatch
+    from mtc.models.packed.batch import PackedBatch
     from mtc.models.packed.plan import DataFlow
+    from mtc.models.packed.values import Layout
     from mtc.models.packed.windows import WindowBatch
     from mtc.models.predict import predict_logits
     from mtc.models.registry import NetworkBatch, build_network, pack
@@ -28,6 +29,7 @@ __all__ = [
     "FORMAT_VERSION",
     "MTC",
     "DataFlow",
+    "EncoderLayer",
     "Layout",
     "LoadedModel",
     "ModelCard",
@@ -48,10 +50,11 @@ __all__ = [
 
 _HOMES = {
     "CNN": "networks.cnn",
-    "FORMAT_VERSION": "files.migration",
+    "FORMAT_VERSION": "files.card",
     "MTC": "networks.mtc",
     "DataFlow": "packed.plan",
-    "Layout": "packed.batch",
+    "EncoderLayer": "networks.encoder",
+    "Layout": "packed.values",
     "LoadedModel": "files.load",
     "ModelCard": "files.card",
     "Network": "networks.base",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtc.config import RunConfig
 from mtc.models import NetworkBatch, pack
-from mtc.models.registry import Network
+from mtc.models.networks.base import Network
 from mtc.training.ranks import share
 
 if TYPE_CHECKING:

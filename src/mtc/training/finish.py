@@ -7,7 +7,7 @@ from typing import Any
 
 from mtc.metrics import Scores
 from mtc.models import ModelCard, round_to_stored, save_model
-from mtc.models.registry import Network
+from mtc.models.networks.base import Network
 from mtc.training.pairs import label_pairs
 from mtc.training.plan import Plan
 from mtc.training.run_folder import write_json

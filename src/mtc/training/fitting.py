@@ -12,7 +12,7 @@ from torch import nn
 
 from mtc.config import RunConfig, TrainConfig
 from mtc.errors import UsageError
-from mtc.models.registry import Network
+from mtc.models.networks.base import Network
 from mtc.training.batches import PackedLoader
 from mtc.training.callbacks import AgreedSigterm, History, KeepCheckpoints, early_stopping
 from mtc.training.checkpoint_io import AtomicCheckpointIO

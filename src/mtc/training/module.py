@@ -16,7 +16,7 @@ from mtc.config import RunConfig
 from mtc.errors import UsageError
 from mtc.metrics import score
 from mtc.models import predict_logits
-from mtc.models.registry import Network
+from mtc.models.networks.base import Network
 from mtc.tasks import Tasks
 from mtc.training.averaging import MovingAverage
 from mtc.training.batches import Batch

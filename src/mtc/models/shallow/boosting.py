@@ -11,7 +11,7 @@ from mtc.config import ModelConfig
 from mtc.errors import ModelError, UsageError
 from mtc.metrics import score
 from mtc.models.shallow.base import Known, ShallowNetwork
-from mtc.models.shallow.batch import Inputs
+from mtc.models.shallow.inputs import Inputs
 
 PARAMETERS: Mapping[str, Any] = {
     "objective": "multiclass",

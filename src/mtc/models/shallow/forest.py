@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mtc.errors import ModelError
 from mtc.models.shallow.base import Known, ShallowNetwork
-from mtc.models.shallow.batch import Inputs
+from mtc.models.shallow.inputs import Inputs
 
 TRIED = 0.2
 """Share of the values that is tried at a node: most bytes of a packet tell nothing."""

@@ -16,9 +16,8 @@ from mtc.datasets.flow_features.samples import scale_samples
 from mtc.errors import UsageError
 from mtc.metrics import Scores
 from mtc.models import load_model
-from mtc.models.files.card import CARD
-from mtc.models.files.migration import FORMAT_VERSION
-from mtc.models.registry import Network
+from mtc.models.files.card import CARD, FORMAT_VERSION
+from mtc.models.networks.base import Network
 from mtc.tasks import Tasks
 from mtc.training.pairs import label_pairs
 from mtc.training.run_folder import write_json
