@@ -1,9 +1,11 @@
-# One environment, .venv in the checkout, made once: it is made again only when what goes into it changes.
+# One environment, .venv in the checkout: what goes into it is installed again only when it changes.
 
 PYTHON ?= python3
-PROCESSES ?= 0
+PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+BASE_INSTALLED := $(VENV)/.installed-base
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 BENCHMARKS := read scale datasets train infer classify
@@ -12,33 +14,40 @@ BENCHMARKS := read scale datasets train infer classify
 
 help:
 	@echo 'make demo     classify the bundled capture with the bundled model'
-	@echo 'make test     run the tests (PROCESSES=2 in two processes)'
+	@echo 'make test     run the tests in two processes (PROCESSES=1 in one; ARGS="-m \"not slow\"")'
 	@echo 'make check    lint, format and types'
 	@echo 'make format   apply format and the fixes that lint knows'
 	@echo 'make bench    run the benchmarks'
 	@echo 'make results  train every model on every protocol, resumable: docs/results.md (MINUTES=8 a run)'
 	@echo 'make report   tables and figures of results/ as a page: report/index.html'
-	@echo 'make install  only make the environment (PYTHON=python3.12 chooses the interpreter)'
+	@echo 'make install  install everything (make demo: the base only; PYTHON=python3.12 chooses the interpreter)'
 	@echo 'make clean    remove the environment and caches'
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'mtc needs Python 3.11 or newer: make PYTHON=/path/to/python3' >&2; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PYTHON) -m venv $(VENV)
+
+# Everything holds the base, so that what was installed for `make test` serves `make demo` too.
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[dev]'
+	@touch $(BASE_INSTALLED) $@
+
+$(BASE_INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
 	@touch $@
 
 $(BENCH_INSTALLED): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(PIP) -e '.[bench]'
 	@touch $@
 
-demo: $(INSTALLED)
+demo: $(BASE_INSTALLED)
 	$(BIN)/mtc demo --force
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(PROCESSES) --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(PROCESSES) --no-loadscope-reorder $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -33,7 +33,7 @@ from mtc.evaluation.intervals import estimate
 from mtc.metrics import score
 from mtc.models import MTC, pack, predict_logits
 from mtc.training.batches import EpochOrder
-from mtc.training.loss import multi_task_loss
+from mtc.training.module import multi_task_loss
 
 SCORED = 1_000
 KINDS = ("fast", "plain")

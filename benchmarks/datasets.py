@@ -1,6 +1,6 @@
 """Building and reading datasets: speed beside that of reading alone, memory, and the loader.
 
-    python benchmarks/datasets.py [--packets 10000000] [--jobs 2]
+    python benchmarks/datasets.py [--packets 10000000] [--workers 2]
 
 The traffic is made here: 64, 594 and 1518 bytes in 20,000 flows, as eight captures of four applications,
 half of them over VPN. *Reading* is what `benchmarks/read.py` calls samples, in one process. A build
@@ -44,8 +44,8 @@ started = time.perf_counter()
 from mtc.datasets import build_iscx
 
 if __name__ == "__main__":
-    source, out, cap, jobs = sys.argv[1:]
-    info = build_iscx(source, out, cap=int(cap) or None, jobs=int(jobs), force=True)
+    source, out, cap, workers = sys.argv[1:]
+    info = build_iscx(source, out, cap=int(cap) or None, workers=int(workers), force=True)
     seconds = time.perf_counter() - started
     # Not ru_maxrss of this process, which begins with that of the one that started it.
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -87,11 +87,11 @@ def read(source: Path) -> float:
     return best
 
 
-def build(source: Path, out: Path, cap: int, jobs: int, repeats: int = 2) -> Built:
+def build(source: Path, out: Path, cap: int, workers: int, repeats: int = 2) -> Built:
     """The fastest of some builds."""
     script = out.parent / "build.py"
     script.write_text(BUILD)
-    command = [sys.executable, script, source, out, cap, jobs]
+    command = [sys.executable, script, source, out, cap, workers]
     told = [
         subprocess.run(list(map(str, command)), check=True, capture_output=True).stdout
         for _ in range(repeats)
@@ -99,7 +99,7 @@ def build(source: Path, out: Path, cap: int, jobs: int, repeats: int = 2) -> Bui
     return min((Built(**json.loads(line)) for line in told), key=lambda built: built.seconds)
 
 
-def measure_building(console: Console, folder: Path, packets: int, jobs: int) -> None:
+def measure_building(console: Console, folder: Path, packets: int, workers: int) -> None:
     for cap, count in ((50_000, packets), (0, packets // UNCAPPED)):
         speed = Table("", "cap", "packets", "rows", "packets/s", "of reading")
         memory = Table("cap", "processes", "packets", "at most resident")
@@ -107,9 +107,9 @@ def measure_building(console: Console, folder: Path, packets: int, jobs: int) ->
         samples = read(source)
         speed.add_row("reading, 1 process", "", f"{count:,}", "", f"{samples:,.0f}", "")
         name = f"{cap:,}" if cap else "none"
-        built = build(source, folder / "out", cap, jobs)
+        built = build(source, folder / "out", cap, workers)
         share = f"{built.rate / samples:.2f}"
-        what = f"building, {jobs} processes"
+        what = f"building, {workers} processes"
         speed.add_row(what, name, f"{count:,}", f"{built.rows:,}", f"{built.rate:,.0f}", share)
         small = make_captures(folder / f"{cap}-small", count // 10)
         for given in (small, source):
@@ -123,7 +123,7 @@ def measure_building(console: Console, folder: Path, packets: int, jobs: int) ->
             f"{one.rate:,.0f}",
             f"{one.rate / samples:.2f}",
         )
-        memory.add_row(name, str(jobs), f"{built.packets:,}", f"{built.peak:,.0f} MB")
+        memory.add_row(name, str(workers), f"{built.packets:,}", f"{built.peak:,.0f} MB")
         shutil.rmtree(source)
         console.print(speed)
         console.print(memory)
@@ -182,11 +182,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--packets", type=int, default=10_000_000)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
-        measure_building(console, Path(folder), arguments.packets, arguments.jobs)
+        measure_building(console, Path(folder), arguments.packets, arguments.workers)
         measure_loading(console, Path(folder) / "out")
 
 

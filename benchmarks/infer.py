@@ -28,13 +28,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtc.config import Precision
 from mtc.datasets import Dataset
 from mtc.inference import find_model
 from mtc.inference.export.onnx import export_onnx
 from mtc.models import MTC, LoadedModel, load_model, pack, predict_logits
 from mtc.models.accelerate import engine_of
 from mtc.models.packed.values import live_tokens
-from mtc.models.predict import Precision
 from packets_of import Ragged, dense, ragged, real_packets
 from roofline import matrix_rates, operations
 

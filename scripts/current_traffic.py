@@ -15,7 +15,7 @@ from typing import Any
 
 from mtc.capture import expand_inputs
 from mtc.inference import Classifier
-from mtc.inference.judging import reject_unsure
+from mtc.inference.verdict_builder import reject_unsure
 
 FAMILIES = {
     "chat": "All Chat",

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.datasets import Dataset
-from mtc.inference import Classifier, FlowVotes
-from mtc.inference.judging import Judge
+from mtc.inference import Classifier, FlowAggregator
+from mtc.inference.verdict_builder import VerdictBuilder
 from mtc.metrics import score
 from mtc.palette import SERIES
 from mtc.tasks import vpn_classes
@@ -52,14 +52,16 @@ class Test:
         self.labels = {task: part.labels[task][self.chosen] for task in self.tasks}
 
     def verdicts(self, packets: int, until: float | None = None) -> Found:
-        votes = FlowVotes(self.classifier.model, precision="exact", packets=packets, until=until, reuse=False)
+        votes = FlowAggregator(
+            self.classifier.model, precision="exact", packets=packets, until=until, reuse=False
+        )
         votes.add(self.samples, self.flow)
-        _, probabilities = votes.result(len(self.chosen))
+        _, judged, probabilities = votes.result(len(self.chosen))
         scores = {t: score(self.labels[t], probabilities[t], self.tasks[t]) for t in self.tasks}
         return Found(
             {task: found["macro_f1"] for task, found in scores.items()},
             {task: found["ece"] for task, found in scores.items()},
-            votes.judged(len(self.chosen)).sum() / len(self.chosen),
+            judged.sum() / len(self.chosen),
             dict(probabilities),
         )
 
@@ -102,7 +104,7 @@ def _cells(found: Found) -> str:
 
 def _conflicts(test: Test, found: Found) -> None:
     """How often verdicts are right, with and without conflicts."""
-    judge = Judge(test.tasks, test.classifier.model.card.pairs)
+    judge = VerdictBuilder(test.tasks, test.classifier.model.card.pairs)
     doubted = np.array([row["conflict"] is not None for row in judge.rows(found.probabilities)])
     print(f"conflicts: {doubted.sum():,} of {len(doubted):,} flows")
     for task, labels in test.labels.items():

@@ -1,6 +1,7 @@
-"""Imports point only to the left: each room knows the rooms before it on the road, and no other."""
+"""The layout of the package: imports point only to the left, none in a circle, no crowded folder."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 import mtc
 
 SOURCE = Path(mtc.__file__).parent
-
 ROAD = (
-    ("errors", "columns", "tasks", "config", "lazy", "metrics", "numba_cache", "palette"),
+    (
+        "errors", "extras", "files", "lazy", "columns", "tasks", "config", "metrics", "numba_cache",
+        "palette", "parallel",
+    ),
     ("capture",),
     ("packets",),
     ("flows",),
@@ -19,39 +22,81 @@ ROAD = (
     ("training",),
     ("inference",),
     ("evaluation",),
-    ("report", "serving"),
+    ("report", "serving", "laboratory"),
     ("cli",),
     ("__main__",),
-)
-PLACE = {room: place for place, rooms in enumerate(ROAD) for room in rooms}
+)  # fmt: skip
+"""The rooms of docs/architecture.md. A room imports those before its own line; the first line also itself."""
+POSITION = {room: position for position, rooms in enumerate(ROAD) for room in rooms}
+MOST_FILES = 20
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
 
-def _rooms_imported(path: Path) -> set[str]:
-    rooms = set()
+def module_name(path: Path) -> str:
+    parts = ("mtc", *path.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in (SOURCE / "__init__.py", *FILES)}
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and module of every import, also of those inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} imports relatively"
-            names = [node.module or ""]
-            if node.module == "mtc":
-                names = [f"mtc.{alias.name}" for alias in node.names if alias.name != "__version__"]
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield node.lineno, whole if whole in MODULES else str(node.module)
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        rooms |= {name.split(".")[1] for name in names if name.startswith("mtc.")}
-    return rooms
+            yield from ((node.lineno, alias.name) for alias in node.names)
+
+
+def imports_for_types(path: Path) -> set[int]:
+    """Lines under ``if TYPE_CHECKING:``, which do not run."""
+    blocks = (
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    return {line for block in blocks for line in range(block.lineno, block.body[-1].end_lineno + 1)}  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_point_to_the_left(path: Path) -> None:
     room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-    assert room in PLACE, f"{room} has no place on the road"
-    for other in _rooms_imported(path) - {room}:
-        assert PLACE[other] <= PLACE[room], f"{room} imports {other}, which lies to its right"
-        assert PLACE[other] < PLACE[room] or PLACE[room] == 0, f"{room} imports {other} beside it"
+    assert room in POSITION, f"{room} has no position on the road"
+    for line, name in imports(path):
+        if not name.startswith("mtc."):
+            continue
+        other = name.split(".")[1]
+        if other != room:
+            assert POSITION[other] <= POSITION[room], f"{path}:{line}: {other} lies to the right of {room}"
+            assert POSITION[other] < POSITION[room] or POSITION[room] == 0, f"{path}:{line}: {other}"
 
 
-def test_every_file_of_the_package_is_looked_at() -> None:
-    assert {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in FILES} <= PLACE.keys()
-    assert len(FILES) > 20
+def test_no_modules_import_each_other() -> None:
+    needs = {}
+    for name, path in MODULES.items():
+        types = imports_for_types(path)
+        needs[name] = {other for line, other in imports(path) if line not in types and other in MODULES}
+        needs[name].discard(name)
+    while free := [name for name, others in needs.items() if not others & needs.keys()]:
+        for name in free:
+            del needs[name]
+    while unneeded := needs.keys() - set().union(*needs.values()):  # what only leads to a cycle
+        for name in unneeded:
+            del needs[name]
+    cycles = {name: sorted(others & needs.keys()) for name, others in needs.items()}
+    assert not cycles, f"modules that import each other: {cycles}"
+
+
+def test_no_folder_is_crowded() -> None:
+    sizes = {folder: len(list(folder.glob("*.py"))) for folder in {path.parent for path in FILES}}
+    crowded = {str(folder): size for folder, size in sizes.items() if size > MOST_FILES}
+    assert not crowded, f"folders with more than {MOST_FILES} Python files: {crowded}"
+
+
+def test_every_room_is_on_the_road() -> None:
+    assert {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in FILES} <= POSITION.keys()
+    assert len(FILES) > 200

@@ -31,7 +31,7 @@ def test_nothing_changed(package: Path) -> None:
 def test_a_changed_kernel_makes_those_stale_that_may_call_it(package: Path) -> None:
     os.utime(package / "datasets" / "fast.py", (2000, 2000))
     forget_stale_kernels(package)
-    assert rooms_compiled(package) == {"capture", "packets"}
+    assert rooms_compiled(package) == {"capture", "packets", "flows"}
 
 
 def test_a_changed_file_without_kernels_makes_none_stale(package: Path) -> None:
@@ -46,7 +46,7 @@ def test_kernels_compiled_after_the_change_stay(package: Path) -> None:
         os.utime(index, (3000, 3000))
     os.utime(package / "models" / "__pycache__" / "fast.f-1.py311.nbi", (1500, 1500))
     forget_stale_kernels(package)
-    assert rooms_compiled(package) == {"capture", "packets", "datasets"}
+    assert rooms_compiled(package) == {"capture", "packets", "flows", "datasets"}
 
 
 def test_a_package_that_never_compiled(tmp_path: Path) -> None:

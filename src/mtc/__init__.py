@@ -11,14 +11,12 @@ from mtc.lazy import lazy_names
 from mtc.numba_cache import forget_stale_kernels
 
 if TYPE_CHECKING:
-    from mtc.flows import iter_samples, read_samples
-    from mtc.inference import Classifier
+    from mtc.flows import iter_samples as iter_samples
+    from mtc.flows import read_samples as read_samples
+    from mtc.inference import Classifier as Classifier
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "__version__", "iter_samples", "read_samples"]
 
 forget_stale_kernels(Path(__file__).parent)
 
-__getattr__ = lazy_names(
-    __name__, {"Classifier": "inference", "iter_samples": "flows", "read_samples": "flows"}
-)
+__getattr__, __all__ = lazy_names(__name__)

@@ -63,5 +63,11 @@ UNKNOWN = "unknown"
 DATASET = ("sample", "time", "wirelen", "flow", "capture", "packet")
 """Columns of a dataset that are no tasks."""
 
-RESERVED = frozenset({*FLOW, *PACKET, *ROW, *HOST, VPN, CONFLICT, *DATASET})
+EVIDENCE = (
+    *("app_proto", "app_proto_by", "server_name", "server_name_by"),
+    *("alpn", "ja4", "service", "verdict"),
+)
+"""Further fields of flow records."""
+
+RESERVED = frozenset({*FLOW, *PACKET, *ROW, *HOST, *EVIDENCE, VPN, CONFLICT, *DATASET})
 """Names that no task may have. The flow table has no tasks beside it."""

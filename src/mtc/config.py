@@ -17,6 +17,9 @@ from typing import Any, Literal, Self
 
 from mtc.errors import ConfigError
 
+Precision = Literal["auto", "exact", "bf16"]
+"""Arithmetic of matrix products in inference, see ``mtc.models.predict_logits``."""
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -29,8 +32,9 @@ class DataConfig:
 
     split: str = "flow"
     """Split column of the dataset: ``flow``, ``packet``, or another that it holds."""
-    mask: Literal["paper", "strict"] = "paper"
-    """Header fields that the model never sees: ``paper`` (addresses) or ``strict``."""
+    mask: Literal["paper", "strict", "nameless"] = "paper"
+    """What the model never sees: ``paper`` (addresses), ``strict`` (also ports, checksums, ...) or
+    ``nameless`` (also all payload but its first three bytes, so no name)."""
     tasks: tuple[str, ...] = ()
     """Tasks that are trained, in the order of the dataset; all that it has where none is named."""
     balance: Literal["none", "table2"] = "none"
@@ -42,7 +46,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _require(self.balance in ("none", "table2"), "data.balance must be none or table2")
-        _require(self.mask in ("paper", "strict"), f"data.mask must be paper or strict, not {self.mask!r}")
+        _require(
+            self.mask in ("paper", "strict", "nameless"),
+            f"data.mask must be paper, strict or nameless, not {self.mask!r}",
+        )
         _require(len(set(self.tasks)) == len(self.tasks), "data.tasks names a task twice")
 
 

@@ -1,21 +1,30 @@
-"""Forgets compiled kernels that are older than what they call."""
+"""Compiled kernels on disk: drops those that are out of date, and reports when new ones are compiled."""
 
 import contextlib
+import sys
+import time
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import Any
 
-ROOMS = ("capture", "packets", "datasets", "models")
+ROOMS = ("capture", "packets", "flows", "datasets", "models")
 """Rooms with kernels, in their order: those of one call kernels of the rooms before it."""
+
+QUIET_S = 1.0
+"""Compiling that takes no longer is not worth a line."""
+
+REPORT_EVERY_S = 5.0
 
 
 def forget_stale_kernels(package: Path) -> None:
-    """Delete what numba keeps of kernels that were compiled before a kernel they may call was changed.
+    """Delete what numba cached of kernels that were compiled before a kernel they may call was changed.
 
     numba looks at the file of a kernel alone. When another file was updated, it would go on running
     machine code that was made for the old one, down to a segmentation fault. Takes milliseconds.
 
     Args:
         package: Folder of the package, in which numba keeps its indexes. Where it may not write there,
-            it keeps them elsewhere, and the package is not updated file by file either.
+            its cache is in the user's folder, and the package is not updated file by file either.
     """
     sources = {room: list((package / room).rglob("*.py")) for room in ROOMS}
     indexes = {room: list((package / room).rglob("*.nbi")) for room in ROOMS}
@@ -29,6 +38,84 @@ def forget_stale_kernels(package: Path) -> None:
             if _changed(index) < newest:
                 with contextlib.suppress(OSError):  # who may not delete it may not have updated the package
                     index.unlink()
+
+
+def report_compiling() -> None:
+    """From now on, say on stderr that kernels are being compiled, and how far that is.
+
+    The first run on a machine compiles for half a minute; without a word it would look hung. Nothing is
+    written where kernels come from the cache. Does not import numba, but waits for its import.
+    """
+    if "numba.core.event" in sys.modules:
+        _listen(sys.modules["numba.core.event"])
+    elif not any(isinstance(finder, _ListenOnImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _ListenOnImport())
+
+
+class _ListenOnImport:
+    """Finds ``numba.core.event`` as Python would, and listens to it as soon as it is loaded."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != "numba.core.event":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def load_and_listen(module: Any) -> None:
+                load(module)
+                _listen(module)
+
+            spec.loader.exec_module = load_and_listen  # type: ignore[method-assign]
+        return spec
+
+
+def _listen(events: Any) -> None:
+    compiling = _Compiling()
+
+    class Listener(events.Listener):  # type: ignore[misc]
+        def on_start(self, event: Any) -> None:
+            compiling.begin(event.data["dispatcher"].py_func.__module__)
+
+        def on_end(self, event: Any) -> None:
+            compiling.end()
+
+    events.register("numba:compile", Listener())
+
+
+class _Compiling:
+    """Counts kernels while they are compiled; the kernels that a kernel calls are compiled inside it."""
+
+    def __init__(self) -> None:
+        self._depth = self._done = 0
+        self._spent = 0.0
+        self._since = self._reported = 0.0
+
+    def begin(self, module: str) -> None:
+        if self._depth or module.startswith("mtc."):
+            if not self._depth:
+                self._since = time.monotonic()
+            self._depth += 1
+            self._report()
+
+    def end(self) -> None:
+        if self._depth:
+            self._depth -= 1
+            self._done += 1
+            self._report()
+            if not self._depth:
+                self._spent += time.monotonic() - self._since
+
+    def _report(self) -> None:
+        spent = self._spent + time.monotonic() - self._since
+        if not self._reported and spent > QUIET_S:
+            line = "compiling kernels for this processor; only the first run does, for about half a minute"
+        elif self._reported and spent > self._reported + REPORT_EVERY_S:
+            line = f"compiling kernels: {self._done} done in {spent:.0f} s"
+        else:
+            return
+        self._reported = spent
+        print(f"mtc: {line}", file=sys.stderr, flush=True)
 
 
 def _has_kernels(source: Path) -> bool:

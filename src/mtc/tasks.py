@@ -3,7 +3,7 @@
 Source: Tables 1 and 2; exact strings and their order as fixed in docs/paper.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from mtc.columns import RESERVED, VPN
@@ -61,10 +61,15 @@ def check_task_names(names: Iterable[str]) -> None:
     """Refuse task names that would collide with a field of the output.
 
     Raises:
-        UsageError: A name is empty, reserved, or begins with ``split_``.
+        UsageError: A name is empty, reserved, or begins with ``split_`` or ``fold_``; or it is that of a
+            column of another task, such as ``type_confidence`` beside ``type``.
     """
+    names = tuple(names)
+    derived = {
+        f"{name}_{column}" for name in names for column in ("confidence", "likeliest", "probabilities")
+    }
     for name in names:
-        if not name or name in RESERVED or name.startswith("split_"):
+        if not name or name in RESERVED or name.startswith(("split_", "fold_")) or name in derived:
             raise UsageError(f"a task may not be named {name!r}: that is a field of the output")
 
 
@@ -111,3 +116,7 @@ def iscx_labels(service: str | None, vpn: bool) -> dict[str, str | None]:
         raise UsageError(f"unknown service {service!r}; known are {', '.join(by_service)}")
     family = by_service[service]
     return {"traffic": f"VPN {family}" if vpn else family, "auxiliary": f"All {family}"}
+
+
+Pairs = Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]
+"""Task -> a later task -> label of the first -> labels of the second that stood beside it."""

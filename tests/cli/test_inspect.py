@@ -203,15 +203,9 @@ def test_options_that_do_not_fit(good: Path, run: Run, arguments: list[str]) -> 
     assert err.count("\n") == 1
 
 
-def test_parallel_processes_give_the_same(
-    good: Path, cut: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mtc.cli.inspect import many as inspect_many
-
+def test_several_workers_give_the_same(good: Path, cut: Path, run: Run) -> None:
     inputs = [good, cut, good.with_name("missing.pcap"), good]
-    one = run("--json", *inputs)
-    monkeypatch.setattr(inspect_many, "PARALLEL_BYTES", 0)
-    assert run("--json", *inputs) == one
+    assert run("--json", "--workers", "2", *inputs) == run("--json", *inputs)
 
 
 def test_no_decapsulate(tmp_path: Path, run: Run) -> None:

@@ -245,7 +245,7 @@ def test_same_bytes_however_the_tables_come(tmp_path: Path, write_table: WriteTa
     }
     told: list[tuple[str, int, int]] = []
     build_cicids2017(
-        sources["folder"], tmp_path / "out-processes", jobs=2, progress=lambda *step: told.append(step)
+        sources["folder"], tmp_path / "out-processes", workers=2, progress=lambda *step: told.append(step)
     )
     infos = {name: build_cicids2017(given, tmp_path / f"out-{name}") for name, given in sources.items()}
     assert len({info.files for info in infos.values()}) == 1

@@ -33,6 +33,7 @@ def read(source: Path | TableSource) -> tuple[FeatureRows, str | None]:
             labels=np.array([names.index(label) for label in labels], np.int32),
             names=names,
             readable=np.concatenate([block.readable for block in blocks]),
+            words=np.concatenate([block.words for block in blocks]),
             first=1,
         ), table.damage
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from mtc.datasets import build_cicids2017, build_iscx
-from mtc.datasets.build import stage_tasks
-from mtc.datasets.build.processes import WorkerLost, choose_jobs
+from mtc.datasets.build import build
 from mtc.datasets.cicids2017 import staging as cicids_staging
+from mtc.parallel import WorkerLost
 
 Write = Callable[..., Path]
 NAMES = ("aim_chat_3a", "email1a", "facebook_chat_4a", "icq_chat_3a", "skype_chat1a", "spotify1")
@@ -42,7 +42,7 @@ def whole(source: Path) -> dict[str, bytes]:
 
 def test_same_bytes_in_several_processes(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    build_iscx(source, tmp_path / "out", cap=1_500, jobs=2, progress=lambda *step: told.append(step))
+    build_iscx(source, tmp_path / "out", cap=1_500, workers=2, progress=lambda *step: told.append(step))
     assert contents(tmp_path / "out") == whole
     sizes = {path.stem: path.stat().st_size for path in source.iterdir()}
     read = {name: sum(n for told_name, n, _ in told if told_name == name) for name in NAMES}
@@ -69,7 +69,7 @@ def whole_table(tables: Path) -> dict[str, bytes]:
     return contents(tables.parent / "whole")
 
 
-KINDS = {"iscx": ("source", "whole", "--cap", 1500, "--jobs", 2), "cicids2017": ("tables", "whole_table")}
+KINDS = {"iscx": ("source", "whole", "--cap", 1500, "--workers", 2), "cicids2017": ("tables", "whole_table")}
 """Kind of dataset -> fixtures of its source and of what a build makes of it, and further options."""
 
 
@@ -77,7 +77,7 @@ KINDS = {"iscx": ("source", "whole", "--cap", 1500, "--jobs", 2), "cicids2017": 
 def test_killed_at_three_random_moments(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     source, expected = map(request.getfixturevalue, KINDS[kind][:2])
     code = "import sys; from mtc.cli import main; sys.argv[0] = 'mtc'; main()"
-    options = [kind, source, tmp_path / "out", "--jobs", 1, *KINDS[kind][2:]]
+    options = [kind, source, tmp_path / "out", "--workers", 1, *KINDS[kind][2:]]
     command = [sys.executable, "-c", code, "dataset", *map(str, options)]
     moments = [random.uniform(0, 1) for _ in range(3)]
     workers: set[int] = set()
@@ -130,7 +130,7 @@ def children(pid: int) -> list[int]:
 def test_a_build_goes_on_where_it_was(
     source: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, staged = stage_tasks.stage_capture, []
+    original, staged = build.stage_capture, []
 
     def interrupted(capture: object, *arguments: object, **settings: object) -> object:
         staged.append(capture.name)  # type: ignore[attr-defined]
@@ -138,7 +138,7 @@ def test_a_build_goes_on_where_it_was(
             raise KeyboardInterrupt
         return original(capture, *arguments, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(stage_tasks, "stage_capture", interrupted)
+    monkeypatch.setattr(build, "stage_capture", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_iscx(source, tmp_path / "out", cap=1_500)
     assert not (tmp_path / "out").exists()
@@ -161,13 +161,7 @@ def test_a_lost_process_is_told_and_what_it_staged_stays(
                 break
 
     with pytest.raises(WorkerLost, match="was killed"):
-        build_iscx(source, tmp_path / "out", cap=1_500, jobs=2, progress=kill_one)
+        build_iscx(source, tmp_path / "out", cap=1_500, workers=2, progress=kill_one)
     assert (tmp_path / ".out.building").is_dir()
     build_iscx(source, tmp_path / "out", cap=1_500)
     assert contents(tmp_path / "out") == whole
-
-
-def test_processes_are_few_for_little_to_read() -> None:
-    assert choose_jobs(None, 0) == 1
-    assert choose_jobs(None, 1 << 40) >= 1
-    assert choose_jobs(3, 0) == 3

@@ -95,7 +95,7 @@ def pack_unreadably(path: Path, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def info(download: Path) -> DatasetInfo:
-    return build_iscx(download, download.parent / "out", jobs=1)
+    return build_iscx(download, download.parent / "out", workers=1)
 
 
 def test_everything_readable_is_read(info: DatasetInfo, sizes: dict[str, int]) -> None:
@@ -131,7 +131,9 @@ def test_every_oddity_is_told(info: DatasetInfo, sizes: dict[str, int]) -> None:
 
 
 def test_the_command_says_a_line_for_each(download: Path, info: DatasetInfo, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["dataset", "iscx", str(download), str(tmp_path / "out"), "--jobs", "1"])
+    result = CliRunner().invoke(
+        app, ["dataset", "iscx", str(download), str(tmp_path / "out"), "--workers", "1"]
+    )
     assert result.exit_code == 3
     report = info.report
     odd = (*info.damaged, *report.unknown, *report.repeated)

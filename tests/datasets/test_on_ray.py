@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mtc.datasets import build_iscx
-from mtc.errors import DatasetError, UsageError
+from mtc.errors import InputError, UsageError
 
 Write = Callable[..., Path]
 NAMES = ("aim_chat_3a", "email1a", "facebook_chat_4a", "icq_chat_3a", "skype_chat1a", "spotify1")
@@ -87,7 +87,7 @@ def test_a_node_with_another_version_is_told(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     monkeypatch.setattr("mtc.__version__", "0.0.0")  # here, not there
-    with pytest.raises(DatasetError, match="has mtc"):
+    with pytest.raises(InputError, match="has mtc"):
         build_iscx(source, tmp_path / "out", on="ray")
     assert not list(tmp_path.iterdir())
 

@@ -12,7 +12,7 @@ from mtc.config import RunConfig
 from mtc.datasets import Dataset
 from mtc.errors import ModelError, UsageError
 from mtc.evaluation import evaluate
-from mtc.inference import FlowVotes
+from mtc.inference import FlowAggregator
 from mtc.metrics import score
 from mtc.models import load_model, predict_logits
 from mtc.training import train
@@ -132,10 +132,10 @@ def test_without_a_common_task_there_is_nothing_to_score(run: Path, small_datase
 def test_flows_are_judged_as_classify_judges_them(run: Path, small_dataset: Path) -> None:
     samples = Dataset.open(small_dataset).part("flow", "all")
     model = load_model(run)
-    votes = FlowVotes(model, precision="exact")
+    votes = FlowAggregator(model, precision="exact")
     _, flow = np.unique(flows_by_capture(samples), return_inverse=True)
     votes.add(samples.dense()[:, : model.card.config.model.length], flow)
-    seen, probabilities = votes.result(flow.max() + 1)
+    seen, _, probabilities = votes.result(flow.max() + 1)
     scored = evaluate(run, part="all")["flow_parts"]["all"]
     for task, classes in model.card.tasks.items():
         labels = np.full(len(seen), -1)

@@ -5,7 +5,7 @@ import pytest
 
 import mtc
 from mtc.errors import CaptureError, ModelError, UsageError
-from mtc.inference import Classifier, FlowVotes
+from mtc.inference import Classifier, FlowAggregator
 from mtc.models import LoadedModel, load_model, predict_logits
 from mtc.packets import mask_samples
 
@@ -88,19 +88,19 @@ def test_flow_verdict_is_the_mean_of_its_first_ten_packets(
 def test_votes_do_not_depend_on_how_samples_come_in(
     classifier: Classifier, samples: mtc.flows.Samples, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtc.inference.votes.BUFFERED_SAMPLES", 16)
+    monkeypatch.setattr("mtc.inference.flow_aggregator.BUFFERED_SAMPLES", 16)
     rng = np.random.default_rng(0)
     flow = rng.integers(0, 4, 50)
     rows = samples.samples[rng.permutation(len(samples))[:50]]
-    whole = FlowVotes(classifier.model, precision="exact")
+    whole = FlowAggregator(classifier.model, precision="exact")
     whole.add(rows, flow)
-    parts = FlowVotes(classifier.model, precision="exact")
+    parts = FlowAggregator(classifier.model, precision="exact")
     buffer = np.empty_like(rows)
     for begin, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
         buffer[:size] = rows[begin : begin + size]  # the caller uses one array again and again
         parts.add(buffer[:size], flow[begin : begin + size])
-    counts, expected = whole.result(6)
-    counts_parts, found = parts.result(6)
+    counts, _, expected = whole.result(6)
+    counts_parts, _, found = parts.result(6)
     assert counts.tolist() == counts_parts.tolist() == np.bincount(flow, minlength=6).tolist()
     for task, values in expected.items():
         np.testing.assert_allclose(found[task][:4], values[:4], atol=1e-5)

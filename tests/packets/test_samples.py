@@ -175,3 +175,22 @@ def test_wrong_arguments_are_refused(
         mask_samples(samples, "none")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="samples must be"):
         mask_samples(samples[:, :100], "strict")
+
+
+def test_nameless_leaves_three_bytes_of_payload(make_batch: Maker, build: Any) -> None:
+    name = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfcwww.example.org" * 9
+    frames = [
+        build.ether(packet)
+        for body, protocol in ((build.tcp(name), 6), (build.udp(name), 17))
+        for packet in (build.ip4(body, protocol), build.ip6(body, protocol))
+    ]
+    batch = make_batch(frames)
+    samples = build_samples(batch, decode(batch), np.arange(4))
+    hidden = mask_samples(samples, "nameless")
+    strict = mask_samples(samples, "strict")
+    for sample, other in zip(hidden, strict, strict=True):
+        begin = 40 if sample[0] >> 4 == 4 else 60
+        assert (sample[: begin + 3] == other[: begin + 3]).all()
+        assert not sample[begin + 3 :].any()
+        assert b"example" in other.tobytes()
+    assert (mask_samples(hidden, "nameless") == hidden).all()

@@ -4,8 +4,9 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from mtc.metrics import score
+from mtc.models.flow_scores import flow_scores
 from mtc.models.temperature import Temperature, entropy
-from mtc.training import calibrate, flow_scores
+from mtc.training import calibrate
 from mtc.training.scoring.calibration import ENOUGH, fit_temperature, log_probabilities
 
 NONE = np.empty(0, np.int64)

@@ -4,7 +4,8 @@ from scipy.special import logsumexp, softmax
 from sklearn.metrics import roc_auc_score
 
 from mtc.models import Temperature
-from mtc.training.scoring.calibration import Calibration, flow_scores
+from mtc.models.flow_scores import flow_scores
+from mtc.training.scoring.calibration import Calibration
 from mtc.training.scoring.rejection import KEPT, fit_rejection, flow_energy, packet_energy, sureness
 
 NONE = np.empty(0, np.int64)

@@ -6,7 +6,8 @@ import pytest
 
 from mtc.metrics import score
 from mtc.models import Temperature
-from mtc.training import Calibration, Part, flow_scores, score_part
+from mtc.models.flow_scores import flow_scores
+from mtc.training import Calibration, Part, score_part
 from mtc.training.scoring.scores import flows_by_capture, rare_classes
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
 from mtc.errors import UsageError
+from mtc.extras import need
 
 SNAPLEN = 262_144
 SCRATCH = 16
@@ -50,10 +51,7 @@ def compile_filter(text: str, link_type: int) -> Program:
         FilterError: The filter is wrong, or means nothing on such a link.
         UsageError: The library that compiles it is not installed.
     """
-    try:
-        import pcapy
-    except ImportError as error:
-        raise UsageError("a filter needs the package pcapy-ng: pip install 'mtc-traffic[live]'") from error
+    pcapy = need("pcapy")
     try:
         compiled: Any = pcapy.compile(_NUMBERS.get(link_type, link_type), SNAPLEN, text, 1, 0xFFFFFFFF)
     except (pcapy.PcapError, pcapy.BPFError, ValueError) as error:

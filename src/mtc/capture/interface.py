@@ -11,6 +11,7 @@ import numpy as np
 
 from mtc.capture.batch import PacketBatch
 from mtc.errors import CaptureError, UsageError
+from mtc.extras import need
 
 SNAPLEN = 262_144
 """Bytes captured of a packet: no packet is longer, so that caplen and wirelen are the same."""
@@ -78,12 +79,7 @@ class InterfaceReader:
             CaptureError: There is no such interface, or no permission.
             UsageError: The filter is wrong, or the library is not installed.
         """
-        try:
-            import pcapy
-        except ImportError as error:
-            raise UsageError(
-                "to watch an interface needs the package pcapy-ng: pip install 'mtc-traffic[live]'"
-            ) from error
+        pcapy = need("pcapy")
         self.name, self.snaplen = name, snaplen
         self._error = pcapy.PcapError
         self._handle: Any = _activate(pcapy, name, snaplen, ring_bytes, promiscuous)

@@ -17,6 +17,8 @@ from typer.core import TyperGroup
 
 from mtc import __version__
 from mtc.errors import MtcError, OutputError
+from mtc.extras import missing_extra
+from mtc.numba_cache import report_compiling
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -29,6 +31,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 COMMANDS = {
     "demo": "Classify the bundled capture and show what each flow really was.",
     "inspect": "Show what is in a capture: packets, samples, what is left out and why, flows.",
+    "flows": "Write the flows of captures, or CICFlowMeter's features of them.",
     "dataset": "Build a dataset, or look at one.",
     "train": "Train a model by a recipe.",
     "sweep": "Train a recipe over values of settings and over seeds.",
@@ -41,8 +44,16 @@ COMMANDS = {
     "export": "Write a model as ONNX, checked against the original.",
     "explain": "Show which header fields and bytes of a packet made its verdict.",
     "serve": "Serve verdicts over HTTP, with a web page.",
+    "lab": "Record labelled captures of real programs, plain and inside real tunnels.",
     "models": "List the bundled models: tasks, classes, data and honest scores.",
 }
+
+
+_EXTRAS = {
+    "dataset": "train", "train": "train", "sweep": "sweep", "evaluate": "train", "compare": "train",
+    "report": "report", "audit": "train", "serve": "serve", "explain": "explain", "export": "onnx",
+}  # fmt: skip
+"""Command -> the extra to recommend when a library is missing; ``mtc.extras`` decides for the others."""
 
 
 class LazyGroup(TyperGroup):
@@ -61,6 +72,11 @@ class LazyGroup(TyperGroup):
             except typer.Exit:
                 sys.stdout.flush()
                 raise
+            except ModuleNotFoundError as error:
+                missing = missing_extra(error, _EXTRAS.get(ctx.invoked_subcommand))
+                if missing is None:
+                    raise
+                raise missing from error
             sys.stdout.flush()
         except MtcError as error:
             typer.echo(f"mtc: {' '.join(str(error).splitlines())}", err=True)
@@ -120,6 +136,7 @@ for _name, _line in COMMANDS.items():
 
 def main() -> None:
     """Entry point of the command ``mtc``."""
+    report_compiling()
     try:
         app(prog_name="mtc")
     except OSError as error:

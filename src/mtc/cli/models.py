@@ -26,7 +26,7 @@ def models(
 ) -> None:
     """List models: tasks, classes, what they were trained on, what they can tell, and honest scores."""
     from mtc.inference import bundled_models, find_model
-    from mtc.inference.registry import read_card
+    from mtc.inference.model_registry import read_card
 
     folders = {name: find_model(name) for name in names} if names else bundled_models()
     cards = {name: (folder, read_card(folder)) for name, folder in folders.items()}

@@ -1,7 +1,8 @@
 """The Parquet file of a dataset: its columns, and how they are written."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from mtc.datasets.arrow import named, plain_array
 from mtc.datasets.info import FileInfo
-from mtc.datasets.splits.splits import OUTSIDE, PARTS, SplitColumns
+from mtc.datasets.splits.splits import GROUP, OUTSIDE, PARTS, SplitColumns
 
 _EVERY = slice(None)
 PACKETS_FILE = "packets.parquet"
@@ -31,6 +32,7 @@ def schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
         A ``pyarrow.Schema``: ``sample`` (the ``paper``-masked sample without trailing zeros),
         ``time`` (ns since the Unix epoch), ``flow`` (biflow over the whole dataset), ``capture``,
         ``packet`` (its number in the capture, from 1), a column a task (null: no label), a column
+        ``group_COLUMN`` for each split by group, a column
         ``split_NAME`` a split, and ``fold_NAME`` (int8, from 1; 0 always trains) for all ``NAME/FOLD``.
     """
     return pa.schema(
@@ -41,9 +43,15 @@ def schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
             pa.field("capture", LABEL, nullable=False),
             pa.field("packet", pa.int64(), nullable=False),
             *(pa.field(task, LABEL) for task in tasks),
+            *(pa.field(f"group_{column}", LABEL) for column in group_columns(splits)),
             *split_fields(splits, nullable=False),
         ]
     )
+
+
+def group_columns(splits: Iterable[str]) -> list[str]:
+    """Columns that rows are grouped by, from the names of the splits."""
+    return [name.removeprefix(GROUP) for name in splits if name.startswith(GROUP) and "/" not in name]
 
 
 def split_fields(splits: Iterable[str], *, nullable: bool) -> list[Any]:
@@ -158,3 +166,30 @@ def _ahead(tables: Iterator[Any]) -> Iterator[Any]:
 
 def _unified(table: Any) -> Any:
     return table.combine_chunks().unify_dictionaries()
+
+
+class ContentHash:
+    """Hashes rows column by column, in pieces of any size.
+
+    Neither the version of the library that writes the file nor a further split changes it.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, Any] = {}
+
+    def update(self, column: str, values: NDArray[np.integer]) -> None:
+        """Take in the next values of a column.
+
+        Args:
+            column: Its name.
+            values: uint8 (bytes,), or integers (rows,), whose width does not matter.
+        """
+        if values.dtype != np.uint8:
+            values = values.astype("<i8")
+        self._columns.setdefault(column, hashlib.sha256()).update(np.ascontiguousarray(values))
+
+    def hexdigest(self, about: Mapping[str, Any]) -> str:
+        """The hash of the rows together with plain values that tell how to read them."""
+        columns = {name: digest.hexdigest() for name, digest in self._columns.items()}
+        text = json.dumps({"columns": columns, "about": about}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -15,9 +15,8 @@ from mtc.datasets.arrow import binary_buffers
 from mtc.datasets.flow_features.layout import feature_schema, read_inputs
 from mtc.datasets.info import DatasetInfo
 from mtc.datasets.layout import schema
-from mtc.datasets.samples import LabelledSamples
+from mtc.datasets.samples import LabelledSamples, SampleSpool
 from mtc.datasets.splits.splits import OUTSIDE, PARTS, parts_of_fold
-from mtc.datasets.spool import SampleSpool
 from mtc.errors import DatasetError, UsageError
 from mtc.packets import Mask, mask_samples
 from mtc.tasks import UNLABELLED, Tasks
@@ -78,8 +77,8 @@ class Dataset:
         Args:
             split: ``flow``, ``packet``, ``flow/2`` (fold 2 tests), or another that the dataset holds.
             part: ``train``, ``validation``, ``test``, or ``all`` for every row of the split.
-            mask: ``paper``, as stored, or ``strict``: further header fields are zeroed. Flow features have
-                none.
+            mask: ``paper``, as stored, ``strict`` (further header fields are zeroed) or ``nameless``.
+                Flow features have none.
 
         Returns:
             The samples; of flow features those that a model reads, untransformed.
@@ -123,6 +122,8 @@ class Dataset:
             UsageError: No such column.
         """
         classes = {**self.tasks, "capture": tuple(capture.capture for capture in self.info.captures)}
+        for column, values in self.info.settings.get("groups", {}).items():
+            classes[f"group_{column}"] = tuple(values)
         pieces: dict[str, list[NDArray[np.int64]]] = {name: [np.empty(0, np.int64)] for name in names}
         for batch in self.batches(list(names)):
             for name, found in pieces.items():

@@ -1,16 +1,16 @@
 """What trained models are worth: scores on a part of a dataset, and how two of them differ."""
 
-from mtc.evaluation.evaluate import evaluate
-from mtc.evaluation.paired import Difference, Pair, paired_difference
-from mtc.evaluation.paired_runs import compare_runs, pair_runs
-from mtc.evaluation.predictions import Progress
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Difference",
-    "Pair",
-    "Progress",
-    "compare_runs",
-    "evaluate",
-    "pair_runs",
-    "paired_difference",
-]
+from mtc.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mtc.evaluation.evaluate import Progress as Progress
+    from mtc.evaluation.evaluate import evaluate as evaluate
+    from mtc.evaluation.paired import Difference as Difference
+    from mtc.evaluation.paired import Pair as Pair
+    from mtc.evaluation.paired import paired_difference as paired_difference
+    from mtc.evaluation.paired_runs import compare_runs as compare_runs
+    from mtc.evaluation.paired_runs import pair_runs as pair_runs
+
+__getattr__, __all__ = lazy_names(__name__)

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.errors import UsageError
+from mtc.evaluation.evaluate import Predictions, Progress, own_dataset, predict
 from mtc.evaluation.paired import Pair, paired_difference
-from mtc.evaluation.predictions import Predictions, Progress, own_dataset, predict
 from mtc.inference import find_model
 from mtc.metrics import COMMON_FLOWS
 from mtc.models import ModelCard, load_model
+from mtc.models.flow_scores import flow_scores
 from mtc.tasks import UNLABELLED
-from mtc.training.scoring.calibration import flow_scores, log_probabilities
+from mtc.training.scoring.calibration import log_probabilities
 from mtc.training.scoring.scores import flows_by_capture, rare_classes
 
 Paths = tuple[Path, Path]

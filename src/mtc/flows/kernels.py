@@ -27,7 +27,7 @@ FLOW = np.dtype(
         ("protocol", np.uint8),
         ("ip_version", np.uint8),
         ("state", np.uint8),
-        ("unused", np.uint8),
+        ("silent", np.uint8),
         ("capture", np.int64),
         ("flow", np.int64),
         ("start", np.int64),
@@ -38,7 +38,8 @@ FLOW = np.dtype(
         ("bytes_back", np.int64),
     ]
 )
-"""A flow in the table; ``src`` is the sender of its first packet."""
+"""A flow in the table; ``src`` is the sender of its first packet. No payload of a ``silent`` flow is
+collected any more."""
 
 FIN_FORWARD, FIN_BACK, ENDED, SUPERSEDED = 1, 2, 4, 8
 """Bits of ``state``; a superseded flow has been followed by another of its five-tuple."""
@@ -46,8 +47,15 @@ FIN_FORWARD, FIN_BACK, ENDED, SUPERSEDED = 1, 2, 4, 8
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 
+KEYS = 6
+"""Random 64-bit numbers that a table hashes with."""
+
+AHEAD = 8
+"""How many packets before its turn a flow is asked of the memory."""
+
+
 @inlined
-def _mix(value: np.uint64) -> np.uint64:
+def mix(value: np.uint64) -> np.uint64:
     """Finalizer of splitmix64: every input bit reaches every output bit."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -55,22 +63,29 @@ def _mix(value: np.uint64) -> np.uint64:
 
 
 @inlined
-def _endpoint(high: np.uint64, low: np.uint64, port: np.uint16, seed: np.uint64) -> np.uint64:
-    spread = (high ^ seed) * np.uint64(0x9E3779B97F4A7C15)
-    return _mix(spread ^ ((low ^ (np.uint64(port) << np.uint64(48))) + seed))
+def _endpoint(high: np.uint64, low: np.uint64, port: np.uint16, keys: NDArray[np.uint64]) -> np.uint64:
+    """Multilinear hash of an address and a port: each 32-bit word times a key of its own.
 
-
-AHEAD = 8
-"""How many packets before its turn a flow is asked of the memory."""
+    Two different endpoints have the same sum for at most one in 2**32 choices of the keys, whatever
+    they are; the mix behind it spreads endpoints that stand in a row.
+    """
+    half, low_half = np.uint64(32), np.uint64(0xFFFFFFFF)
+    return mix(
+        (high >> half) * keys[0]
+        + (high & low_half) * keys[1]
+        + (low >> half) * keys[2]
+        + (low & low_half) * keys[3]
+        + np.uint64(port) * keys[4]
+    )
 
 
 @inlined
-def _hash(row: Row, seed: np.uint64) -> np.uint64:
-    """The same for both directions; seeded, so that nobody can prepare colliding flows."""
-    both = _endpoint(row.src_high, row.src_low, row.src_port, seed) + _endpoint(
-        row.dst_high, row.dst_low, row.dst_port, seed
+def hash_five_tuple(row: Row, keys: NDArray[np.uint64]) -> np.uint64:
+    """The same for both directions; keyed, so that nobody can prepare colliding flows."""
+    both = _endpoint(row.src_high, row.src_low, row.src_port, keys) + _endpoint(
+        row.dst_high, row.dst_low, row.dst_port, keys
     )
-    return _mix(both + np.uint64(row.protocol) * np.uint64(8) + np.uint64(row.ip_version))
+    return mix(both + keys[5] * (np.uint64(row.protocol) * np.uint64(8) + np.uint64(row.ip_version)))
 
 
 @inlined
@@ -112,15 +127,19 @@ def update_flows(
     wirelens: NDArray[np.int64],
     timestamps: NDArray[np.int64],
     limits: NDArray[np.int64],
-    seed: np.uint64,
+    keys: NDArray[np.uint64],
     slots: NDArray[np.int64],
     flows: NDArray[Any],
     rows: int,
     scratch: NDArray[Any],
     out: NDArray[np.int64],
+    out_rows: NDArray[np.int64],
+    ways: NDArray[np.int8],
 ) -> int:
     """Add packets; returns the number of rows.
 
+    Of each packet with a five-tuple, ``out`` gets the flow's id, ``out_rows`` its row, and ``ways`` 1 for
+    a packet of the sender of the flow's first, 2 for one of its peer; all others get -1, -1 and 0.
     ``limits`` holds idle timeout, active timeout (ns; negative: none) and whether TCP ends flows.
     ``scratch`` is one row with the id of the next flow, which is counted on, and the capture. The
     caller sees to it that ``slots`` (a power of two) and the rows have room for every packet.
@@ -128,10 +147,11 @@ def update_flows(
     wrap = np.uint64(len(slots) - 1)
     packet = scratch[0]
     for i in range(len(out)):
-        out[i] = -1
+        out[i] = out_rows[i] = -1
+        ways[i] = 0
         if is_transport[i]:
             _enter(packet, i, ip_version, protocol, src_port, dst_port, src, dst)
-            out[i] = np.int64(_hash(packet, seed) & wrap)  # until its turn, where its search begins
+            out[i] = np.int64(hash_five_tuple(packet, keys) & wrap)  # until its turn, where its search begins
     for i in range(len(out)):
         _fetch_ahead(i, out, slots, flows)
         if not is_transport[i]:
@@ -156,6 +176,8 @@ def update_flows(
             way = 1
         _count(flows[slots[slot]], way, timestamps[i], wirelens[i], tcp_flags[i])
         out[i] = flows[slots[slot]].flow
+        out_rows[i] = slots[slot]
+        ways[i] = way
     return rows
 
 
@@ -214,14 +236,14 @@ def _count(row: Row, way: int, now: np.int64, wirelen: np.int64, flags: np.uint8
 
 
 @kernel
-def fill_slots(slots: NDArray[np.int64], flows: NDArray[Any], rows: int, seed: np.uint64) -> None:
+def fill_slots(slots: NDArray[np.int64], flows: NDArray[Any], rows: int, keys: NDArray[np.uint64]) -> None:
     """Enter all flows that packets may still join into empty slots."""
     slots[:] = -1
     wrap = np.uint64(len(slots) - 1)
     for row in range(rows):
         if flows[row].state & SUPERSEDED:
             continue
-        slot = _hash(flows[row], seed) & wrap
+        slot = hash_five_tuple(flows[row], keys) & wrap
         while slots[slot] >= 0:
             slot = (slot + np.uint64(1)) & wrap
         slots[slot] = row

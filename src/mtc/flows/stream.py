@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
+from mtc.flows.evidence import EvidenceCollector
+from mtc.flows.services import Services
 from mtc.flows.table import FlowTable
+from mtc.packets.checks import CaptureChecks
 from mtc.packets.fields import SAMPLE_LENGTH, Mask, check_mask
 from mtc.packets.headers import Headers, decode
 from mtc.packets.samples import build_samples, mask_samples
@@ -76,6 +79,7 @@ class SampleStream:
         flows: The flow table, filled while iterating.
         packets: Packets read so far.
         left_out: Reason -> packets left out so far.
+        checks: Counts of cut samples, copies and packets out of order so far.
     """
 
     def __init__(
@@ -89,19 +93,23 @@ class SampleStream:
         build: bool = True,
         room: SampleRoom | None = None,
         selection: Selection | None = None,
+        names: bool = False,
+        services: Services | None = None,
     ) -> None:
         """Open a capture.
 
         Args:
             source: A path, a source of ``expand_inputs``, or a reader that is already open (which is
                 closed with the stream).
-            mask: ``paper`` or ``strict``.
+            mask: ``paper``, ``strict`` or ``nameless``.
             decapsulate: Whether tunnels are peeled.
             flows: Table to add the packets to; without it, a new one.
             capture_index: Kept with each flow that begins in this capture.
             build: Whether samples are built at all; without it they are empty (0, 1500).
             room: Memory to build them in, which several captures may share one after the other.
             selection: Which packets count; the others are counted as left out, and join no flow.
+            names: Whether the records of a new table say protocols and names (``FlowRecords.evidence``).
+            services: What names and protocols stand for; without it, the table of the package.
 
         Raises:
             CaptureError: Nothing can be read from the source.
@@ -109,9 +117,12 @@ class SampleStream:
         """
         check_mask(mask)
         self.reader = _open(source)
-        self.flows = FlowTable() if flows is None else flows
+        if flows is None:
+            flows = FlowTable(evidence=EvidenceCollector(services) if names else None)
+        self.flows = flows
         self.packets = 0
         self.left_out: Counter[str] = Counter()
+        self.checks = CaptureChecks()
         self.batch: PacketBatch | None = None
         self.batch_headers: Headers | None = None
         self.batch_flows: NDArray[np.int64] | None = None
@@ -152,8 +163,9 @@ class SampleStream:
 
     def _samples(self, batch: PacketBatch) -> Samples:
         headers = decode(batch, decapsulate=self._decapsulate)
+        copies = self.checks.add(batch, headers)
         if self._selector is not None:
-            _leave_out(headers, self._selector.reasons(batch))
+            _leave_out(headers, self._selector.reasons(batch, copies))
         flow = self.flows.update(headers, batch, capture_index=self._capture_index)
         rows = headers.sample_rows()
         left_out = headers.left_out()
@@ -218,7 +230,7 @@ def iter_samples(*captures: str | Path, mask: Mask = "paper", decapsulate: bool 
 
     Args:
         captures: Files, folders, zip members, or ``-`` for standard input.
-        mask: ``paper`` (addresses zeroed) or ``strict``.
+        mask: ``paper`` (addresses zeroed), ``strict`` or ``nameless``, see ``mtc.packets.mask_samples``.
         decapsulate: Whether tunnels are peeled down to the innermost IP packet.
 
     Yields:
@@ -244,7 +256,7 @@ def read_samples(capture: str | Path, *, mask: Mask = "paper", decapsulate: bool
 
     Args:
         capture: A file, a folder, a zip member, or ``-`` for standard input.
-        mask: ``paper`` (addresses zeroed) or ``strict``.
+        mask: ``paper`` (addresses zeroed), ``strict`` or ``nameless``, see ``mtc.packets.mask_samples``.
         decapsulate: Whether tunnels are peeled down to the innermost IP packet.
 
     Raises:

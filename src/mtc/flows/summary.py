@@ -1,7 +1,6 @@
 """What is in a capture, counted in one pass and in bounded memory."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +10,16 @@ from numpy.typing import NDArray
 from mtc.flows.records import FlowRecords
 from mtc.flows.stream import SampleStream
 from mtc.flows.table import FlowSettings, FlowTable
+from mtc.packets.checks import CheckCounts
 from mtc.packets.kernel import kernel
 from mtc.packets.reasons import NOT_SELECTED
 from mtc.packets.selection import Selection
 from mtc.packets.transport import TCP, UDP
+from mtc.parallel import Advance
 
 if TYPE_CHECKING:
     from mtc.capture import Source
     from mtc.capture.batch import PacketBatch
-
-Progress = Callable[[int], None]
-"""Told the bytes of the file read so far."""
 
 
 @dataclass(slots=True)
@@ -38,6 +36,7 @@ class CaptureSummary:
         flows: Distinct bidirectional TCP or UDP five-tuples.
         damage: A sentence on where and why reading ended early, or None.
         cut: Packets of which fewer bytes were captured than were on the wire.
+        checks: Cut samples, packets that come twice, packets out of order.
         wire_bytes: Bytes on the wire.
         start: Time of the earliest packet that has one, ns since the epoch; None without any.
         end: Time of the latest packet.
@@ -55,6 +54,7 @@ class CaptureSummary:
     flows: int = 0
     damage: str | None = None
     cut: int = 0
+    checks: CheckCounts = field(default_factory=CheckCounts)
     wire_bytes: int = 0
     start: int | None = None
     end: int | None = None
@@ -73,25 +73,28 @@ class CaptureSummary:
             "left_out": dict(self.left_out),
             "flows": self.flows,
             "damage": self.damage,
+            "cut_samples": self.checks.cut_samples,
+            "duplicates": self.checks.duplicates,
+            "out_of_order": self.checks.out_of_order,
         }
 
 
 def summarize(
     source: "Source",
+    advance: Advance = lambda done: None,
     *,
     decapsulate: bool = True,
     flow_settings: FlowSettings | None = None,
-    progress: Progress | None = None,
     selection: Selection | None = None,
 ) -> CaptureSummary:
     """Count what is in a capture.
 
     Args:
         source: What ``expand_inputs`` yields.
+        advance: Called with the bytes newly read after each piece.
         decapsulate: Whether tunnels are peeled down to the innermost IP packet.
         flow_settings: What ends a flow in ``records``; without it there are no records. The number
             in ``flows`` does not depend on it.
-        progress: Called after each piece.
         selection: Which packets count. All others are in ``packets`` and ``left_out`` only.
 
     Raises:
@@ -103,7 +106,7 @@ def summarize(
     finished: list[FlowRecords] = []
     protocols, ports = np.zeros((16, 256), np.int64), np.zeros((2, 65536), np.int64)
     with SampleStream(source, decapsulate=decapsulate, build=False, selection=selection) as stream:
-        summary = CaptureSummary(stream.reader.name)
+        summary, seen = CaptureSummary(stream.reader.name), 0
         for piece in stream:
             batch, headers = stream.batch, stream.batch_headers
             if batch is not None and headers is not None:
@@ -122,11 +125,12 @@ def summarize(
                 if ending is not None:
                     ending.update(headers, batch)
                     finished.append(ending.take_finished())
-            if progress is not None:
-                progress(stream.reader.bytes_read)
+            advance(stream.reader.bytes_read - seen)
+            seen = stream.reader.bytes_read
         summary.format = stream.reader.format
         summary.link_types = stream.reader.link_types
         summary.packets, summary.left_out = stream.packets, stream.left_out
+        summary.checks = stream.checks.counts
         summary.flows = len(stream.flows)
         summary.protocols = _counter(protocols, tuple(range(16)))
         summary.ports = _counter(ports, (TCP, UDP))

@@ -2,7 +2,6 @@
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from mtc.capture.batch import PacketBatch
 from mtc.errors import UsageError
 from mtc.flows import kernels as table
+from mtc.flows.evidence import EvidenceCollector
 from mtc.flows.records import FlowRecords
 from mtc.packets.headers import Headers
 
@@ -49,9 +49,23 @@ class FlowTable:
     Ids count from 0 by first packet. A flow's source is the sender of its first packet. Time runs by
     the packets' timestamps. With settings that end flows, ``take_finished`` hands out flows that no
     further packet can join and forgets them, so memory is bounded by the flows alive at a time.
+
+    Attributes:
+        settings: What ends a flow.
+        ways: int8 (N,), direction of each packet of the last batch: 1 from ``src`` of its flow, 2 from
+            ``dst``, 0 without a five-tuple.
     """
 
-    def __init__(self, settings: FlowSettings | None = None) -> None:
+    def __init__(
+        self, settings: FlowSettings | None = None, *, evidence: EvidenceCollector | None = None
+    ) -> None:
+        """Begin with no flows.
+
+        Args:
+            settings: What ends a flow.
+            evidence: Collects what the flows say of themselves, so that records have ``evidence``; for
+                this table alone.
+        """
         self.settings = settings or FlowSettings()
         self._limits = np.array(
             [
@@ -61,12 +75,16 @@ class FlowTable:
             + [int(self.settings.tcp_end)],
             np.int64,
         )
-        self._seed = np.uint64(secrets.randbits(64))
+        self._keys = np.frombuffer(secrets.token_bytes(8 * table.KEYS), np.uint64)
         self._rows = 0
         self._now = np.iinfo(np.int64).min
         self._slots = np.full(2 * SMALLEST, -1, np.int64)
         self._flows = np.empty(SMALLEST, table.FLOW)
         self._next = np.zeros(1, table.FLOW)  # what the next new flow begins as
+        self._evidence = evidence
+        self.ways = np.empty(0, np.int8)
+        if evidence is not None:
+            evidence.move(np.ones(0, np.bool_), SMALLEST)
 
     def __len__(self) -> int:
         """Number of flows seen so far, finished ones included."""
@@ -85,7 +103,8 @@ class FlowTable:
         """
         self._reserve(self._rows + int(np.count_nonzero(headers.is_transport)))
         self._next["capture"] = capture_index
-        out = np.empty(len(headers), np.int64)
+        out, rows = np.empty((2, len(headers)), np.int64)
+        self.ways = np.empty(len(headers), np.int8)
         timestamps = np.ascontiguousarray(batch.timestamps, np.int64)
         self._rows = table.update_flows(
             headers.is_transport,
@@ -99,25 +118,34 @@ class FlowTable:
             np.ascontiguousarray(batch.wirelens, np.int64),
             timestamps,
             self._limits,
-            self._seed,
+            self._keys,
             self._slots,
             self._flows,
             self._rows,
             self._next,
             out,
+            rows,
+            self.ways,
         )
+        if self._evidence is not None:
+            self._evidence.collect(headers, batch, rows, self.ways, self._flows[: self._rows])
         if len(timestamps):
             self._now = max(self._now, int(timestamps.max()))
         return out
 
     def records(self) -> FlowRecords:
         """All flows that are held, by id; a copy."""
-        return FlowRecords.of_rows(self._flows[: self._rows])
+        return self._records(np.arange(self._rows))
 
     def records_of(self, ids: NDArray[np.int64]) -> FlowRecords:
         """Flows that are held, by their ids (int64, ascending); a copy."""
         held = self._flows["flow"][: self._rows]  # rows stand in the order of ids
-        return FlowRecords.of_rows(self._flows[np.searchsorted(held, ids)])
+        return self._records(np.searchsorted(held, ids))
+
+    def _records(self, rows: NDArray[np.int64]) -> FlowRecords:
+        flows = self._flows[: self._rows]
+        evidence = None if self._evidence is None else self._evidence.evidence(flows, rows)
+        return FlowRecords.of_rows(flows[rows], evidence)
 
     @property
     def held(self) -> int:
@@ -151,18 +179,22 @@ class FlowTable:
         return self._take(over)
 
     def _take(self, over: NDArray[np.bool_]) -> FlowRecords:
-        flows = self._flows[: self._rows]
-        finished = FlowRecords.of_rows(flows[over])
+        finished = self._records(np.flatnonzero(over))
         if len(finished):
-            self._resize(flows[~over])
+            if self._evidence is not None:
+                self._evidence.forget(finished.flow)
+            self._resize(~over)
         return finished
 
     def _reserve(self, rows: int) -> None:
         if rows > len(self._flows):
-            self._resize(self._flows[: self._rows], rows)
+            self._resize(np.ones(self._rows, np.bool_), rows)
 
-    def _resize(self, flows: NDArray[Any], room: int = 0) -> None:
-        """Hold just these flows, in new memory with room for as many and some more."""
+    def _resize(self, kept: NDArray[np.bool_], room: int = 0) -> None:
+        """Hold just these rows, in new memory with room for as many and some more."""
+        flows = self._flows[: self._rows]
+        if not kept.all():
+            flows = flows[kept]
         size = SMALLEST
         while size < max(2 * len(flows), room):
             size *= 2
@@ -170,4 +202,6 @@ class FlowTable:
         self._flows = np.empty(size, table.FLOW)
         self._flows[: len(flows)] = flows
         self._slots = np.empty(2 * size, np.int64)
-        table.fill_slots(self._slots, self._flows, self._rows, self._seed)
+        table.fill_slots(self._slots, self._flows, self._rows, self._keys)
+        if self._evidence is not None:
+            self._evidence.move(kept, size)

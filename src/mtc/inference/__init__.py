@@ -1,6 +1,6 @@
 """The one path from samples to verdicts, for packets, flows and rows of flow features.
 
-Names are imported when they are first asked for: what only looks for models needs no network library,
+Names are imported on first use: what only looks for models needs no network library,
 and captures need nothing that reads tables.
 """
 
@@ -9,48 +9,18 @@ from typing import TYPE_CHECKING
 from mtc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mtc.inference.captures import CaptureEnd
-    from mtc.inference.classifier import Classifier
-    from mtc.inference.feature_rows import RowVerdicts, TableVerdicts
-    from mtc.inference.hosts import HostSummary
-    from mtc.inference.many import Place
-    from mtc.inference.registry import bundled_cards, bundled_models, find_model
-    from mtc.inference.settings import VerdictSettings
-    from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
-    from mtc.inference.votes import FlowVotes
+    from mtc.inference.captures import CaptureEnd as CaptureEnd
+    from mtc.inference.classifier import Classifier as Classifier
+    from mtc.inference.feature_rows import RowVerdicts as RowVerdicts
+    from mtc.inference.feature_rows import TableVerdicts as TableVerdicts
+    from mtc.inference.flow_aggregator import FlowAggregator as FlowAggregator
+    from mtc.inference.hosts import HostSummary as HostSummary
+    from mtc.inference.model_registry import bundled_cards as bundled_cards
+    from mtc.inference.model_registry import bundled_models as bundled_models
+    from mtc.inference.model_registry import find_model as find_model
+    from mtc.inference.settings import VerdictSettings as VerdictSettings
+    from mtc.inference.verdicts import CaptureVerdicts as CaptureVerdicts
+    from mtc.inference.verdicts import FlowVerdicts as FlowVerdicts
+    from mtc.inference.verdicts import PacketVerdicts as PacketVerdicts
 
-__all__ = [
-    "CaptureEnd",
-    "CaptureVerdicts",
-    "Classifier",
-    "FlowVerdicts",
-    "FlowVotes",
-    "HostSummary",
-    "PacketVerdicts",
-    "Place",
-    "RowVerdicts",
-    "TableVerdicts",
-    "VerdictSettings",
-    "bundled_cards",
-    "bundled_models",
-    "find_model",
-]
-
-_HOMES = {
-    "CaptureEnd": "captures",
-    "CaptureVerdicts": "verdicts",
-    "Classifier": "classifier",
-    "FlowVerdicts": "verdicts",
-    "FlowVotes": "votes",
-    "HostSummary": "hosts",
-    "PacketVerdicts": "verdicts",
-    "Place": "many",
-    "RowVerdicts": "feature_rows",
-    "TableVerdicts": "feature_rows",
-    "VerdictSettings": "settings",
-    "bundled_cards": "registry",
-    "bundled_models": "registry",
-    "find_model": "registry",
-}
-
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __all__ = lazy_names(__name__)

@@ -1,44 +1,34 @@
-"""Verdicts on one capture: what is done for each, wherever it is done."""
+"""Verdicts on one capture."""
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import Source
+from mtc.config import Precision
 from mtc.flows import FlowRecords, Samples, SampleStream
-from mtc.inference.reuse import REMEMBERED, Memory
+from mtc.inference.flow_aggregator import FlowAggregator
+from mtc.inference.logit_cache import CACHED_SAMPLES, LogitCache
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, PacketVerdicts
-from mtc.inference.votes import FlowVotes
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.files.load import Precision
 from mtc.packets import Mask
+from mtc.packets.checks import CheckCounts
+from mtc.parallel import Advance
 
 Per = Literal["packet", "flow"]
 
 
-class Reading(Protocol):
-    """What is known of a file on the way."""
-
-    @property
-    def name(self) -> str:
-        """The file as it was given."""
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes that were read so far."""
-
-
-Progress = Callable[[Reading], None]
-"""Called from time to time while a capture is read."""
+Progress = Callable[[Source, int], None]
+"""Called with a capture and the bytes newly read of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureEnd:
-    """What is known of a capture when it has been read.
+    """The counts of a capture that has been read.
 
     Attributes:
         capture: Its name as given.
@@ -46,9 +36,11 @@ class CaptureEnd:
         packets: Packets read from it.
         samples: Those that are samples.
         judged: Samples that verdicts are made of.
-        computed: Samples that were computed: without those that came again.
+        computed: Samples that were computed: without those equal to one before.
         left_out: Reason -> packets that are no samples.
         damage: Where and why reading ended early, as a sentence, or None.
+        notes: What else is remarkable about it, a sentence each.
+        checks: Cut samples, packets that come twice, packets out of order.
     """
 
     capture: str
@@ -59,14 +51,16 @@ class CaptureEnd:
     computed: int
     left_out: dict[str, int]
     damage: str | None
+    notes: tuple[str, ...] = ()
+    checks: CheckCounts = field(default_factory=CheckCounts)
 
 
 Verdicts = CaptureVerdicts | PacketVerdicts
 
 
 @dataclass(frozen=True, slots=True)
-class CaptureJudge:
-    """A model and what is asked of it, for capture after capture.
+class CaptureInference:
+    """A model and its settings, for capture after capture.
 
     Attributes:
         model: One that reads packets.
@@ -80,14 +74,14 @@ class CaptureJudge:
     settings: VerdictSettings
     per: Per
 
-    def judge(
-        self, source: Source, progress: Progress | None = None
+    def run(
+        self, source: Source, advance: Advance = lambda done: None
     ) -> Generator[Verdicts, None, CaptureEnd]:
         """Verdicts on a capture; flows are counted from 1.
 
         Args:
             source: What ``mtc.capture.expand_inputs`` yields.
-            progress: Called after each piece.
+            advance: Called with the bytes newly read after each piece.
 
         Yields:
             The flows at the end of the capture, or its samples piece by piece.
@@ -96,7 +90,7 @@ class CaptureJudge:
             CaptureError: Nothing can be read from it.
         """
         with self._open(source) as stream:
-            steps = self._flows(stream, progress) if self.per == "flow" else self._packets(stream, progress)
+            steps = self._flows(stream, advance) if self.per == "flow" else self._packets(stream, advance)
             samples, judged, computed = yield from steps
             return CaptureEnd(
                 capture=stream.reader.name,
@@ -107,6 +101,7 @@ class CaptureJudge:
                 computed=computed,
                 left_out=dict(stream.left_out),
                 damage=None if stream.damage is None else str(stream.damage),
+                checks=stream.checks.counts,
             )
 
     def _open(self, source: Source) -> SampleStream:
@@ -116,23 +111,20 @@ class CaptureJudge:
         )
 
     def _flows(
-        self, stream: SampleStream, progress: Progress | None
+        self, stream: SampleStream, advance: Advance
     ) -> Generator[CaptureVerdicts, None, tuple[int, int, int]]:
         settings, card = self.settings, self.model.card
-        votes = FlowVotes(
+        aggregator = FlowAggregator(
             self.model,
             precision=self.precision,
             packets=settings.packets,
             until=settings.until,
             reuse=settings.reuse,
         )
-        for piece in stream:
-            votes.add(piece.samples, piece.headers["flow"])
-            if progress is not None:
-                progress(stream.reader)
+        for piece in _reported(stream, advance):
+            aggregator.add(piece.samples, piece.headers["flow"])
         flows = stream.flows.records()
-        counts, probabilities = votes.result(len(flows))
-        judged = votes.judged(len(flows))
+        counts, judged, probabilities = aggregator.result(len(flows))
         yield CaptureVerdicts(
             capture=stream.reader.name,
             tasks=_tasks(self.model),
@@ -144,14 +136,14 @@ class CaptureJudge:
             damage=None if stream.damage is None else str(stream.damage),
             pairs=card.pairs,
         )
-        return int(counts.sum()), int(judged.sum()), votes.computed
+        return int(counts.sum()), int(judged.sum()), aggregator.computed
 
     def _packets(
-        self, stream: SampleStream, progress: Progress | None
+        self, stream: SampleStream, advance: Advance
     ) -> Generator[PacketVerdicts, None, tuple[int, int, int]]:
-        memory = Memory(self._logits, limit=REMEMBERED if self.settings.reuse else 0)
+        cache = LogitCache(self._logits, limit=CACHED_SAMPLES if self.settings.reuse else 0)
         temperatures = self.model.temperatures("packet")
-        for piece in stream:
+        for piece in _reported(stream, advance):
             if len(piece):
                 yield PacketVerdicts(
                     capture=stream.reader.name,
@@ -159,21 +151,28 @@ class CaptureJudge:
                     packets=_as_flows(stream, piece),
                     numbers=piece.headers["packet"],
                     probabilities=predict_probabilities(
-                        memory.logits(piece.samples), temperatures, self.model.absent
+                        cache.logits(piece.samples), temperatures, self.model.absent
                     ),
                     pairs=self.model.card.pairs,
                 )
-            if progress is not None:
-                progress(stream.reader)
-        return memory.asked, memory.asked, memory.computed
+        return cache.requested, cache.requested, cache.computed
 
     def _logits(self, samples: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         return self.model.row_logits(samples, precision=self.precision)
 
 
+def _reported(stream: SampleStream, advance: Advance) -> Iterator[Samples]:
+    """The pieces of a stream; the bytes read are reported after each was used."""
+    seen = 0
+    for piece in stream:
+        yield piece
+        advance(stream.reader.bytes_read - seen)
+        seen = stream.reader.bytes_read
+
+
 def mask_of(model: LoadedModel) -> Mask:
     """Header fields that a model never sees."""
-    return "strict" if model.card.config.data.mask == "strict" else "paper"
+    return model.card.config.data.mask
 
 
 def _tasks(model: LoadedModel) -> dict[str, tuple[str, ...]]:
@@ -181,7 +180,7 @@ def _tasks(model: LoadedModel) -> dict[str, tuple[str, ...]]:
 
 
 def _as_flows(stream: SampleStream, piece: Samples) -> FlowRecords:
-    """One record a sample: a flow of one packet."""
+    """One record per sample: a flow of one packet."""
     assert stream.batch is not None
     assert stream.batch_headers is not None
     columns, headers = piece.headers, stream.batch_headers

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import Source, expand_inputs
+from mtc.config import Precision
 from mtc.errors import UsageError
-from mtc.inference.captures import CaptureEnd, CaptureJudge, Per, Progress, mask_of
-from mtc.inference.many import Course, On, Place
-from mtc.inference.registry import bundled_models, find_model
+from mtc.inference.capture_runs import CaptureRun, WorkerSpec, inference_of
+from mtc.inference.captures import CaptureEnd, Per, Progress, mask_of
+from mtc.inference.model_registry import bundled_models, find_model
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
 from mtc.models import LoadedModel, load_model, predict_probabilities
-from mtc.models.files.load import Precision
 from mtc.packets import SAMPLE_LENGTH, Mask, Selection, Selector, mask_samples
+from mtc.parallel import Backend, Workers
 
 if TYPE_CHECKING:
     from mtc.datasets.flow_features.sources import TableSource
@@ -114,7 +115,7 @@ class Classifier:
     def explain(
         self, samples: NDArray[np.uint8], task: str | None = None, label: str | None = None
     ) -> "list[Explanation]":
-        """Say what made the verdicts on packets, see ``mtc.inference.explain.attribution.explain``."""
+        """Explain the verdicts on packets, see ``mtc.inference.explain.attribution.explain``."""
         from mtc.inference.explain.attribution import explain  # slow to import
 
         return explain(self.model, samples, task, label)
@@ -130,7 +131,7 @@ class Classifier:
         end: str | float | datetime | None = None,
         reuse: bool = True,
         workers: int | None = None,
-        on: On = "local",
+        on: Backend = "local",
     ) -> "FlowVerdicts | TableVerdicts":
         """Verdicts on the flows of captures, or on the rows of tables of flow features.
 
@@ -141,17 +142,17 @@ class Classifier:
             decapsulate: Whether tunnels are peeled down to the innermost IP packet.
             packets: First packets of a flow, of those that carry information, that its verdict is made
                 of; None for as many as the model is calibrated for.
-            until: Confidence of every task at which no more packets of a flow are judged.
+            until: Confidence of every task at which no more packets of a flow are computed.
             bpf: A filter as for tcpdump; packets that do not pass are counted, and not looked at.
             start: Time of the first packet that counts: Unix seconds, ISO 8601 (UTC if it has no zone),
                 or a datetime.
             end: Time of the first packet after the last that counts.
             reuse: Whether samples that are the same byte by byte are computed once within a capture.
-            workers: Captures judged at a time, in processes of their own; None for one, in this process.
+            workers: Captures classified at a time, in processes of their own; None for one, in this process.
             on: ``local``, or ``ray`` for the workers of a Ray cluster.
 
         Returns:
-            The verdicts; ``problems`` tells what could not be read where something else could.
+            The verdicts; ``problems`` lists what could not be read where something else could.
 
         Raises:
             CaptureError: Nothing could be read from any input.
@@ -159,16 +160,17 @@ class Classifier:
             UsageError: No input was given, the model does not read what it is for, or a setting is wrong.
         """
         problems: list[str] = []
-        if self.reads_features:
+        if self.reads_features and _hold_tables(inputs):
             from mtc.datasets.flow_features.sources import find_tables
             from mtc.inference.feature_rows import TableVerdicts
 
-            pieces = tuple(self.classify_tables(find_tables(inputs), problems))
-            return TableVerdicts(self.tasks, pieces, tuple(problems))
+            notes: list[str] = []
+            pieces = tuple(self.classify_tables(find_tables(inputs), problems, notes=notes))
+            return TableVerdicts(self.tasks, pieces, (*problems, *notes))
         settings = VerdictSettings(packets, until, reuse, decapsulate, Selection.of(bpf, start, end))
         captures = tuple(
             self.classify_sources(
-                expand_inputs(inputs), problems, settings=settings, place=Place(on, workers)
+                expand_inputs(inputs), problems, settings=settings, workers=Workers(workers, on)
             )
         )
         return FlowVerdicts(self.tasks, captures, tuple(problems))
@@ -179,28 +181,28 @@ class Classifier:
         problems: list[str],
         *,
         settings: VerdictSettings | None = None,
-        place: Place | None = None,
+        workers: Workers | None = None,
         progress: Progress | None = None,
         on_end: Callable[[CaptureEnd], None] | None = None,
     ) -> Iterator[CaptureVerdicts]:
         """Verdicts capture by capture, so that only one of them is held at a time.
 
-        Flows are told apart within a capture; their numbers go on from one capture to the next.
+        Flows are separate within a capture; their numbers go on from one capture to the next.
 
         Args:
             sources: What ``mtc.capture.expand_inputs`` yields.
             problems: One line is appended for each capture that cannot be read, or not to its end.
             settings: What decides the verdicts.
-            place: Where captures are judged; it changes nothing about the verdicts.
+            workers: Where captures are classified; it changes no verdict.
             progress: Called after each batch; with several workers, after each capture.
-            on_end: Told of each capture that was read.
+            on_end: Called with each capture that was read.
 
         Raises:
             CaptureError: Nothing could be read from any source; ``problems`` then holds the lines for
-                all sources but the one that the error itself tells.
+                all sources but the one that the error itself names.
             UsageError: There is no source, the model reads no packets, or the filter is wrong.
         """
-        pieces = self._judge("flow", sources, Course(problems, on_end), settings, place, progress)
+        pieces = self._run("flow", sources, CaptureRun(problems, on_end), settings, workers, progress)
         return cast("Iterator[CaptureVerdicts]", pieces)
 
     def classify_packets(
@@ -209,12 +211,12 @@ class Classifier:
         problems: list[str],
         *,
         settings: VerdictSettings | None = None,
-        place: Place | None = None,
+        workers: Workers | None = None,
         progress: Progress | None = None,
         on_end: Callable[[CaptureEnd], None] | None = None,
     ) -> Iterator[PacketVerdicts]:
         """Verdicts on every sample, batch by batch; arguments and errors as in ``classify_sources``."""
-        pieces = self._judge("packet", sources, Course(problems, on_end), settings, place, progress)
+        pieces = self._run("packet", sources, CaptureRun(problems, on_end), settings, workers, progress)
         return cast("Iterator[PacketVerdicts]", pieces)
 
     def classify_tables(
@@ -223,36 +225,40 @@ class Classifier:
         problems: list[str],
         *,
         progress: "TableProgress | None" = None,
+        notes: list[str] | None = None,
     ) -> "Iterator[RowVerdicts]":
         """Verdicts on every row of tables, see ``mtc.inference.feature_rows.classify_rows``."""
         if not self.reads_features:
             raise UsageError(f"model {self.name}: reads packets, not flow features")
         from mtc.inference.feature_rows import classify_rows
 
-        return classify_rows(self.model, sources, problems, precision=self.precision, progress=progress)
+        return classify_rows(
+            self.model, sources, problems, precision=self.precision, progress=progress, notes=notes
+        )
 
-    def _judge(
+    def _run(
         self,
         per: Per,
         sources: Iterable[Source],
-        course: Course,
+        run: CaptureRun,
         settings: VerdictSettings | None,
-        place: Place | None,
+        workers: Workers | None,
         progress: Progress | None,
     ) -> Iterator[CaptureVerdicts | PacketVerdicts]:
-        self._check_reads_packets()
-        settings, place = settings or VerdictSettings(), place or Place()
-        Selector(settings.selection)  # a wrong filter is told before anything is read
-        if place.on == "local" and place.workers in (None, 1):
-            judge = CaptureJudge(self.model, self.precision, settings, per)
-            return course.run_here(judge, sources, progress)
+        if self.reads_features and per == "packet":
+            raise UsageError(f"model {self.name}: reads features of whole flows, and no single packet")
+        if not self.reads_features:
+            self._check_reads_packets()
+        settings, workers = settings or VerdictSettings(), workers or Workers()
+        Selector(settings.selection)  # a wrong filter is reported before anything is read
+        if workers.here:
+            inference = inference_of(self.model, self.precision, settings, per)
+            return run.run_here(inference, sources, progress)
         if not self.name:
             raise UsageError("other processes need a model that was loaded by its name or folder")
-        from mtc.inference.elsewhere import JudgeOrder, elsewhere
-
         name = self.name if self.name in bundled_models() else str(Path(self.name).absolute())
-        order = JudgeOrder(name, self.precision, settings, per)
-        return course.run_elsewhere(elsewhere(order, place), sources, progress)
+        spec = WorkerSpec(name, self.precision, settings, per)
+        return run.run_in_workers(spec, workers, sources, progress)
 
     def _probabilities(self, samples: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Of samples that are masked already."""
@@ -267,3 +273,9 @@ class Classifier:
             raise UsageError(
                 f"model {self.name}: reads {length} values a flow, not packets of {SAMPLE_LENGTH} bytes"
             )
+
+
+def _hold_tables(inputs: Iterable[str | Path]) -> bool:
+    from mtc.datasets.flow_features.sources import hold_tables
+
+    return hold_tables(inputs)

@@ -8,23 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc import columns
+from mtc.config import Precision
 from mtc.datasets.flow_features.features import FEATURES, positions
 from mtc.datasets.flow_features.opening import open_table
 from mtc.datasets.flow_features.sources import TableSource
-from mtc.datasets.flow_features.tables import FeatureTable
 from mtc.errors import DatasetError, UsageError
-from mtc.inference.judging import Judge
+from mtc.inference.verdict_builder import VerdictBuilder
 from mtc.inference.verdicts import flat, flat_names
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.models.files.load import Precision
-from mtc.tasks import Tasks, with_vpn
-from mtc.training.pairs import Pairs
+from mtc.tasks import Pairs, Tasks, with_vpn
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TableProgress = Callable[[FeatureTable], None]
-"""Called from time to time while a table is read."""
+TableProgress = Callable[[TableSource, int], None]
+"""Called with a table and the bytes newly read of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +33,9 @@ class RowVerdicts:
         capture: The table's name as given.
         tasks: Task -> labels.
         first: Number of the first row in the table, from 1, the header not counted.
-        readable: bool (N,), false for lines that do not fit the header: they have no verdict.
+        readable: bool (N,), false for lines that are no flow: they have no verdict.
         probabilities: Task -> float32 (N, classes), calibrated.
-        pairs: Which labels stood together in training, see ``Judge``.
+        pairs: Which labels stood together in training, see ``VerdictBuilder``.
     """
 
     capture: str
@@ -51,11 +49,11 @@ class RowVerdicts:
         return len(self.readable)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """One row a line of the table, in its order."""
-        judge = Judge(self.tasks, self.pairs)
-        for i, found in enumerate(judge.rows(self.probabilities)):
+        """One row per line of the table, in its order."""
+        builder = VerdictBuilder(self.tasks, self.pairs)
+        for i, found in enumerate(builder.rows(self.probabilities)):
             row = {"capture": self.capture, "row": self.first + i}
-            yield row | (found if self.readable[i] else judge.nothing())
+            yield row | (found if self.readable[i] else builder.nothing())
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +74,12 @@ class TableVerdicts:
         return sum(map(len, self.pieces))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """One row a line, with the fields of ``mtc classify --format json``."""
+        """One row per line, with the fields of ``mtc classify --format json``."""
         for piece in self.pieces:
             yield from piece
 
     def to_pandas(self) -> "pd.DataFrame":
-        """One row a line; a task gives three columns, as with captures."""
+        """One row per line; a task gives three columns, as with captures."""
         import pandas as pd
 
         judged = with_vpn(self.tasks)
@@ -122,6 +120,7 @@ def classify_rows(
     *,
     precision: Precision,
     progress: TableProgress | None = None,
+    notes: list[str] | None = None,
 ) -> Iterator[RowVerdicts]:
     """Verdicts on every row of tables, block by block.
 
@@ -129,20 +128,22 @@ def classify_rows(
         model: A model that reads flow features.
         sources: What ``find_tables`` yields.
         problems: One line is appended for each table that cannot be read, not to its end, or that has
-            lines which do not fit its header.
+            lines which are no flow.
         precision: ``exact`` or ``auto``.
         progress: Called after each block.
+        notes: One line is appended for what is remarkable about a table and no problem, such as times that
+            were converted from seconds.
 
     Raises:
         DatasetError: Nothing could be read from any source; ``problems`` then holds the lines for all
-            sources but the one that the error itself tells.
+            sources but the one that the error itself names.
         UsageError: There is no source.
     """
     tasks = {task: tuple(classes) for task, classes in model.card.tasks.items()}
     given = read = 0
     for source in sources:
         given += 1
-        unreadable = 0
+        unreadable = no_flow = seen = 0
         try:
             table = open_table(source, needed=tuple(model.card.features))
         except DatasetError as error:
@@ -152,11 +153,21 @@ def classify_rows(
             for rows in table:
                 found = feature_probabilities(model, rows.values, precision)
                 unreadable += int((~rows.readable).sum())
-                yield RowVerdicts(table.name, tasks, rows.first, rows.readable, found, model.card.pairs)
+                flows = rows.flows()
+                no_flow += int((rows.readable & ~flows).sum())
+                yield RowVerdicts(table.name, tasks, rows.first, flows, found, model.card.pairs)
                 if progress is not None:
-                    progress(table)
+                    progress(source, table.bytes_read - seen)
+                    seen = table.bytes_read
         if table.damage is not None:
             problems.append(f"{table.name}: {table.damage}")
+        if notes is not None:
+            notes += [f"{table.name}: {note}" for note in table.units.notes()]
+        if no_flow:
+            problems.append(
+                f"{table.name}: lines that are no flow: {no_flow:,} "
+                "(words or nothing where numbers should be)"
+            )
         if unreadable:
             problems.append(f"{table.name}: {unreadable:,} lines do not have the header's number of fields")
         read += table.damage is None or table.rows > 0

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from mtc import columns
 from mtc.flows import FlowRecords
-from mtc.inference.judging import Judge
-from mtc.tasks import Tasks, with_vpn
-from mtc.training.pairs import Pairs
+from mtc.inference.verdict_builder import VerdictBuilder
+from mtc.tasks import Pairs, Tasks, with_vpn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,14 +23,14 @@ class CaptureVerdicts:
     Attributes:
         capture: Its name as given.
         tasks: Task -> labels.
-        flows: One row a flow, ascending by id, which counts from 0 by first packet.
+        flows: One row per flow, ascending by id, which counts from 0 by first packet.
         samples: int64 (F,), samples of each flow.
         probabilities: Task -> float32 (F, classes); without meaning where a flow has no sample.
         packets: Packets read from the capture.
         left_out: Reason -> packets that are no samples.
         damage: Where and why reading ended early, as a sentence, or None.
         first_flow: Number of the first flow in the rows: above 1 where captures before it had flows.
-        pairs: Which labels stood together in training, see ``Judge``.
+        pairs: Which labels stood together in training, see ``VerdictBuilder``.
     """
 
     capture: str
@@ -49,17 +48,17 @@ class CaptureVerdicts:
         return len(self.flows)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """One row a flow, by first packet; a flow without samples has None for its tasks."""
-        judge = Judge(self.tasks, self.pairs)
+        """One row per flow, by first packet; a flow without samples has None for its tasks."""
+        builder = VerdictBuilder(self.tasks, self.pairs)
         judged = self.samples > 0
-        found = judge.rows({task: values[judged] for task, values in self.probabilities.items()})
+        found = builder.rows({task: values[judged] for task, values in self.probabilities.items()})
         for i in range(len(self)):
             row = self.flows.row(i)
             row["flow"] += self.first_flow - 1
             row["samples"] = int(self.samples[i])
             row["community_id"] = self.flows.community_id(i)
             row["capture"] = self.capture
-            row.update(next(found) if judged[i] else judge.nothing())
+            row.update(next(found) if judged[i] else builder.nothing())
             yield row
 
 
@@ -70,12 +69,12 @@ class PacketVerdicts:
     Attributes:
         capture: Its name as given.
         tasks: Task -> labels.
-        packets: One row a sample, as if it were a flow of its own, from its own sender; its ``flow`` is
+        packets: One row per sample, as if it were a flow of its own, from its own sender; its ``flow`` is
             that of the capture.
         numbers: int64 (N,), number of each packet in the capture, from 1.
         probabilities: Task -> float32 (N, classes), calibrated for packets.
         first_flow: Number of the capture's first flow in the rows.
-        pairs: Which labels stood together in training, see ``Judge``.
+        pairs: Which labels stood together in training, see ``VerdictBuilder``.
     """
 
     capture: str
@@ -90,9 +89,9 @@ class PacketVerdicts:
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """One row a sample, in the order of the capture: a flow's row, with ``packet`` after ``flow``."""
-        community_ids: dict[int, str] = {}
-        found = Judge(self.tasks, self.pairs).rows(self.probabilities)
+        """One row per sample, in the order of the capture: a flow's row, with ``packet`` after ``flow``."""
+        community_ids: dict[int, str | None] = {}
+        found = VerdictBuilder(self.tasks, self.pairs).rows(self.probabilities)
         for i, verdicts in enumerate(found):
             row = self.packets.row(i)
             flow = row.pop("flow")
@@ -121,12 +120,12 @@ class FlowVerdicts:
         return sum(map(len, self.captures))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """One row a flow with the fields of ``mtc classify --format json``."""
+        """One row per flow with the fields of ``mtc classify --format json``."""
         for capture in self.captures:
             yield from capture
 
     def to_pandas(self) -> "pd.DataFrame":
-        """One row a flow.
+        """One row per flow.
 
         A task, and ``vpn``, gives three columns: ``TASK`` (label), ``TASK_confidence`` and
         ``TASK_probabilities`` (label -> probability); they are missing values for a flow without samples.

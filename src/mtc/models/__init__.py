@@ -8,68 +8,26 @@ from typing import TYPE_CHECKING
 from mtc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mtc.models.files.card import FORMAT_VERSION, ModelCard
-    from mtc.models.files.load import LoadedModel, load_model
-    from mtc.models.files.save import round_to_stored, save_model
-    from mtc.models.networks.base import Network
-    from mtc.models.networks.cnn import CNN
-    from mtc.models.networks.encoder import EncoderLayer
-    from mtc.models.networks.mtc import MTC
-    from mtc.models.networks.transformer import Transformer
-    from mtc.models.packed.batch import PackedBatch
-    from mtc.models.packed.plan import DataFlow
-    from mtc.models.packed.values import Layout
-    from mtc.models.packed.windows import WindowBatch
-    from mtc.models.predict import predict_logits
-    from mtc.models.registry import NetworkBatch, build_network, pack
-    from mtc.models.temperature import Temperature, predict_probabilities
+    from mtc.models.files.card import FORMAT_VERSION as FORMAT_VERSION
+    from mtc.models.files.card import ModelCard as ModelCard
+    from mtc.models.files.load import LoadedModel as LoadedModel
+    from mtc.models.files.load import load_model as load_model
+    from mtc.models.files.save import round_to_stored as round_to_stored
+    from mtc.models.files.save import save_model as save_model
+    from mtc.models.networks.base import Network as Network
+    from mtc.models.networks.cnn import CNN as CNN
+    from mtc.models.networks.encoder import EncoderLayer as EncoderLayer
+    from mtc.models.networks.mtc import MTC as MTC
+    from mtc.models.networks.transformer import Transformer as Transformer
+    from mtc.models.packed.batch import PackedBatch as PackedBatch
+    from mtc.models.packed.plan import DataFlow as DataFlow
+    from mtc.models.packed.values import Layout as Layout
+    from mtc.models.packed.windows import WindowBatch as WindowBatch
+    from mtc.models.predict import predict_logits as predict_logits
+    from mtc.models.registry import NetworkBatch as NetworkBatch
+    from mtc.models.registry import build_network as build_network
+    from mtc.models.registry import pack as pack
+    from mtc.models.temperature import Temperature as Temperature
+    from mtc.models.temperature import predict_probabilities as predict_probabilities
 
-__all__ = [
-    "CNN",
-    "FORMAT_VERSION",
-    "MTC",
-    "DataFlow",
-    "EncoderLayer",
-    "Layout",
-    "LoadedModel",
-    "ModelCard",
-    "Network",
-    "NetworkBatch",
-    "PackedBatch",
-    "Temperature",
-    "Transformer",
-    "WindowBatch",
-    "build_network",
-    "load_model",
-    "pack",
-    "predict_logits",
-    "predict_probabilities",
-    "round_to_stored",
-    "save_model",
-]
-
-_HOMES = {
-    "CNN": "networks.cnn",
-    "FORMAT_VERSION": "files.card",
-    "MTC": "networks.mtc",
-    "DataFlow": "packed.plan",
-    "EncoderLayer": "networks.encoder",
-    "Layout": "packed.values",
-    "LoadedModel": "files.load",
-    "ModelCard": "files.card",
-    "Network": "networks.base",
-    "NetworkBatch": "registry",
-    "PackedBatch": "packed.batch",
-    "Temperature": "temperature",
-    "Transformer": "networks.transformer",
-    "WindowBatch": "packed.windows",
-    "build_network": "registry",
-    "load_model": "files.load",
-    "pack": "registry",
-    "predict_logits": "predict",
-    "predict_probabilities": "temperature",
-    "round_to_stored": "files.save",
-    "save_model": "files.save",
-}
-
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __all__ = lazy_names(__name__)

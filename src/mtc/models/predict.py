@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtc.config import Precision
 from mtc.models.accelerate import engine_of, packed_form
-from mtc.models.files.load import Precision
 from mtc.models.networks.base import Network
 from mtc.models.packed.values import Layout, Values, check_lengths, live_tokens, ranges
 from mtc.models.registry import pack
 
-__all__ = ["Precision", "native_bf16", "predict_logits"]
+__all__ = ["native_bf16", "predict_logits"]
 
 Ints = NDArray[np.int64]
 

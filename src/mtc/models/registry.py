@@ -1,6 +1,6 @@
 """Which models there are. Imports no PyTorch: names and titles are needed where no network is computed."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -70,20 +70,6 @@ REGISTRY: Mapping[str, Registered] = {
 
 SHALLOW = frozenset(name for name, model in REGISTRY.items() if model.classical)
 """Names of the classical baselines."""
-
-
-_ESCAPED = "task "
-
-
-def escaped_head(task: str) -> str:
-    """Name among the weights of the head of a task whose own name PyTorch would not take."""
-    return _ESCAPED + task.replace("%", "%25").replace(".", "%2E")
-
-
-def stored_head(task: str, weights: Container[str]) -> str:
-    """Name of a task's head among stored weights, without PyTorch, which decides (``head_name``)."""
-    escaped = f"heads.{escaped_head(task)}"
-    return escaped if f"{escaped}.weight" in weights else f"heads.{task}"
 
 
 def imported(path: str) -> Any:

@@ -5,13 +5,13 @@ from numpy.typing import NDArray
 
 from mtc.packets.blocks import prefetch
 from mtc.packets.encapsulation import find_ip
+from mtc.packets.endian import be16, be32, be64
 from mtc.packets.ip import read_ip
 from mtc.packets.kernel import inlined, kernel
 from mtc.packets.link import peel_link
 from mtc.packets.reasons import NOT_TCP_UDP, TOO_DEEP
 from mtc.packets.transport import TCP, UDP, read_transport
 from mtc.packets.tunnels import peel_tunnel
-from mtc.packets.words import be16, be32, be64
 
 Data = NDArray[np.uint8]
 

@@ -3,10 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.packets.endian import be16, be32, byte
 from mtc.packets.kernel import inlined, part
 from mtc.packets.layers import ETHERNET, IPV4, IPV6, LLC, MPLS, PPP, PPPOE, RAW_IP
-from mtc.packets.reasons import ENCRYPTED_LINK, NOT_IP, TOO_DEEP, TRUNCATED_HEADER
-from mtc.packets.words import be16, be32, byte
+from mtc.packets.reasons import (
+    ENCRYPTED_LINK,
+    FRAGMENT,
+    NOT_IP,
+    TOO_DEEP,
+    TRUNCATED_HEADER,
+    UNREAD_ENCAPSULATION,
+)
 
 Data = NDArray[np.uint8]
 
@@ -40,6 +47,8 @@ def _peel(data: Data, at: int, end: int, layer: int) -> tuple[int, int]:
     if layer == ETHERNET:
         if at + 14 > end:
             return at, -TRUNCATED_HEADER
+        if data[at + 1] == 0 and data[at + 2] == 0x0C and be16(data, at + 3) == 0:
+            return _inter_switch_link(data, at, end)
         return ether_type(data, at + 12, end)
     # IEEE 802.1Q, 802.1ad and the numbers used before it was agreed on
     if layer == 0x8100 or layer == 0x88A8 or layer == 0x9100 or layer == 0x9200 or layer == 0x9300:
@@ -163,7 +172,71 @@ def _rare_tag(data: Data, at: int, end: int, layer: int) -> tuple[int, int]:
         return _service_header(data, at, end)
     if layer == 0x88E5:
         return at, -ENCRYPTED_LINK
+    return _switch_header(data, at, end, layer)
+
+
+@part
+def _switch_header(data: Data, at: int, end: int, layer: int) -> tuple[int, int]:
+    """Headers by which switches and meshes carry whole frames, or mark them on their way."""
+    if layer == 0x8903:  # Cisco FabricPath: a tag of two bytes, then the frame
+        return at + 2, ETHERNET
+    if layer == 0x22F3:  # TRILL (RFC 6325): flags with the length of options in words, two nicknames
+        if at + 6 > end:
+            return at, -TRUNCATED_HEADER
+        return at + 6 + 4 * ((be16(data, at) >> 6) & 0x1F), ETHERNET
+    if layer == 0x4305:
+        return _batman(data, at, end)
+    if layer == 0xD28B:  # Arista: subtype, version, and for subtype 1 a time stamp
+        if at + 4 > end:
+            return at, -TRUNCATED_HEADER
+        size = be16(data, at + 2) & 0xFF
+        if be16(data, at) == 1 and (size == 0x10 or size == 0x20):
+            return ether_type(data, at + (12 if size == 0x10 else 10), end)
+        return at, -UNREAD_ENCAPSULATION
+    if layer == 0xDADA:  # Marvell's tag with an EtherType of its own: two reserved bytes, four of tag
+        return ether_type(data, at + 6, end)
+    if layer == 0x8947 or layer == 0xA0ED or layer == 0x88BB:  # GeoNetworking, 6LoWPAN, LWAPP
+        return at, -UNREAD_ENCAPSULATION
     return at, -NOT_IP
+
+
+@part
+def _batman(data: Data, at: int, end: int) -> tuple[int, int]:
+    """B.A.T.M.A.N. advanced: frames of a mesh, by packet type and version (14 or 15)."""
+    if at + 6 > end:
+        return at, -TRUNCATED_HEADER
+    kind, version = data[at], data[at + 1]
+    if version == 15:
+        if kind == 0x40:  # unicast
+            return at + 10, ETHERNET
+        if kind == 0x42:  # unicast with the sender's address
+            return at + 18, ETHERNET
+        if kind == 0x01:  # broadcast
+            return at + 14, ETHERNET
+        if kind == 0x05:  # multicast, behind options whose length stands before them
+            return at + 6 + be16(data, at + 4), ETHERNET
+        if kind == 0x41:
+            return at, -FRAGMENT
+        if kind == 0x02:  # network coding: two frames in one
+            return at, -UNREAD_ENCAPSULATION
+    elif version == 14:
+        if kind == 0x03:
+            return at + 10, ETHERNET
+        if kind == 0x04:
+            return at + 14, ETHERNET
+        if kind == 0x06:
+            return at, -FRAGMENT
+    else:
+        return at, -UNREAD_ENCAPSULATION
+    return at, -NOT_IP  # the mesh's own signalling
+
+
+@part
+def _inter_switch_link(data: Data, at: int, end: int) -> tuple[int, int]:
+    """Cisco ISL: 26 bytes, known by the address it is sent to and its SNAP header, then Ethernet."""
+    if at + 17 > end or (data[at] != 0x01 and data[at] != 0x03) or be16(data, at + 14) != 0xAAAA:
+        return ether_type(data, at + 12, end)
+    return at + 26, ETHERNET
 
 
 @part

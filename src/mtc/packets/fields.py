@@ -23,7 +23,11 @@ SAMPLE_LENGTH = 1500
 TRANSPORT_LENGTH = 20
 """Bytes of a sample's transport header."""
 
-Mask = Literal["paper", "strict"]
+Mask = Literal["paper", "strict", "nameless"]
+
+VISIBLE_PAYLOAD = 3
+"""Payload bytes that the mask ``nameless`` leaves: enough to know TLS from SSH or HTTP, too few for a name,
+and in front of the length of a TLS record, which grows with the server's name."""
 
 PAYLOAD = "payload"
 
@@ -66,39 +70,45 @@ UDP_FIELDS: tuple[tuple[str, int], ...] = (
     ("udp_padding", 12),
 )
 
+_IDENTIFYING = frozenset(
+    {
+        "ip_src",
+        "ip_dst",
+        "ip_id",
+        "ip_ttl",
+        "ip_hop_limit",
+        "ip_checksum",
+        "tcp_src_port",
+        "tcp_dst_port",
+        "tcp_seq",
+        "tcp_ack",
+        "tcp_window",
+        "tcp_checksum",
+        "udp_src_port",
+        "udp_dst_port",
+        "udp_checksum",
+    }
+)
+
 MASKED: dict[Mask, frozenset[str]] = {
     "paper": frozenset({"ip_src", "ip_dst"}),
-    "strict": frozenset(
-        {
-            "ip_src",
-            "ip_dst",
-            "ip_id",
-            "ip_ttl",
-            "ip_hop_limit",
-            "ip_checksum",
-            "tcp_src_port",
-            "tcp_dst_port",
-            "tcp_seq",
-            "tcp_ack",
-            "tcp_window",
-            "tcp_checksum",
-            "udp_src_port",
-            "udp_dst_port",
-            "udp_checksum",
-        }
-    ),
+    "strict": _IDENTIFYING,
+    "nameless": _IDENTIFYING,
 }
-"""Fields that each mask sets to zero."""
+"""Header fields that each mask sets to zero. ``nameless`` also hides the payload behind its first
+``VISIBLE_PAYLOAD`` bytes: whatever carries a name (a server name, a host, a DNS name, a certificate)."""
 
 
 def check_mask(mask: str) -> None:
     """Refuse a mask that does not exist.
 
     Raises:
-        UsageError: The mask is neither ``paper`` nor ``strict``.
+        UsageError: There is no such mask.
     """
     if mask not in get_args(Mask):
-        raise UsageError(f"mask must be paper or strict, not {mask!r}")
+        raise UsageError(
+            f"mask must be {', '.join(get_args(Mask)[:-1])} or {get_args(Mask)[-1]}, not {mask!r}"
+        )
 
 
 @cache
@@ -128,7 +138,8 @@ def masked_ranges(ip_version: int, protocol: int, mask: Mask) -> NDArray[np.int6
 
 def _ranges(ip_version: int, protocol: int, mask: Mask) -> Iterator[tuple[int, int]]:
     names = field_names(ip_version, protocol)
-    hidden = [name in MASKED[mask] for name in names] + [False]
+    seen = names.index(PAYLOAD) + (VISIBLE_PAYLOAD if mask == "nameless" else SAMPLE_LENGTH)
+    hidden = [name in MASKED[mask] or i >= seen for i, name in enumerate(names)] + [False]
     edges = [0, *(i for i in range(1, len(hidden)) if hidden[i] != hidden[i - 1])]
     for begin, end in pairwise([*edges, len(hidden)]):
         if hidden[begin]:

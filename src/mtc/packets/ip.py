@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.packets.endian import be16, byte
 from mtc.packets.kernel import inlined, part
 from mtc.packets.layers import IPV4, IPV6
 from mtc.packets.reasons import FRAGMENT, MALFORMED_IP, TOO_DEEP, TRUNCATED_HEADER
-from mtc.packets.words import be16, byte
 
 Data = NDArray[np.uint8]
 

@@ -6,8 +6,6 @@ the end of the captured packet.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
@@ -32,18 +30,3 @@ def part(function: Callable[P, R]) -> Callable[P, R]:
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Like ``part``, for what every packet passes: compiled into its callers."""
     return cast("Callable[P, R]", numba.njit(forceinline=True, **_PART)(function))
-
-
-def drop_stale_cache(folder: Path) -> None:
-    """Delete cached machine code that is older than the newest source file of a folder.
-
-    Numba notices a change in the file of a kernel, but not in the files of the kernels it calls.
-    """
-    newest = max(source.stat().st_mtime_ns for source in folder.glob("*.py"))
-    for index in (folder / "__pycache__").glob("*.nbi"):
-        with suppress(OSError):  # another process was faster, or the folder is not ours to write
-            if index.stat().st_mtime_ns < newest:
-                index.unlink()
-
-
-drop_stale_cache(Path(__file__).parent)

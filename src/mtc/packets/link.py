@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.packets.encapsulation import ether_type
+from mtc.packets.endian import be16, be32, byte, le16, le32
 from mtc.packets.kernel import inlined, part
 from mtc.packets.layers import ETHERNET, IPV4, IPV6, LLC, MPLS, PPP, PPPOE, RAW_IP
 from mtc.packets.reasons import NOT_IP, TRUNCATED_HEADER, UNSUPPORTED_LINK_TYPE
 from mtc.packets.wireless import avs, ieee80211, ppi, prism, radiotap
-from mtc.packets.words import be16, be32, byte, le16, le32
 
 Data = NDArray[np.uint8]
 
@@ -26,6 +26,10 @@ def peel_link(data: Data, at: int, end: int, link_type: int) -> tuple[int, int]:
     Returns:
         ``(position, layer)`` of what is inside; a negative layer is the reason why nothing is.
     """
+    if link_type == 258 or link_type == 149:
+        at, link_type = _pktap(data, at, end, link_type)
+        if link_type < 0:
+            return at, link_type
     if link_type == 1:
         return at, ETHERNET
     if link_type == 101 or link_type == 12 or link_type == 14:  # the latter two as written by OpenBSD
@@ -97,7 +101,127 @@ def _rare(data: Data, at: int, end: int, link_type: int) -> tuple[int, int]:
         return at + 4, ETHERNET
     if link_type == 8:  # SLIP: direction and compression
         return at + 16, RAW_IP
+    if link_type >= 178 and link_type <= 181:
+        return _juniper(data, at, end, link_type)
+    if link_type == 197:
+        return _erf(data, at, end)
+    return _frame_behind_header(data, at, end, link_type)
+
+
+@part
+def _frame_behind_header(data: Data, at: int, end: int, link_type: int) -> tuple[int, int]:
+    """Link types that are a known one behind bytes of their own."""
+    if link_type == 205 or link_type == 206:  # Cisco HDLC, frame relay behind a byte for the direction
+        return _serial(data, at + 1, end) if link_type == 205 else _frame_relay(data, at + 1, end)
+    if link_type == 6:
+        return _token_ring(data, at, end)
+    if link_type == 122:  # IP over Fibre Channel: two addresses of eight bytes
+        return at + 16, LLC
+    if link_type == 123:  # SunATM: kind, circuit
+        if at + 4 > end:
+            return at, -TRUNCATED_HEADER
+        kind = data[at] & 0x0F
+        if kind == 1:  # LAN emulation, with its client's number
+            return at + 6, ETHERNET
+        return at + 4, LLC if kind == 2 else -NOT_IP
+    if link_type == 226:  # Solaris IPNET: version, family, ...
+        if at + 2 > end:
+            return at, -TRUNCATED_HEADER
+        return at + 24, IPV4 if data[at + 1] == 2 else IPV6 if data[at + 1] == 26 else -NOT_IP
+    if link_type == 241:  # netANALYZER with the preamble
+        return at + 12, ETHERNET
+    if link_type == 274:  # IEEE 802.3br with the preamble
+        return at + 8, ETHERNET
+    if link_type == 281 or link_type == 283:  # switch tags behind the addresses: Broadcom, Marvell
+        return ether_type(data, at + 16, end)
+    if link_type == 282:
+        return at + 4, ETHERNET
+    if link_type == 284:
+        return ether_type(data, at + 20, end)
     return at, -UNSUPPORTED_LINK_TYPE
+
+
+@part
+def _pktap(data: Data, at: int, end: int, link_type: int) -> tuple[int, int]:
+    """Apple's PKTAP header: ``(position, link type inside)``, or a negative reason.
+
+    Its own length, the kind of record and the link type inside are its first three numbers, in the byte
+    order of the machine that captured. 149 is anybody's to use: there the numbers have to make sense.
+    """
+    if at + 12 > end:
+        return at, -TRUNCATED_HEADER
+    length, record, inner = le32(data, at), le32(data, at + 4), le32(data, at + 8)
+    if length > 0xFFFF:
+        length, record, inner = be32(data, at), be32(data, at + 4), be32(data, at + 8)
+    if length < 12 or length > 0xFFFF or inner > 0xFFFF or inner == 258 or inner == 149:
+        return at, -(NOT_IP if link_type == 258 else UNSUPPORTED_LINK_TYPE)
+    if record != 1:  # no packet
+        return at, -(NOT_IP if link_type == 258 else UNSUPPORTED_LINK_TYPE)
+    return at + length, inner
+
+
+@part
+def _juniper(data: Data, at: int, end: int, link_type: int) -> tuple[int, int]:
+    """Juniper routers: a magic number of three bytes, flags, and perhaps extensions."""
+    if at + 4 > end:
+        return at, -TRUNCATED_HEADER
+    if be32(data, at) >> 8 != 0x4D4743:
+        return at, -NOT_IP
+    flags = data[at + 3]
+    at += 4
+    if flags & 0x80:
+        if at + 2 > end:
+            return at, -TRUNCATED_HEADER
+        at += 2 + be16(data, at)
+    if flags & 0x02:  # no link layer, but a protocol number
+        return at + 4, RAW_IP
+    if link_type == 178:
+        return at, ETHERNET
+    if link_type == 180:
+        return _frame_relay(data, at, end)
+    return _serial(data, at, end)
+
+
+@part
+def _erf(data: Data, at: int, end: int) -> tuple[int, int]:
+    """Endace's record: 16 bytes, perhaps extension headers of eight, then by its type."""
+    if at + 16 > end:
+        return at, -TRUNCATED_HEADER
+    more, kind = data[at + 8] & 0x80, data[at + 8] & 0x7F
+    at += 16
+    while more:  # the first bit of each extension says whether another follows
+        if at + 8 > end:
+            return at, -TRUNCATED_HEADER
+        more = data[at] & 0x80
+        at += 8
+    if kind == 2 or kind == 11 or kind == 16 or kind == 20:  # Ethernet behind two bytes of padding
+        return at + 2, ETHERNET
+    if kind == 1 or kind == 10 or kind == 15 or kind == 19:
+        return _serial(data, at, end)
+    if kind == 5 or kind == 17:  # HDLC of one of many channels
+        return _serial(data, at + 4, end)
+    if kind == 22:
+        return at, IPV4
+    if kind == 23:
+        return at, IPV6
+    if kind == 27 or kind == 48 or kind == 13 or kind == 14:  # meta data, padding, counters
+        return at, -NOT_IP
+    return at, -UNSUPPORTED_LINK_TYPE
+
+
+@part
+def _token_ring(data: Data, at: int, end: int) -> tuple[int, int]:
+    if at + 14 > end:
+        return at, -TRUNCATED_HEADER
+    if data[at + 1] & 0xC0 != 0x40:  # frame control: management
+        return at, -NOT_IP
+    routed = data[at + 8] & 0x80  # in the source address
+    at += 14
+    if routed:
+        if at + 2 > end:
+            return at, -TRUNCATED_HEADER
+        at += byte(data, at) & 0x1F
+    return at, LLC
 
 
 @part

@@ -1,4 +1,4 @@
-"""The closed list of what becomes of a packet: a sample, or left out for one named reason."""
+"""The closed list of what becomes of a packet: a sample, or skipped for one named reason."""
 
 SAMPLE = 0
 UNSUPPORTED_LINK_TYPE = 1
@@ -22,7 +22,9 @@ DHCP = 18
 DHCPV6 = 19
 FILTERED = 20
 OUTSIDE_WINDOW = 21
-NOT_SELECTED = (FILTERED, OUTSIDE_WINDOW)
+UNREAD_ENCAPSULATION = 22
+DUPLICATE = 23
+NOT_SELECTED = (FILTERED, OUTSIDE_WINDOW, DUPLICATE)
 
 REASONS: tuple[str, ...] = (
     "",
@@ -47,11 +49,13 @@ REASONS: tuple[str, ...] = (
     "dhcpv6",
     "filtered",
     "outside_window",
+    "unread_encapsulation",
+    "duplicate",
 )
 """Name of each reason code; index 0 stands for a sample. docs/captures.md says what each means."""
 
 REASON_TEXTS: dict[str, str] = {
-    "unsupported_link_type": "a link layer that is not read here",
+    "unsupported_link_type": "a link layer that is not read",
     "not_ip": "no IP packet inside (ARP, LLDP, 802.11 management, ...)",
     "encrypted_link": "the link layer is encrypted (802.11 protected frame, MACsec)",
     "truncated_header": "a header is cut off by the end of the captured bytes",
@@ -72,5 +76,7 @@ REASON_TEXTS: dict[str, str] = {
     "dhcpv6": "DHCPv6 (UDP ports 546, 547)",
     "filtered": "not what the filter asks for",
     "outside_window": "outside the window of time that was asked for",
+    "unread_encapsulation": "an encapsulation that is not read and may hold IP",
+    "duplicate": "a copy of a packet that was just read (--drop-duplicates)",
 }
 """What each reason means, in a line."""

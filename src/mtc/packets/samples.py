@@ -113,7 +113,8 @@ def mask_samples(
     Args:
         samples: uint8 (N, 1500).
         mask: ``paper`` (addresses) or ``strict`` (also ports, checksums, IP id, time to live, sequence
-            and acknowledgement numbers, window).
+            and acknowledgement numbers, window) or ``nameless`` (also all payload but its first three
+            bytes).
         out: uint8 (N, 1500) to write to, ``samples`` itself allowed; without it, a copy is made.
 
     Returns:
@@ -137,8 +138,11 @@ def mask_samples(
 
 @cache
 def _keep(mask: Mask) -> NDArray[np.uint8]:
-    """uint8 (4, 60): 255 where a header byte is kept, 0 where it is masked, by kind of sample."""
-    keep = np.full((4, 60), 255, np.uint8)
+    """uint8 (4, 60 or 1500): 255 where a byte is kept, 0 where it is masked, by kind of sample.
+
+    No mask but ``nameless`` reaches behind the longest headers, 60 bytes.
+    """
+    keep = np.full((4, SAMPLE_LENGTH if mask == "nameless" else 60), 255, np.uint8)
     for row, (version, protocol) in enumerate(((4, TCP), (4, UDP), (6, TCP), (6, UDP))):
         for begin, end in masked_ranges(version, protocol, mask):
             keep[row, begin:end] = 0

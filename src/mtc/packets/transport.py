@@ -6,6 +6,7 @@ Source: Sec. 3.2.1; details and ports as in docs/paper.md.
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.packets.endian import be16, byte
 from mtc.packets.kernel import inlined
 from mtc.packets.reasons import (
     DHCP,
@@ -21,12 +22,12 @@ from mtc.packets.reasons import (
     SSDP,
     TRUNCATED_HEADER,
 )
-from mtc.packets.words import be16, byte
 
 Data = NDArray[np.uint8]
 
 TCP = 6
 UDP = 17
+ICMP, IGMP, ICMPV6, SCTP = 1, 2, 58, 132
 
 
 @inlined

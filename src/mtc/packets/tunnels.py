@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.packets.encapsulation import find_ip
+from mtc.packets.endian import be16, be32, byte
 from mtc.packets.kernel import inlined, part
 from mtc.packets.layers import ETHERNET, IPV4, IPV6, MPLS, PPP, RAW_IP
-from mtc.packets.reasons import NOT_IP
-from mtc.packets.words import be16, be32, byte
+from mtc.packets.mirrors import NONE, over_udp_port
 
 Data = NDArray[np.uint8]
-
-NONE = -NOT_IP
 
 
 @inlined
@@ -49,6 +47,8 @@ def peel_tunnel(data: Data, at: int, end: int, protocol: int) -> tuple[int, int]
         layer = ETHERNET
     elif protocol == 115:
         inner, layer = _l2tp3(data, at, end)
+    elif protocol == 103 and at + 8 <= end and data[at] == 0x21:
+        inner, layer = at + 8, RAW_IP  # PIM register: a packet on its way to the rendezvous point
     if layer >= 0:
         inner, layer = find_ip(data, inner, end, layer)
     if layer >= 0 and not looks_like_ip(data, inner, end, layer):
@@ -105,7 +105,7 @@ def _over_udp(data: Data, at: int, end: int) -> tuple[int, int]:
         elif port == 6635:  # MPLS in UDP (RFC 7510)
             inner, layer = at + 8, MPLS
         else:
-            inner, layer = at, NONE
+            inner, layer = over_udp_port(data, at + 8, end, port)
         if layer >= 0:
             return inner, layer
     return at, NONE
@@ -236,6 +236,8 @@ def _gre(data: Data, at: int, end: int) -> tuple[int, int]:
             at += 4 + length
             if kind == 0 and length == 0:
                 break
+    if layer == 0x6400:  # MikroTik's Ethernet over IP: length and tunnel stand where the key would
+        return at, ETHERNET
     if layer == 0x88BE:  # ERSPAN: type I has no header and no sequence number, type II eight bytes
         return at + (8 if flags & 0x1000 else 0), ETHERNET
     if layer == 0x22EB:

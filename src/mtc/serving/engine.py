@@ -9,19 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import PacketBatch
-from mtc.columns import CONFLICT, UNKNOWN, VPN
 from mtc.errors import UsageError
 from mtc.flows import FlowRecords, FlowSettings, FlowTable
 from mtc.inference import Classifier
-from mtc.inference.judging import Judge, reject_unsure
+from mtc.inference.flow_aggregator import FlowAggregator
 from mtc.packets import Headers, build_samples, decode, mask_samples
+from mtc.serving.event_verdicts import EventVerdicts
 from mtc.serving.events import Event, EventMaker, FlowState
-from mtc.serving.flow_book import FlowBook
 from mtc.serving.sampling import flow_shares
 from mtc.serving.watch_settings import WatchCounts, WatchSettings
 
 PIECE = 8192
 """Most packets handled at a time."""
+
+NEVER = -(1 << 63)
+"""A time before all packets, ns."""
 
 COMPUTE_AT = 512
 """Samples that are worth a call of the model; fewer wait for the next tick."""
@@ -70,21 +72,23 @@ class WatchEngine:
             )
         )
         self._classifier = classifier
-        card = classifier.model.card
-        self._tasks = tuple(classifier.tasks)
-        self._judge = Judge(classifier.tasks, card.pairs)
+        self._verdicts = EventVerdicts(classifier, self.settings, thresholds)
         self._maker, self._emit = maker, emit
-        self._thresholds = dict(thresholds or {})
-        self._first_packets = self.settings.first_packets or card.flow_packets
-        self._book = FlowBook(classifier)
+        self._aggregator = FlowAggregator(
+            classifier.model,
+            precision=classifier.precision,
+            packets=self.settings.first_packets,
+            reuse=False,
+            extra={"first": np.int64, "sampled": np.bool_, "reported": np.bool_, "rate": np.float64},
+        )
         self._seed = secrets.randbits(64)
-        self.now = 0  # time of the newest packet, ns
+        self.now = NEVER  # time of the newest packet, ns
 
     def take(self, batch: PacketBatch) -> None:
         """Take in packets."""
         for begin in range(0, len(batch), PIECE):
             self._take_piece(batch.part(begin, begin + PIECE))
-            if self._book.pending >= COMPUTE_AT:
+            if self._aggregator.pending >= COMPUTE_AT:
                 self._compute(self.now)
             # Pushed out by eighths, so that a full table is not searched for every packet.
             if self.flows.held > self.settings.max_flows:
@@ -101,10 +105,11 @@ class WatchEngine:
         now = max(now, self.now)
         self._compute(now)
         self._end(self.flows.take_finished(now), now)
-        columns = self._book.columns
+        columns = self._aggregator.columns
         waited = now - columns["first"] >= self.settings.verdict_timeout_s * 1e9
-        due = (columns["flow"] >= 0) & ~columns["told"] & (columns["judged"] > 0) & waited
-        self._tell_early(np.flatnonzero(due), now, "waited")
+        judged = self._aggregator.judged(np.arange(len(columns["flow"]))) > 0
+        due = (columns["flow"] >= 0) & ~columns["reported"] & judged & waited
+        self._emit_early(np.flatnonzero(due), now, "waited")
 
     def finish(self, now: int, reason: str) -> None:
         """End all flows, for ``end_of_input`` or because the watch is ``stopped``."""
@@ -123,6 +128,7 @@ class WatchEngine:
         counts.packets += len(batch)
         counts.wire_bytes += int(batch.wirelens.sum())
         counts.samples += len(rows)
+        counts.cut_samples += int(np.count_nonzero((batch.caplens < batch.wirelens)[rows]))
         counts.left_out.update(headers.left_out())
         if len(batch):
             self.now = max(self.now, int(batch.timestamps.max()))
@@ -134,47 +140,46 @@ class WatchEngine:
     ) -> None:
         """Hold the samples that count: the first ones of each flow that is not left out by sampling."""
         flows, first, member = np.unique(flow, return_index=True, return_inverse=True)
-        places = self._book.rows_of(flows)
+        places = self._aggregator.rows_of(flows)
         new = places < 0
         if new.any():
             begins = rows[first[new]]
             sampled = flow_shares(headers, begins, self._seed) < self.rate
-            places[new] = self._book.open(flows[new], batch.timestamps[begins], sampled, self.rate)
-        columns = self._book.columns
+            places[new] = self._aggregator.open(
+                flows[new], first=batch.timestamps[begins], sampled=sampled, rate=self.rate
+            )
         row = places[member]
-        counted = columns["held"][row] + _rank(member) < self._first_packets
-        columns["seen"][places] += np.bincount(member, minlength=len(places))
-        columns["held"][places] += np.bincount(member[counted], minlength=len(places)).astype(np.int32)
-        judged = counted & columns["sampled"][row]
+        counted = self._aggregator.count(row)
+        judged = counted & self._aggregator.columns["sampled"][row]
         self.counts.sampling += int(np.count_nonzero(counted & ~judged))
         if judged.any():
             samples = build_samples(batch, headers, rows[judged])
             if self._classifier.mask != "paper":
                 mask_samples(samples, self._classifier.mask, out=samples)
-            self._book.hold(samples, row[judged])
+            self._aggregator.hold(samples, row[judged])
 
     def _compute(self, now: int) -> None:
-        """Let the model judge what is held back, and tell the flows that have enough by that."""
-        rows = self._book.compute()
+        """Compute the samples held, and report the flows that have enough by that."""
+        rows = self._aggregator.compute()
         if not len(rows):
             return
         self.counts.judged += len(rows)
-        columns = self._book.columns
+        columns = self._aggregator.columns
         rows = np.unique(rows)
-        rows = rows[~columns["told"][rows]]
-        enough = columns["judged"][rows] >= self._first_packets
-        self._tell_early(rows[enough], now, "packets")
+        rows = rows[~columns["reported"][rows]]
+        enough = self._aggregator.judged(rows) >= self._aggregator.packets
+        self._emit_early(rows[enough], now, "packets")
         if self.settings.early_confidence is not None and len(rows := rows[~enough]):
-            best = [values.max(1) for values in self._book.probabilities(rows).values()]
+            best = [values.max(1) for values in self._aggregator.probabilities(rows).values()]
             sure = np.min(best, axis=0) >= self.settings.early_confidence
-            self._tell_early(rows[sure], now, "confidence")
+            self._emit_early(rows[sure], now, "confidence")
 
-    def _tell_early(self, rows: NDArray[np.int64], now: int, reason: str) -> None:
+    def _emit_early(self, rows: NDArray[np.int64], now: int, reason: str) -> None:
         if not len(rows):
             return
-        columns = self._book.columns
+        columns = self._aggregator.columns
         rows = rows[np.argsort(columns["flow"][rows])]
-        columns["told"][rows] = True
+        columns["reported"][rows] = True
         records = self.flows.records_of(columns["flow"][rows])
         for at, told in enumerate(self._states(rows, "early", [reason] * len(rows))):
             self._emit(self._maker.flow_verdict(records, at, told, now))
@@ -183,12 +188,12 @@ class WatchEngine:
         """Tell and forget flows that are over; all their samples have been computed."""
         if not len(records):
             return
-        rows = self._book.rows_of(records.flow)
+        rows = self._aggregator.rows_of(records.flow)
         reasons = [reason or self._why(records, at, now) for at in range(len(records))]
         for at, told in enumerate(self._states(rows, "end", reasons)):
             self._count_end(told)
             self._emit(self._maker.flow_verdict(records, at, told, now))
-        self._book.close(rows[rows >= 0])
+        self._aggregator.close(rows[rows >= 0])
 
     def _count_end(self, told: FlowState) -> None:
         counts = self.counts
@@ -205,12 +210,15 @@ class WatchEngine:
         return "closed"
 
     def _states(self, rows: NDArray[np.int64], state: str, reasons: Sequence[str]) -> Iterator[FlowState]:
-        """What is known of flows by their rows in the book, -1 where a flow has had no sample."""
-        columns = self._book.columns
-        judged = np.where(rows >= 0, columns["judged"][rows], 0) if len(columns["judged"]) else rows * 0
-        found = self._judge.rows(self._book.probabilities(rows[judged > 0])) if judged.any() else iter(())
+        """What is known of flows by their rows in the aggregator, -1 where a flow has had no sample."""
+        columns = self._aggregator.columns
+        judged = np.zeros(len(rows), np.int64)
+        judged[rows >= 0] = self._aggregator.judged(rows[rows >= 0])
+        found: Iterator[dict[str, Any]] = iter(())
+        if judged.any():
+            found = self._verdicts.of(self._aggregator.probabilities(rows[judged > 0]))
         for row, count, reason in zip(rows.tolist(), judged.tolist(), reasons, strict=True):
-            verdicts = self._told(next(found) if count else self._judge.nothing())
+            verdicts = next(found) if count else self._verdicts.nothing()
             if row < 0:
                 yield FlowState(state, reason, 0, 0, verdicts)
                 continue
@@ -223,51 +231,6 @@ class WatchEngine:
                 sampled=bool(columns["sampled"][row]),
                 sampling_rate=float(columns["rate"][row]),
             )
-
-    def _told(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Verdicts as events tell them."""
-        likeliest = {task: row[task]["label"] for task in self._tasks if row[task]}
-        reject_unsure(row, self._thresholds)
-        for name in (*self._tasks, VPN):
-            found = row.get(name)
-            if found and found["label"] == UNKNOWN and name in likeliest:
-                found["likeliest"] = likeliest[name]
-            if found and not self.settings.probabilities:
-                del found["probabilities"]
-        told = {"tasks": {task: row[task] for task in self._tasks}}
-        return told | {name: row[name] for name in (VPN, CONFLICT) if name in row}
-
-
-def warm_up(classifier: Classifier) -> None:
-    """Load what the first packet would wait for: compiled kernels, and the model's first call."""
-    frame = np.frombuffer(_FRAME, np.uint8)
-    one = np.ones(1, np.int64)
-    batch = PacketBatch(
-        data=frame,
-        offsets=one - 1,
-        caplens=one * len(frame),
-        wirelens=one * len(frame),
-        timestamps=one,
-        link_types=np.full(1, 101, np.int32),
-        first_packet=1,
-    )
-    maker = EventMaker({"name": "", "version": ""}, "")
-    engine = WatchEngine(classifier, maker, lambda event: None)
-    engine.take(batch)
-    engine.finish(0, "stopped")
-
-
-_FRAME = bytes.fromhex("45000021000000004011000000000000000000000400040000000d0000") + b"hello"
-"""A UDP packet over IPv4 with five bytes of payload."""
-
-
-def _rank(member: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many samples of the same flow stand before each."""
-    order = np.argsort(member, kind="stable")
-    sizes = np.bincount(member)
-    rank = np.empty(len(member), np.int64)
-    rank[order] = np.arange(len(member)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return rank
 
 
 def _wire_lengths(batch: PacketBatch, headers: Headers, snaplen: int) -> NDArray[np.int64]:

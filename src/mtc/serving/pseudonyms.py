@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from mtc.errors import InputError, UsageError
+from mtc.extras import need
 
 KEY_BYTES = 32
 CACHED_ADDRESSES = 1 << 16
@@ -29,13 +30,7 @@ class Pseudonyms:
         """
         if len(key) != KEY_BYTES:
             raise UsageError(f"a key for pseudonyms has {KEY_BYTES} bytes, not {len(key)}")
-        try:
-            from yacryptopan import CryptoPAn
-        except ImportError as error:
-            raise UsageError(
-                "pseudonyms need the package yacryptopan: pip install 'mtc-traffic[live]'"
-            ) from error
-        self._cipher = CryptoPAn(key)
+        self._cipher = need("yacryptopan").CryptoPAn(key)
         # The cipher takes about a millisecond an address; a link shows the same ones again and again.
         self._cached = lru_cache(CACHED_ADDRESSES)(self._compute)
 

@@ -8,37 +8,13 @@ from typing import TYPE_CHECKING
 from mtc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mtc.training.loss import multi_task_loss
-    from mtc.training.precision import resolve_precision
-    from mtc.training.run import train
-    from mtc.training.scoring.calibration import FLOW_PACKETS, Calibration, calibrate, flow_scores
-    from mtc.training.scoring.scores import Part, score_part
-    from mtc.training.troubles import Interrupted
+    from mtc.training.fitting import Interrupted as Interrupted
+    from mtc.training.fitting import resolve_precision as resolve_precision
+    from mtc.training.module import multi_task_loss as multi_task_loss
+    from mtc.training.run import train as train
+    from mtc.training.scoring.calibration import Calibration as Calibration
+    from mtc.training.scoring.calibration import calibrate as calibrate
+    from mtc.training.scoring.scores import Part as Part
+    from mtc.training.scoring.scores import score_part as score_part
 
-__all__ = [
-    "FLOW_PACKETS",
-    "Calibration",
-    "Interrupted",
-    "Part",
-    "calibrate",
-    "flow_scores",
-    "multi_task_loss",
-    "resolve_precision",
-    "score_part",
-    "train",
-]
-
-_HOMES = {
-    "FLOW_PACKETS": "scoring.calibration",
-    "Calibration": "scoring.calibration",
-    "Interrupted": "troubles",
-    "Part": "scoring.scores",
-    "calibrate": "scoring.calibration",
-    "flow_scores": "scoring.calibration",
-    "multi_task_loss": "loss",
-    "resolve_precision": "precision",
-    "score_part": "scoring.scores",
-    "train": "run",
-}
-
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __all__ = lazy_names(__name__)

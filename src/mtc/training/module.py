@@ -10,21 +10,137 @@ import torch
 from lightning.pytorch import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel
 
 from mtc.config import RunConfig
 from mtc.errors import UsageError
 from mtc.metrics import score
 from mtc.models import predict_logits
 from mtc.models.networks.base import Network
-from mtc.tasks import Tasks
-from mtc.training.averaging import MovingAverage
+from mtc.tasks import UNLABELLED, Tasks
 from mtc.training.batches import Batch
-from mtc.training.loss import class_weights, multi_task_loss
 from mtc.training.ranks import any_of, average_buffers, gathered, share
 
 if TYPE_CHECKING:
     from mtc.datasets import LabelledSamples
+
+
+PREFIX = "module."
+"""What the names of the averaged network begin with in the library's state."""
+
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+class MovingAverage:
+    """The exponentially weighted mean of a network's weights after each step.
+
+    The mean is that of the steps taken, without the weights that training began with: after n steps of
+    decay d, the last one counts (1 - d) / (1 - d^n). Running statistics of batch normalization are not
+    averaged, but those of the last step: measured, that was better throughout (docs/fields.md).
+
+    It is a copy beside the network. Training never sees it, and nothing has to be swapped for a validation.
+    """
+
+    def __init__(self, network: Network, decay: float) -> None:
+        """Args: what is trained, and how much of the mean is kept in a step, in [0, 1)."""
+        self._decay = decay
+        self._model = AveragedModel(network, multi_avg_fn=self._mix, use_buffers=False)
+        self._model.eval()
+
+    @property
+    def network(self) -> Network:
+        """The network with averaged weights, in evaluation mode."""
+        averaged = self._model.module
+        assert isinstance(averaged, Network)
+        return averaged
+
+    def to(self, device: torch.device) -> None:
+        """Move to where the trained network is."""
+        self._model.to(device)
+
+    def update(self, network: Network) -> None:
+        """Take the weights of a step."""
+        self._model.update_parameters(network)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averaged network, by the names of the network's own state, and ``n_averaged``."""
+        state = self._model.state_dict()
+        return {name.removeprefix(PREFIX): value for name, value in state.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what ``state_dict`` gave."""
+        named = {name if name == "n_averaged" else PREFIX + name: value for name, value in state.items()}
+        self._model.load_state_dict(named)
+
+    @torch.no_grad()
+    def _mix(self, averaged: Tensors, current: Tensors, before: Tensor | int) -> None:
+        """Move parameters towards those of a step, before which ``before`` steps were taken."""
+        share = (1 - self._decay) / (1 - self._decay ** (int(before) + 1))
+        torch._foreach_lerp_(averaged, current, share)
+
+
+def multi_task_loss(
+    logits: Mapping[str, Tensor],
+    labels: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    labelled: Mapping[str, float] | None = None,
+    smoothing: float = 0.0,
+    balance: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Weighted mean over the tasks of the cross-entropy over the labelled packets.
+
+    Source: Sec. 3.3.5. Reading: the weights are divided by their sum; a packet without a label for a
+    task adds nothing to that task, and a task without any label in the batch adds nothing at all.
+
+    Args:
+        logits: Task -> float (B, classes), or (B, members, classes) where several networks learn side by
+            side: then each has its own loss, and the mean of them counts.
+        labels: Task -> int64 (B,), -1 where there is no label.
+        weights: Task -> weight; a task that is not named weighs 1.
+        labelled: Task -> what the sum of its cross-entropies is divided by; if left out, the labelled
+            packets here. Where several processes share a batch, the mean of their losses is then its loss.
+        smoothing: Share of each label that is spread over all classes.
+        balance: Task -> float32 (classes,), what a sample of each class weighs, see ``class_weights``.
+
+    Returns:
+        The loss, a float32 scalar.
+    """
+    total = sum(weights.get(task, 1.0) for task in logits)
+    terms = []
+    for task, task_logits in logits.items():
+        members = task_logits.shape[1] if task_logits.dim() == 3 else 1
+        losses = functional.cross_entropy(
+            task_logits.flatten(0, -2).float(),
+            labels[task].repeat_interleave(members),
+            ignore_index=UNLABELLED,
+            reduction="sum",
+            label_smoothing=smoothing,
+            weight=None if balance is None else balance[task],
+        )
+        count = (labels[task] != UNLABELLED).sum().clamp(min=1) if labelled is None else labelled[task] or 1.0
+        terms.append(weights.get(task, 1.0) / total * losses / (members * count))
+    return torch.stack(terms).sum()
+
+
+def class_weights(labels: NDArray[np.int64], classes: int, balance: float) -> Tensor:
+    """What a sample of each class weighs.
+
+    Args:
+        labels: int64 (N,), of the training part; -1 where there is none.
+        classes: How many classes there are.
+        balance: See ``LossConfig.balance``.
+
+    Returns:
+        float32 (classes,); the labelled samples weigh 1 on average, and a class without samples 0.
+    """
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=classes).astype(np.float64)
+    raw = np.where(counts > 0, np.maximum(counts, 1.0) ** -balance, 0.0)
+    total = float((raw * counts).sum())
+    return torch.from_numpy(raw * (counts.sum() / total if total else 0.0)).float()
+
 
 MONITORED = "validation_loss"
 """What schedule, early stopping and the choice of the best checkpoint look at."""

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mtc.cli.classify import options
-from mtc.cli.classify.options import DEFAULT_MODEL, DEFAULT_TABLE_MODEL, By, On, Per
-from mtc.cli.classify.output import Format, Rows, Summary, choose_format, open_writer, reading_bar, warn
-from mtc.cli.shared.captures import captures_among
+from mtc.cli.classify.options import DEFAULT_MODEL, DEFAULT_TABLE_MODEL, By, Per
+from mtc.cli.classify.output import Format, Rows, Summary, choose_format, open_writer, warn
+from mtc.cli.shared.captures import On, OnOption, WorkersOption, captures_among, reading_bar
 from mtc.errors import ModelError, MtcError, UsageError
 
 if TYPE_CHECKING:
     from mtc.capture import Source
-    from mtc.inference import Classifier, Place, VerdictSettings
+    from mtc.inference import Classifier, VerdictSettings
     from mtc.inference.captures import Progress
+    from mtc.parallel import Workers
 
 
 def classify(
@@ -33,10 +34,11 @@ def classify(
     bpf: options.Filter = "",
     start: options.From = None,
     end: options.To = None,
+    drop_duplicates: options.DropDuplicates = False,
     reuse: options.Reuse = True,
     decapsulate: options.Decapsulate = True,
-    workers: options.Workers = None,
-    on: options.OnOption = On.local,
+    workers: WorkersOption = None,
+    on: OnOption = On.local,
 ) -> None:
     """Give every flow, or every packet that counts, its application and traffic type.
 
@@ -47,26 +49,30 @@ def classify(
     Every row of a table of flow features gets a verdict, of a model that reads those.
 
     [dim]mtc classify flows.csv[/dim]
+    [dim]mtc classify capture.pcap --model cicids2017[/dim]
     """
     chosen = choose_format(Format.json if as_json and output_format is None else output_format, out)
     if per is Per.packet and (by is not None or packets is not None or until is not None):
         raise UsageError("--by, --packets and --until are about flows, not --per packet")
 
-    from mtc.inference import Classifier, Place, VerdictSettings
+    from mtc.inference import Classifier, VerdictSettings
     from mtc.packets import Selection
+    from mtc.parallel import Workers
 
-    settings = VerdictSettings(packets, until, reuse, decapsulate, Selection.of(bpf, start, end))
-    place = Place(on.value, workers)
+    settings = VerdictSettings(
+        packets, until, reuse, decapsulate, Selection.of(bpf, start, end, drop_duplicates)
+    )
+    where = Workers(workers, on.value)
     classifier = Classifier.load(_default_model(inputs) if model is None else model)
-    if classifier.reads_features:
+    if classifier.reads_features and _are_tables(inputs):
         from mtc.cli.classify.feature_tables import classify_tables
 
-        if by is not None or place != Place() or settings != VerdictSettings(decapsulate=decapsulate):
-            raise UsageError("a model of flow features judges rows of tables: these options are for captures")
+        if by is not None or where != Workers() or settings != VerdictSettings(decapsulate=decapsulate):
+            raise UsageError("these options are for captures, not for tables of flow features")
         classify_tables(classifier, inputs, chosen, out, force=force, reject=reject)
         return
     what = Rows.host if by is By.host else Rows(per.value)
-    _Run(classifier, settings, place, per, what, reject).write(inputs, chosen, out, force=force)
+    _Run(classifier, settings, where, per, what, reject).write(inputs, chosen, out, force=force)
 
 
 class _Run:
@@ -76,25 +82,25 @@ class _Run:
         self,
         classifier: "Classifier",
         settings: "VerdictSettings",
-        place: "Place",
+        workers: "Workers",
         per: Per,
         what: Rows,
         reject: bool,
     ) -> None:
         self._classifier = classifier
-        self._settings, self._place, self._per, self._what = settings, place, per, what
+        self._settings, self._workers, self._per, self._what = settings, workers, per, what
         self._thresholds = classifier.thresholds(per.value) if reject else {}
         self._problems: list[str] = []
         self._summary = Summary(classifier.tasks)
 
     def write(self, inputs: list[str], chosen: Format, out: Path | None, *, force: bool) -> None:
-        """Read all captures and write the rows; tell at the end what they were."""
+        """Read all captures and write the rows; summarize them at the end."""
         sources = captures_among(inputs)
         tasks = self._classifier.tasks
         try:
             with (
                 open_writer(chosen, out, force, tasks, self._what) as writer,
-                reading_bar(sum(source.size() for source in sources)) as progress,
+                reading_bar("classifying", sum(source.size() for source in sources)) as progress,
             ):
                 rows = self._hosts if self._what is Rows.host else self._rows
                 for row in rows(sources, progress):
@@ -109,12 +115,12 @@ class _Run:
 
     def _rows(self, sources: list["Source"], progress: "Progress") -> Iterator[dict[str, Any]]:
         packets = self._per is Per.packet
-        judge = self._classifier.classify_packets if packets else self._classifier.classify_sources
-        for piece in judge(
+        classify = self._classifier.classify_packets if packets else self._classifier.classify_sources
+        for piece in classify(
             sources,
             self._problems,
             settings=self._settings,
-            place=self._place,
+            workers=self._workers,
             progress=progress,
             on_end=self._summary.add_end,
         ):
@@ -128,7 +134,7 @@ class _Run:
             sources,
             self._problems,
             settings=self._settings,
-            place=self._place,
+            workers=self._workers,
             progress=progress,
             on_end=self._summary.add_end,
         ):
@@ -137,7 +143,7 @@ class _Run:
 
     def _finished(self, rows: Any) -> Iterator[dict[str, Any]]:
         """Rows as they are to be written, each counted."""
-        from mtc.inference.judging import reject_unsure
+        from mtc.inference.verdict_builder import reject_unsure
 
         for row in rows:
             reject_unsure(row, self._thresholds)
@@ -165,6 +171,13 @@ def _default_model(inputs: list[str]) -> str:
             "give one with --model (mtc train cicids2017-mtc makes one)"
         )
     return DEFAULT_TABLE_MODEL
+
+
+def _are_tables(inputs: list[str]) -> bool:
+    """Whether a model of flow features is to read tables, and not captures."""
+    from mtc.datasets.flow_features.sources import hold_tables
+
+    return hold_tables(inputs)
 
 
 def _may_hold_tables(name: str) -> bool:

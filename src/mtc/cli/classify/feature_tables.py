@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mtc.cli.classify.output import Format, Rows, Summary, open_writer, reading_bar, warn
+from mtc.cli.classify.output import Format, Rows, Summary, open_writer, warn
+from mtc.cli.shared.captures import reading_bar
 from mtc.datasets.flow_features.sources import find_tables
 from mtc.errors import MtcError
-from mtc.inference.judging import reject_unsure
+from mtc.inference.verdict_builder import reject_unsure
 
 if TYPE_CHECKING:
     from mtc.inference import Classifier
@@ -41,13 +42,14 @@ def classify_tables(
     thresholds = classifier.thresholds("packet") if reject else {}
     sources = list(find_tables(inputs))
     problems: list[str] = []
+    notes: list[str] = []
     counts = Summary(classifier.tasks)
     try:
         with (
             open_writer(chosen, out, force, classifier.tasks, Rows.row) as writer,
-            reading_bar(sum(source.size() for source in sources)) as progress,
+            reading_bar("classifying", sum(source.size() for source in sources)) as progress,
         ):
-            for piece in classifier.classify_tables(sources, problems, progress=progress):
+            for piece in classifier.classify_tables(sources, problems, progress=progress, notes=notes):
                 for row in piece:
                     reject_unsure(row, thresholds)
                     writer.write(row)
@@ -55,7 +57,7 @@ def classify_tables(
     except MtcError:
         warn(problems)
         raise
-    warn(problems)
+    warn(notes + problems)
     typer.echo(counts.text(Rows.row), err=True)
     if problems:
         raise typer.Exit(3)

@@ -26,13 +26,6 @@ class By(StrEnum):
     host = "host"
 
 
-class On(StrEnum):
-    """Where captures are judged."""
-
-    local = "local"
-    ray = "ray"
-
-
 Inputs = Annotated[
     list[str],
     typer.Argument(
@@ -80,16 +73,8 @@ Until = Annotated[
 Filter = capture_inputs.Filter
 From = capture_inputs.From
 To = capture_inputs.To
+DropDuplicates = capture_inputs.DropDuplicates
 Reuse = Annotated[
     bool, typer.Option("--reuse/--no-reuse", help="Compute samples that are the same only once.")
 ]
 Decapsulate = capture_inputs.Decapsulate
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        metavar="N",
-        help="Captures judged at a time [dim]\\[default: 1; on Ray, all cores][/dim]",
-    ),
-]
-OnOption = Annotated[On, typer.Option("--on", help="Where captures are judged.")]

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,6 @@ from mtc.tasks import Tasks, with_vpn
 
 if TYPE_CHECKING:
     from mtc.inference import CaptureEnd
-    from mtc.inference.captures import Reading
     from mtc.inference.verdict_files import Writer
 
 
@@ -60,12 +59,16 @@ class Summary:
     """What the end of the run tells."""
 
     def __init__(self, tasks: Tasks) -> None:
+        from mtc.packets.checks import CheckCounts
+
         self.rows = 0
+        self.checks = CheckCounts()
         self._judged = tuple(with_vpn(tasks))
         self.left_out: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.conflicts: Counter[str] = Counter()
         self.labels: dict[str, Counter[str]] = {}
+        self.notes: list[str] = []
 
     def add(self, row: dict[str, Any]) -> None:
         """Count a row."""
@@ -78,6 +81,8 @@ class Summary:
     def add_end(self, end: "CaptureEnd") -> None:
         """Count a capture that was read."""
         self.left_out.update(end.left_out)
+        self.notes += [f"{end.capture}: {note}" for note in end.notes]
+        self.checks += end.checks
         self.counts.update(packets=end.packets, samples=end.samples, judged=end.judged, computed=end.computed)
 
     def text(self, what: Rows) -> str:
@@ -93,6 +98,9 @@ class Summary:
                 f"{counts['judged']:,} of {counts['samples']:,} samples judged"
                 + (f", {again:,} of them the same as one before" if again else "")
             )
+            lines += self.checks.notes(
+                counts["packets"], counts["samples"], dropped="duplicate" in self.left_out
+            )
         lines += [
             f"{task}: " + ", ".join(f"{label} {n:,}" for label, n in by_label.most_common())
             for task, by_label in self.labels.items()
@@ -100,7 +108,7 @@ class Summary:
         if self.conflicts:
             pairs = ", ".join(f"{pair} {n:,}" for pair, n in self.conflicts.most_common())
             lines.append(f"labels that contradict each other: {pairs}")
-        return "\n".join(lines)
+        return "\n".join(lines + self.notes)
 
 
 @contextmanager
@@ -108,7 +116,7 @@ def open_writer(
     chosen: Format, out: Path | None, force: bool, tasks: Tasks, what: Rows
 ) -> Iterator["Writer"]:
     """Where rows are written to."""
-    from mtc.cli.shared.output import output_file
+    from mtc.files import output_file
 
     with ExitStack() as stack:
         place = stack.enter_context(output_file(out, force=force)) if out is not None else None
@@ -136,38 +144,6 @@ def _writer(chosen: Format, place: Path | None, stack: ExitStack, tasks: Tasks, 
     if chosen is Format.json:
         return JsonWriter(file)
     return HostCsvWriter(file, tasks) if what is Rows.host else CsvWriter(file, _FIELDS[what], tasks)
-
-
-@contextmanager
-def reading_bar(size: int) -> Iterator[Callable[["Reading"], None]]:
-    """A bar on stderr over the bytes of all inputs, ``size`` together, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("classifying"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    done, total = {"": 0}, 0
-
-    def show(reader: "Reading") -> None:
-        # Captures are read one after the other: only the one that is being read changes.
-        nonlocal total
-        if reader.name not in done:
-            total += sum(done.values())
-            done.clear()
-        done[reader.name] = reader.bytes_read
-        bar.update(task, completed=total + reader.bytes_read)
-
-    with bar:
-        task = bar.add_task("classifying", total=size or None)
-        yield show
 
 
 def warn(problems: list[str]) -> None:

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtc.cli.dataset.building import BytesRead, Folds, Force, Jobs, Json, On, Where, print_json, warn, where
-from mtc.cli.dataset.splits import Lines, splits_table
+from mtc.cli.dataset.building import Folds, Force, Json, build_progress, print_json, warn
+from mtc.cli.dataset.tables import Lines, splits_table
+from mtc.cli.shared.captures import On, OnOption, WorkersOption
 
 if TYPE_CHECKING:
     from mtc.datasets import DatasetInfo
@@ -46,8 +47,8 @@ def cicids2017(
         typer.Option(help="Rows that occur more than once: keep them, or drop every copy as the paper did."),
     ] = Duplicates.keep,
     folds: Folds = 5,
-    jobs: Jobs = 0,
-    on: On = Where.local,
+    workers: WorkersOption = None,
+    on: OnOption = On.local,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -61,7 +62,7 @@ def cicids2017(
     """
     from mtc.datasets import build_cicids2017
 
-    with BytesRead() as progress:
+    with build_progress() as progress:
         info = build_cicids2017(
             sources,
             out,
@@ -70,9 +71,9 @@ def cicids2017(
             duplicates="drop" if duplicates is Duplicates.drop else "keep",
             folds=folds,
             force=force,
-            jobs=jobs or None,
-            on=where(on),
-            progress=progress.update,
+            workers=workers,
+            on=on.value,
+            progress=progress,
         )
     warn(info)
     if as_json:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtc.cli.shared.output import output_file
 from mtc.errors import UsageError
+from mtc.files import output_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ def explain(
 
     [dim]mtc explain data/iscx-mini --task application --per-class 20[/dim]
     """
-    from mtc.inference.registry import find_model
+    from mtc.inference.model_registry import find_model
     from mtc.models import load_model
 
     if figure is not None and figure.suffix.lower() not in (".svg", ".png"):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtc.cli.shared import captures as capture_inputs
-from mtc.cli.shared.output import check_output
+from mtc.cli.shared.captures import On, OnOption, WorkersOption, map_captures
 from mtc.errors import CaptureError, UsageError
+from mtc.files import check_output
 
 if TYPE_CHECKING:
-    from mtc.cli.inspect.many import Look
     from mtc.flows import CaptureSummary, FlowSettings
+    from mtc.parallel import Workers
 
 
 class FlowFormat(StrEnum):
@@ -44,6 +46,7 @@ def inspect(
     bpf: capture_inputs.Filter = "",
     start: capture_inputs.From = None,
     end: capture_inputs.To = None,
+    drop_duplicates: capture_inputs.DropDuplicates = False,
     idle_timeout_s: Annotated[
         float | None, typer.Option("--idle-timeout", help="Seconds of silence that end a flow in --flows.")
     ] = None,
@@ -53,14 +56,17 @@ def inspect(
     tcp_end: Annotated[
         bool, typer.Option("--tcp-end", help="FIN from both sides or RST ends a flow in --flows.")
     ] = False,
+    workers: WorkersOption = None,
+    on: OnOption = On.local,
 ) -> None:
     """Show what is in captures: format, packets, samples, what is left out and why, flows, damage."""
     from mtc.flows import FlowSettings, summarize
     from mtc.packets import Selection, Selector
+    from mtc.parallel import Workers
 
     settings = FlowSettings(idle_timeout_s, active_timeout_s, tcp_end)
     _check(flows, flow_format, out, as_json, force, settings)
-    selection = Selection.of(bpf, start, end)
+    selection = Selection.of(bpf, start, end, drop_duplicates)
     Selector(selection)  # a wrong filter is told before anything is read
     look = partial(
         summarize,
@@ -68,7 +74,7 @@ def inspect(
         flow_settings=settings if flows else None,
         selection=None if selection.takes_all else selection,
     )
-    summaries, failed = _summarize_all(captures, look)
+    summaries, failed = _summarize_all(captures, look, Workers(workers, on.value))
     if flows and flow_format != FlowFormat.table:
         from mtc.cli.inspect.flows import write_csv, write_parquet
 
@@ -109,23 +115,26 @@ def _check(
         check_output(out, force=force)
 
 
-def _summarize_all(captures: list[str], look: "Look") -> tuple[list["CaptureSummary"], int]:
+def _summarize_all(
+    captures: list[str], look: "Callable[..., CaptureSummary]", workers: "Workers"
+) -> tuple[list["CaptureSummary"], int]:
     """Summaries of what could be read, and how many inputs could not.
 
     Raises:
         CaptureError: Nothing could be read from any input.
     """
-    from mtc.cli.inspect.many import summarize_many
-
     summaries: list[CaptureSummary] = []
     errors: list[CaptureError] = []
-    for result in summarize_many(captures, look):
+    for result in map_captures(look, captures, workers, "inspecting"):
         if isinstance(result, CaptureError):
             errors.append(result)
             continue
         summaries.append(result)
         if result.damage:
             print(f"mtc: {result.file}: {result.damage}", file=sys.stderr)
+        dropped = "duplicate" in result.left_out
+        for note in result.checks.notes(result.packets, result.samples, dropped=dropped):
+            print(f"mtc: {result.file}: {note}", file=sys.stderr)
     for error in errors if summaries else errors[:-1]:
         print(f"mtc: {error}", file=sys.stderr)
     if not summaries and errors:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from mtc.cli.shared.output import output_file
 from mtc.columns import FLOW_TABLE
+from mtc.files import output_file
 from mtc.flows import CaptureSummary
 
 

@@ -68,11 +68,8 @@ def serve(
 
     Captures are read in processes of their own, within limits, and deleted afterwards.
     """
-    try:
-        from mtc.serving.http.run import run
-    except ImportError as error:
-        raise UsageError(f"this needs {error.name}: pip install 'mtc-traffic[serve]'") from error
     from mtc.serving.http.auth import new_token
+    from mtc.serving.http.run import run
     from mtc.serving.http.settings import Limits, ServeSettings, is_loopback
 
     token = _token(token_file)

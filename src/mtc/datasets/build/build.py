@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
 import pyarrow as pa
-
 import mtc
 from mtc.datasets.build import describe
 from mtc.datasets.build.assemble import Written, write_dataset
@@ -15,13 +13,96 @@ from mtc.datasets.draws import ALGORITHM
 from mtc.datasets.info import FORMAT_VERSION, DatasetInfo, FileInfo, SourceReport
 from mtc.datasets.layout import PACKETS_FILE, ROW_GROUP_ROWS
 from mtc.datasets.build.folder import building
-from mtc.datasets.build.processes import Progress
-from mtc.datasets.build.run_tasks import Reading, Where, read_sources
-from mtc.datasets.splits.splits import FOLDS, check_folds, plan_splits
-from mtc.datasets.build.stage_tasks import FLOWS, ROWS, StageTask, staged_capture
-from mtc.datasets.build.staging import LabelledCapture
+from mtc.datasets.build.tasks import Progress, read_sources
+from mtc.datasets.splits.splits import FOLDS, SplitPlan, check_folds, plan_splits
+from mtc.datasets.build.staging import LabelledCapture, RowKind
 from mtc.errors import DatasetError, UsageError
+from mtc.parallel import Backend, Workers
 from mtc.tasks import Tasks, check_task_names
+import dataclasses
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+import numpy as np
+from mtc.datasets.build.tasks import BuildTask
+from mtc.datasets.build.staging import LabelledCapture, StagedCapture, stage_capture
+from mtc.errors import CaptureError
+from mtc.parallel import Advance
+
+
+_LAYOUT = 4
+"""Version of the staged files."""
+
+ROWS, FLOWS = "arrow", "npy"
+"""Endings of what is made: the possible rows, and the five-tuples, uint64 (flows, 6)."""
+
+
+@dataclass(frozen=True)
+class StageTask(BuildTask):
+    """A capture to be staged, with all that decides what is staged of it."""
+
+    capture: LabelledCapture
+    seed: int
+    limits: tuple[int | None, ...]
+    """For each rule, how many samples the balance may keep of it, or None for all."""
+    decapsulate: bool
+    kind: RowKind = "packets"
+
+    @property
+    def name(self) -> str:
+        """Name of the capture."""
+        return self.capture.name
+
+    @property
+    def path(self) -> Path:
+        """Its file, or the archive that it is in."""
+        if self.capture.source.path is None:
+            raise CaptureError(f"{self.capture.source.name}: only files can be made into a dataset")
+        return self.capture.source.path
+
+    @property
+    def settings(self) -> Any:
+        """What decides the staged rows."""
+        rules = [[rule.text, any(rule.labels.values())] for rule in self.capture.rules]
+        member = self.capture.source.member
+        how = [self.seed, self.limits, self.decapsulate, self.kind, self.capture.scope]
+        return [_LAYOUT, self.capture.name, member, *how, rules]
+
+    @cached_property
+    def work(self) -> int:
+        """Size of a capture as it lies on disk; of a member of an archive, its size outside."""
+        if self.capture.source.member is None:
+            return super().work
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.infolist()[self.capture.source.member].file_size
+
+    def make(self, folder: Path, advance: Advance) -> Mapping[str, Any]:
+        """Stage the capture; what cannot be read is staged as that."""
+        try:
+            with self.file(folder, ROWS) as rows, self.file(folder, FLOWS) as flows:
+                read, keys = stage_capture(
+                    self.capture,
+                    rows,
+                    seed=self.seed,
+                    limits=self.limits,
+                    decapsulate=self.decapsulate,
+                    kind=self.kind,
+                    progress=lambda name, count: advance(count),
+                )
+                with flows.open("wb") as file:
+                    np.save(file, keys)
+        except CaptureError as error:
+            return {"unreadable": str(error).removeprefix(f"{self.capture.source.name}: ")}
+        return dataclasses.asdict(read)
+
+
+def staged_capture(values: Mapping[str, Any]) -> StagedCapture | str:
+    """What was staged, of the result of a task: the capture, or why it cannot be read."""
+    if "unreadable" in values:
+        return str(values["unreadable"])
+    rules = tuple((packets, samples) for packets, samples in values["rules"])
+    return StagedCapture(**{**values, "link_types": tuple(values["link_types"]), "rules": rules})
 
 
 @dataclass(frozen=True)
@@ -44,6 +125,8 @@ class BuildPlan:
     """Most packets of a class of ``balance_by``, half plain and half VPN; None for all."""
     folds: int = FOLDS
     """Folds of every split, or 0 for none."""
+    kind: RowKind = "packets"
+    """What a row is: a packet's sample, or a flow's sequence."""
     decapsulate: bool = True
     """Whether tunnels are peeled down to the innermost IP packet."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -63,8 +146,8 @@ def build_dataset(
     out: str | Path,
     *,
     force: bool = False,
-    jobs: int | None = 1,
-    on: Where = "local",
+    workers: int | None = 1,
+    on: Backend = "local",
     progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset folder; the same plan gives the same bytes, wherever captures are read.
@@ -76,9 +159,9 @@ def build_dataset(
         plan: What to build.
         out: The folder; it appears, or is replaced, when everything is written.
         force: Whether a dataset that is there already is replaced.
-        jobs: Processes that read captures; None for one a core, where there is enough to read.
-        on: ``ray`` reads captures on a Ray cluster, and ``jobs`` is how many at a time.
-        progress: Told about the bytes read.
+        workers: Processes that read captures; None for one per core, where there is enough to read.
+        on: ``ray`` reads captures on a Ray cluster, and ``workers`` is how many at a time.
+        progress: Called with the bytes read.
 
     Returns:
         What ``dataset.json`` says.
@@ -88,13 +171,15 @@ def build_dataset(
         OutputError: ``out`` exists, or cannot be written.
         UsageError: Ray is asked for and cannot be used.
     """
-    reading = Reading(jobs, on, progress)
+    where = Workers(workers, on)
     with building(out, force=force) as (work, finished):
-        return _build(plan, work, finished, reading)
+        return _build(plan, work, finished, where, progress)
 
 
-def _build(plan: BuildPlan, work: Path, folder: Path, reading: Reading) -> DatasetInfo:
-    captures, unreadable, sources = _read(plan, work, reading)
+def _build(
+    plan: BuildPlan, work: Path, folder: Path, workers: Workers, progress: Progress | None
+) -> DatasetInfo:
+    captures, unreadable, sources = _read(plan, work, workers, progress)
     if not captures:
         failures = {**unreadable, **plan.report.unreadable, **plan.report.unknown}
         # A file tells more than the folder in which nothing was found.
@@ -110,13 +195,13 @@ def _build(plan: BuildPlan, work: Path, folder: Path, reading: Reading) -> Datas
     splits = plan_splits(chosen.all_rows, plan.seed, plan.folds)
     written = write_dataset(folder / PACKETS_FILE, chosen, plan.tasks, splits)
     report = replace(plan.report, unreadable={**plan.report.unreadable, **unreadable})
-    info = _describe(plan, chosen, written, report, sources)
+    info = _describe(plan, chosen, splits, written, report, sources)
     info.write(folder)
     return info
 
 
 def _read(
-    plan: BuildPlan, folder: Path, reading: Reading
+    plan: BuildPlan, folder: Path, workers: Workers, progress: Progress | None
 ) -> tuple[list[Staged], dict[str, str], tuple[FileInfo, ...]]:
     """Read every capture and hash every file.
 
@@ -131,10 +216,11 @@ def _read(
                 plan.cap if rule.labels.get(plan.balance_by) is not None else None for rule in capture.rules
             ),
             decapsulate=plan.decapsulate,
+            kind=plan.kind,
         )
         for capture in plan.captures
     ]
-    results, sources = read_sources(tasks, plan.files, folder, reading)
+    results, sources = read_sources(tasks, plan.files, folder, workers, progress)
     staged: list[Staged] = []
     unreadable: dict[str, str] = {}
     for task, result in zip(tasks, results, strict=True):
@@ -149,6 +235,7 @@ def _read(
 def _describe(
     plan: BuildPlan,
     chosen: ChosenRows,
+    splits: SplitPlan,
     written: Written,
     report: SourceReport,
     sources: tuple[FileInfo, ...],
@@ -162,16 +249,17 @@ def _describe(
         balance_by=plan.balance_by,
         stratify=plan.stratify,
         folds=plan.folds,
-        mask="paper",
+        mask="paper" if plan.kind == "packets" else "nameless",
         decapsulate=plan.decapsulate,
         draws=ALGORITHM,
         row_group_rows=ROW_GROUP_ROWS,
         written_by=f"pyarrow {pa.__version__}",
+        groups=chosen.group_names,
         **plan.settings,
     )
     return DatasetInfo(
         format_version=FORMAT_VERSION,
-        kind="packets",
+        kind=plan.kind,
         name=plan.name,
         mtc_version=mtc.__version__,
         hash=written.content.hexdigest(
@@ -196,5 +284,5 @@ def _describe(
         counts=counts,
         absent=describe.absent_classes(counts),
         flows=describe.count_flows(chosen, plan.balance_by),
-        splits=describe.describe_splits(written.splits, chosen.labels, plan.tasks, plan.seed, plan.folds),
+        splits=describe.describe_splits(written.splits, chosen.labels, plan.tasks, plan.seed, splits),
     )

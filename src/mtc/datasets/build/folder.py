@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mtc.datasets.info import INFO_FILE
-from mtc.datasets.build.processes import WorkerLost
 from mtc.errors import MtcError, OutputError
+from mtc.parallel import WorkerLost
 
 
 @contextmanager

@@ -5,18 +5,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
-
 import numpy as np
 from numpy.typing import NDArray
-
 from mtc.datasets import ragged
 from mtc.datasets.arrow import binary_buffers, plain_values
 from mtc.datasets.build.balance import EVERY, SmallestDraws, quotas
-from mtc.datasets.build.flows import number_flows
 from mtc.datasets.splits.rows import AllRows, Kinds, SplitRows
-from mtc.datasets.staged_files import read_batches
+from mtc.datasets.arrow import read_batches
 from mtc.datasets.build.staging import LabelledCapture, StagedCapture
 from mtc.tasks import UNLABELLED, Tasks
+from collections.abc import Sequence
+
 
 _SPLIT_COLUMNS = ("flow", "time", "rule", "draw")
 _ROWS_AT_ONCE = 1 << 16
@@ -64,7 +63,12 @@ class ChosenRows:
         """Capture and labels of each kind."""
         rules = np.diff(self.first_kinds)
         capture = np.repeat(np.arange(len(self.captures), dtype=np.int32), rules)
-        return Kinds(capture, {task: self.labels[task] for task in self.stratify})
+        return Kinds(capture, {task: self.labels[task] for task in self.stratify}, _groups(self.captures))
+
+    @cached_property
+    def group_names(self) -> dict[str, tuple[str, ...]]:
+        """Column -> the values that its groups are numbered by."""
+        return group_names(self.captures)
 
     @cached_property
     def all_rows(self) -> AllRows:
@@ -185,6 +189,26 @@ def choose_rows(
     )
 
 
+def _groups(captures: Sequence[Staged]) -> dict[str, NDArray[np.int32]]:
+    """Column -> int32 (kinds,), number of the value of each rule, by first appearance; -1 for none."""
+    rules = [rule for staged in captures for rule in staged.capture.rules]
+    groups = {}
+    for column, values in group_names(captures).items():
+        numbers = {value: number for number, value in enumerate(values)}
+        groups[column] = np.array([numbers.get(rule.groups.get(column, ""), -1) for rule in rules], np.int32)
+    return groups
+
+
+def group_names(captures: Sequence[Staged]) -> dict[str, tuple[str, ...]]:
+    """Column -> its values by first appearance, of the columns that are no tasks."""
+    rules = [rule for staged in captures for rule in staged.capture.rules]
+    columns = dict.fromkeys(name for rule in rules for name in rule.groups)
+    return {
+        column: tuple(dict.fromkeys(value for rule in rules if (value := rule.groups.get(column))))
+        for column in columns
+    }
+
+
 def _label_codes(captures: Sequence[Staged], task: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
     """int64 (kinds,), index of the class of each kind for a task, or UNLABELLED."""
     places: dict[str | None, int] = {None: UNLABELLED, **{label: i for i, label in enumerate(classes)}}
@@ -215,3 +239,38 @@ def _bars(captures: Sequence[Staged], codes: NDArray[np.int64], cap: int | None)
         if code != UNLABELLED and kept < sizes[g]:
             bars[group_of_kind == g] = smallest[g].threshold(kept)
     return bars
+
+
+def number_flows(files: Sequence[Path]) -> tuple[list[NDArray[np.int32]], int]:
+    """Give every five-tuple one id over all captures.
+
+    Args:
+        files: For each capture in the order of the dataset, a file of uint64 (flows, K): its
+            five-tuples, each once, by first packet.
+
+    Returns:
+        For each capture int32 (its flows,), the id of each of its flows, from 0 by first packet over
+        the dataset; and how many ids there are.
+    """
+    flows = [np.load(file, allow_pickle=False) for file in files]
+    ends = np.cumsum([len(keys) for keys in flows])
+    keys = np.concatenate(flows)
+    del flows
+    order = np.lexsort(keys.T)
+    new = np.zeros(len(order), np.bool_)
+    new[:1] = True
+    for column in keys.T:
+        values = column[order]
+        new[1:] |= values[1:] != values[:-1]
+    first = order[new]  # the sort is stable: the first in the dataset
+    rank = np.empty(len(first), np.int32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    ids = np.empty(len(order), np.int32)
+    ids[order] = rank[np.cumsum(new) - 1]
+    return np.split(ids, ends[:-1]), len(first)
+
+
+def count_spread(flow: NDArray[np.int32], over: NDArray[np.integer]) -> int:
+    """How many flows occur with more than one value of ``over``, both (N,)."""
+    pairs = np.unique(flow.astype(np.int64) << 32 | (over.astype(np.int64) & 0xFFFF_FFFF)) >> 32
+    return len(np.unique(pairs[1:][pairs[1:] == pairs[:-1]]))

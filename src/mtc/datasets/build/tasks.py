@@ -7,9 +7,8 @@ Files appear whole, by renaming; a task counts as done when its JSON file is the
 import hashlib
 import json
 import os
-import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import mtc
+from mtc.datasets.info import FileInfo
 from mtc.errors import DatasetError
+from mtc.files import replacing
+from mtc.parallel import Advance, Workers, ordered_map
+
+Progress = Callable[[str, int, int], None]
+"""Called with the capture (or table) being read, the bytes read since the last call, and the bytes of all."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +69,20 @@ class BuildTask(ABC):
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @abstractmethod
-    def make(self, folder: Path, tell: Callable[[int], None]) -> Mapping[str, Any]:
+    def make(self, folder: Path, advance: Advance) -> Mapping[str, Any]:
         """Do it.
 
         Args:
             folder: Where files are made, with ``self.file``.
-            tell: Told the bytes read since the last call.
+            advance: Called with the bytes read since the last call.
 
         Returns:
-            What there is to know, as plain values.
+            The result, as plain values.
         """
 
-    def run(self, folder: Path, tell: Callable[[int], None]) -> None:
-        """Do it, and put aside what there is to know."""
-        values = self.make(folder, tell)
+    def run(self, folder: Path, advance: Advance) -> None:
+        """Do it, and store the result."""
+        values = self.make(folder, advance)
         with self.file(folder, "json") as place:
             place.write_text(json.dumps(values), encoding="utf-8")
 
@@ -97,12 +102,8 @@ class BuildTask(ABC):
     def file(self, folder: Path, suffix: str) -> Iterator[Path]:
         """A place to write a file, which takes its name when the block ends well and vanishes otherwise."""
         # The same task may run twice at a time, where a worker was given up that still lives.
-        place = folder / f"{self.key}.{secrets.token_hex(8)}"
-        try:
-            yield place
-            place.replace(self.made(folder, suffix))
-        finally:
-            place.unlink(missing_ok=True)
+        with replacing(self.made(folder, suffix), unique=True) as partial:
+            yield partial
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,92 @@ class HashTask(BuildTask):
         """The file."""
         return self.source
 
-    def make(self, folder: Path, tell: Callable[[int], None]) -> Mapping[str, Any]:
-        """Hash the file; the hash of one that cannot be read is empty, since its reader tells why."""
+    def make(self, folder: Path, advance: Advance) -> Mapping[str, Any]:
+        """Hash the file; the hash of one that cannot be read is empty, since its reader reports why."""
         try:
             with self.source.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             digest = ""
         return {"bytes": self._status.st_size, "sha256": digest}
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Runs a task, wherever the folder is seen."""
+
+    folder: Path
+
+    def __call__(self, task: BuildTask, advance: Advance) -> None:
+        task.run(self.folder, advance)
+
+
+def run_tasks(
+    tasks: Sequence[BuildTask], folder: Path, workers: Workers, progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """Run tasks, but for those that an interrupted build has finished in ``folder``.
+
+    Args:
+        tasks: What to do.
+        folder: Where tasks make files.
+        workers: Where they run; it changes no byte.
+        progress: Called with the bytes read.
+
+    Returns:
+        The result of each task.
+
+    Raises:
+        WorkerLost: A worker was killed; started again, the build continues.
+        UsageError: Ray was requested and cannot be used.
+    """
+    total = sum(task.bytes for task in tasks)
+
+    def report(task: BuildTask, read: int) -> None:
+        if progress is not None and read and task.bytes:
+            progress(task.name, read, total)
+
+    waiting = []
+    for task in tasks:
+        if task.result(folder) is None:
+            waiting.append(task)
+        else:
+            report(task, task.bytes)
+    # The largest go first; a file is hashed behind its capture, while it may still be cached.
+    waiting.sort(key=lambda task: -task.work)
+    for _ in ordered_map(
+        _Run(folder.resolve()),
+        waiting,
+        workers.fit(sum(task.work for task in waiting), len(waiting)),
+        ahead=None,
+        progress=report,
+        files=lambda task: (folder, task.path),
+    ):
+        pass  # the results are files
+    results = [task.result(folder) for task in tasks]
+    assert None not in results
+    return [result for result in results if result is not None]
+
+
+def read_sources(
+    tasks: Sequence[BuildTask],
+    files: Mapping[str, Path],
+    folder: Path,
+    workers: Workers,
+    progress: Progress | None,
+) -> tuple[list[dict[str, Any]], tuple[FileInfo, ...]]:
+    """Run the tasks that read the files of a source, and hash the files.
+
+    Args:
+        tasks: What to do.
+        files: The files by the names that reports give them.
+        folder: Where tasks make files.
+        workers: Where they run.
+        progress: Called with the bytes read.
+
+    Returns:
+        The result of each task, and the files.
+    """
+    hashes = [HashTask(path) for path in files.values()]
+    results = run_tasks([*tasks, *hashes], folder, workers, progress)
+    infos = zip(files, results[len(tasks) :], strict=True)
+    return results[: len(tasks)], tuple(FileInfo(name, **found) for name, found in infos)

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mtc.datasets.build.folder import building, check_target
-from mtc.datasets.build.processes import Progress
-from mtc.datasets.build.run_tasks import Reading, Where, read_sources
+from mtc.datasets.build.tasks import Progress, read_sources
 from mtc.datasets.cicids2017.describe import describe_build
 from mtc.datasets.cicids2017.labels import cicids_tasks
 from mtc.datasets.cicids2017.rows import choose_rows, write_features
@@ -18,6 +17,7 @@ from mtc.datasets.flow_features.sources import TableSource, find_tables
 from mtc.datasets.info import DatasetInfo, SourceReport
 from mtc.datasets.splits.splits import FOLDS, check_folds
 from mtc.errors import DatasetError, UsageError
+from mtc.parallel import Backend, Workers
 
 Duplicates = Literal["keep", "drop"]
 
@@ -43,8 +43,8 @@ def build_cicids2017(
     duplicates: Duplicates = "keep",
     folds: int = FOLDS,
     force: bool = False,
-    jobs: int | None = 1,
-    on: Where = "local",
+    workers: int | None = 1,
+    on: Backend = "local",
     progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset from the tables of CICIDS2017; the same input and seed give the same bytes.
@@ -62,9 +62,9 @@ def build_cicids2017(
             as the code of the paper's reference [25] does.
         folds: Folds of every split (at least 3), or 0 for none.
         force: Whether a dataset that is there already is replaced.
-        jobs: Processes that read tables; None for one a core, where there is enough to read.
+        workers: Processes that read tables; None for one per core, where there is enough to read.
         on: ``ray`` reads tables on a Ray cluster.
-        progress: Told about the bytes read.
+        progress: Called with the bytes read.
 
     Returns:
         What ``dataset.json`` says.
@@ -83,9 +83,9 @@ def build_cicids2017(
     given = [Path(sources)] if isinstance(sources, str | Path) else [Path(source) for source in sources]
     found = _look_through(given)
     settings = {"seed": seed, "infiltration": infiltration, "duplicates": duplicates, "folds": folds}
-    reading = Reading(jobs, on, progress)
+    where = Workers(workers, on)
     with building(out, force=force) as (work, finished):
-        return _build(found, work, finished, settings, reading)
+        return _build(found, work, finished, settings, where, progress)
 
 
 @dataclass
@@ -129,10 +129,15 @@ def _look_through(given: Iterable[Path]) -> _Found:
 
 
 def _build(
-    found: _Found, work: Path, folder: Path, settings: Mapping[str, Any], reading: Reading
+    found: _Found,
+    work: Path,
+    folder: Path,
+    settings: Mapping[str, Any],
+    workers: Workers,
+    progress: Progress | None,
 ) -> DatasetInfo:
     tables = [TableTask(source, name) for name, source in found.in_order()]
-    results, sources = read_sources(tables, dict(sorted(found.files.items())), work, reading)
+    results, sources = read_sources(tables, dict(sorted(found.files.items())), work, workers, progress)
     staged = collect_tables(tables, results, work)
     unreadable = {**found.unreadable, **staged.unreadable}
     tasks = cicids_tasks(infiltration=settings["infiltration"])

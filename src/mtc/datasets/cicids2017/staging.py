@@ -1,7 +1,7 @@
 """The first step of a build: every table read once, the rows that may be kept put aside on disk."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mtc.datasets.arrow import read_batches
 from mtc.datasets.build.tasks import BuildTask
 from mtc.datasets.cicids2017.labels import LABELS, read_label, readable_label
 from mtc.datasets.flow_features.features import FEATURES, SELECTED, positions
@@ -18,8 +19,8 @@ from mtc.datasets.flow_features.opening import open_table
 from mtc.datasets.flow_features.row_digests import hash_inputs, hash_rows
 from mtc.datasets.flow_features.sources import TableSource
 from mtc.datasets.flow_features.tables import FeatureRows, FeatureTable
-from mtc.datasets.staged_files import read_batches
 from mtc.errors import DatasetError
+from mtc.parallel import Advance
 
 REASONS = ("malformed", "no_label", "unknown_label", "not_a_number", "infinite", "infiltration", "repeated")
 """Why a row is left out; the first that applies."""
@@ -67,7 +68,7 @@ class TableTask(BuildTask):
         """Bytes of the table."""
         return self.source.size()
 
-    def make(self, folder: Path, tell: Callable[[int], None]) -> Mapping[str, Any]:
+    def make(self, folder: Path, advance: Advance) -> Mapping[str, Any]:
         """Read the table; what cannot be read is told."""
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         try:
@@ -77,7 +78,7 @@ class TableTask(BuildTask):
                     pa.OSFile(str(rows), "wb") as sink,
                     pa.ipc.new_file(sink, _STAGED, options=options) as writer,
                 ):
-                    read = _read(table, writer, tell)
+                    read = _read(table, writer, advance)
                 with others.open("wb") as file:
                     np.save(file, read.others)
         except DatasetError as error:
@@ -259,7 +260,7 @@ class _Read:
         return found
 
 
-def _read(table: FeatureTable, writer: Any, tell: Callable[[int], None]) -> _Read:
+def _read(table: FeatureTable, writer: Any, advance: Advance) -> _Read:
     """Write the rows of a table that may be kept."""
     if table.columns.label is None:
         raise DatasetError(f"{table.name}: no column of labels")
@@ -268,7 +269,7 @@ def _read(table: FeatureTable, writer: Any, tell: Callable[[int], None]) -> _Rea
     for rows in table:
         arrays = [pa.array(column) for column in read.take(rows)]
         writer.write_batch(pa.record_batch(arrays, schema=_STAGED))
-        tell(table.bytes_read - seen)
+        advance(table.bytes_read - seen)
         seen = table.bytes_read
     return read
 

@@ -45,11 +45,11 @@ class ParquetTable(FeatureTable):
         try:
             for batch in self._file.iter_batches(ROWS, columns=[self._names[place] for place in places]):
                 arrays = {place: batch.column(self._names[place]) for place in places}
-                values = values_of(self.columns, arrays, batch.num_rows)
+                values, words = values_of(self.columns, arrays, batch.num_rows)
                 texts = None if label is None else arrays[label].cast(pa.string()).cast(pa.binary())
                 codes, names = label_codes(texts, batch.num_rows)
                 readable = np.ones(batch.num_rows, np.bool_)
-                yield FeatureRows(values, codes, names, readable, self.rows + 1)
+                yield FeatureRows(values, codes, names, readable, words, self.rows + 1)
         except (pa.ArrowException, OSError) as error:
             self.damage = f"damaged after row {self.rows:,} ({_first_line(error)})"
 

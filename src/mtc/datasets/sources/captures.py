@@ -1,24 +1,29 @@
 """A dataset of your own captures, tasks and classes: by rows of a CSV file, or by folders."""
 
 import csv
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mtc.capture import Source, expand_inputs
 from mtc.datasets.build.build import BuildPlan, build_dataset
 from mtc.datasets.build.folder import check_target
-from mtc.datasets.build.processes import Progress
-from mtc.datasets.build.rules import FILTER_COLUMNS, PacketFilter, Rule
-from mtc.datasets.build.run_tasks import Where
-from mtc.datasets.build.staging import LabelledCapture
+from mtc.datasets.build.rules import FILTER_COLUMNS, FlowWindows, PacketFilter, Rule
+from mtc.datasets.build.staging import LabelledCapture, RowKind
+from mtc.datasets.build.tasks import Progress
+from mtc.datasets.flow_features.dialect import decode_text, find_separator
 from mtc.datasets.info import DatasetInfo, SourceReport
 from mtc.datasets.splits.splits import FOLDS
-from mtc.errors import DatasetError
+from mtc.errors import DatasetError, UsageError
+from mtc.parallel import Backend
 from mtc.tasks import check_task_names
 
 CAPTURE_COLUMN = "capture"
 VPN_COLUMN = "vpn"
+GROUP_COLUMNS = ("evidence", "name", "host")
+"""Columns that ``mtc label`` writes beside the labels: no tasks unless they are named."""
 FOLDER_TASK = "label"
 """The task of a folder for each class."""
 Classes = dict[str, tuple[str, ...]]
@@ -37,10 +42,10 @@ class _Found:
     missing: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
 
-    def in_order(self) -> list[LabelledCapture]:
-        """The captures by name."""
+    def in_order(self, kind: RowKind) -> list[LabelledCapture]:
+        """The captures by name, for rows of a kind."""
         return [
-            LabelledCapture(file, file, source, tuple(rules))
+            LabelledCapture(file, file, source, merged_flows(rules), _scope(file, rules, kind))
             for file, (source, rules) in sorted(self.captures.items())
         ]
 
@@ -58,13 +63,15 @@ def build_captures(
     labels: str | Path,
     out: str | Path,
     *,
+    kind: RowKind = "packets",
+    tasks: Sequence[str] = (),
     seed: int = 1,
     folds: int = FOLDS,
     cap: int | None = None,
     decapsulate: bool = True,
     force: bool = False,
-    jobs: int | None = 1,
-    on: Where = "local",
+    workers: int | None = 1,
+    on: Backend = "local",
     progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset from captures that a CSV file labels, or the folders that they lie in.
@@ -74,15 +81,21 @@ def build_captures(
     of appearance are the classes, and an empty cell is a missing label. The columns ``FILTER_COLUMNS``
     choose packets of a capture; the first row that chooses a packet labels it.
 
+    Columns that are no tasks and no numbers are groups: for each there are the splits ``group:COLUMN`` and
+    ``leave-one-out:COLUMN``. The same five-tuple in captures of different labels is not one flow, and of
+    flow sequences none in different captures is: an address and a port may be used again.
+
     Args:
         labels: The CSV file (UTF-8), or a folder (or zip) with a folder for each class of one task.
         out: The dataset folder to write.
+        kind: What a row is: a packet's sample, or the sequence of a flow's first packets.
+        tasks: Columns that are tasks; all but ``GROUP_COLUMNS`` where none is named.
         seed: Seed of the balance and of the splits.
         folds: Folds of every split (at least 3), or 0 for none.
         cap: Most packets a class of the first task; None for all.
         decapsulate: Whether tunnels are peeled.
         force: Whether a dataset that is there already is replaced.
-        jobs: Processes that read captures; None for one a core, where there is enough to read.
+        workers: Processes that read captures; None for one per core, where there is enough to read.
         on: ``ray`` reads captures on a Ray cluster.
         progress: Told the capture being read, the bytes read since the last call, and the bytes of all.
 
@@ -94,54 +107,66 @@ def build_captures(
     check_target(Path(out), force=force)
     path = Path(labels)
     found = _Found()
-    tasks = _look_through(path, found)
+    classes = _look_through(path, found, tasks)
     plan = BuildPlan(
         name=path.stem,
-        tasks=tasks,
-        captures=found.in_order(),
+        tasks=classes,
+        captures=found.in_order(kind),
+        kind=kind,
         files=dict(sorted(found.files.items())),
         report=found.report(),
-        balance_by=next(iter(tasks)),
-        stratify=tuple(tasks),
+        balance_by=next(iter(classes)),
+        stratify=tuple(classes),
         seed=seed,
         folds=folds,
         cap=cap,
         decapsulate=decapsulate,
     )
-    return build_dataset(plan, out, force=force, jobs=jobs, on=on, progress=progress)
+    return build_dataset(plan, out, force=force, workers=workers, on=on, progress=progress)
 
 
-def _look_through(path: Path, found: _Found) -> Classes:
+def _look_through(path: Path, found: _Found, wanted: Sequence[str]) -> Classes:
     """Collect what a labels file, or a folder of folders, leads to; returns the tasks."""
     if path.is_dir() or path.suffix.lower() == ".zip":
+        if wanted and tuple(wanted) != (FOLDER_TASK,):
+            raise UsageError(f"{path}: folders have one task, {FOLDER_TASK}")
         return _read_folders(path, found)
-    tasks, rows = _read_labels(path)
+    tasks, rows = _read_labels(path, wanted)
     for place, pattern, rule in rows:
         _collect(found, path.parent, place, pattern, rule)
     found.files[path.name] = path
     return tasks
 
 
-def _read_labels(path: Path) -> tuple[Classes, list[tuple[str, str, Rule]]]:
+def _read_labels(path: Path, wanted: Sequence[str]) -> tuple[Classes, list[tuple[str, str, Rule]]]:
     """Tasks with their classes; and for each row its place, its pattern, and what it says."""
     try:
-        lines = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
+        text = decode_text(path.read_bytes())
+        separator = find_separator(text.strip().partition("\n")[0], _known)
+        # Any line end is read as one outside quotes; inside, the text stays as it is.
+        lines = csv.DictReader(io.StringIO(text, newline=None), delimiter=separator)
+        columns = [column.strip() for column in lines.fieldnames or ()]
     except (OSError, UnicodeDecodeError) as error:
-        reason = (getattr(error, "strerror", None) or "not UTF-8 text").lower()
+        reason = (getattr(error, "strerror", None) or "neither UTF-8 nor UTF-16 text").lower()
         raise DatasetError(f"{path}: {reason}") from error
-    columns = [column.strip() for column in lines.fieldnames or ()]
+    except csv.Error as error:
+        raise DatasetError(f"{path}: not a table of labels ({error})") from error
     if CAPTURE_COLUMN not in columns:
         raise DatasetError(f"{path}: no column {CAPTURE_COLUMN!r}")
     if len(set(columns)) < len(columns):
         raise DatasetError(f"{path}: two columns of one name")
-    names = [c for c in columns if c not in (CAPTURE_COLUMN, VPN_COLUMN, *FILTER_COLUMNS)]
+    free = [c for c in columns if c not in (CAPTURE_COLUMN, VPN_COLUMN, *FILTER_COLUMNS)]
+    if missing := [name for name in wanted if name not in free]:
+        raise UsageError(f"{path}: no column {', '.join(missing)}; there are {', '.join(free) or 'none'}")
+    names = list(wanted) or [column for column in free if column not in GROUP_COLUMNS]
     if not names:
         raise DatasetError(
             f"{path}: no task (a column besides {CAPTURE_COLUMN!r}, {VPN_COLUMN!r} and filters)"
         )
     check_task_names(names)
     rows: list[tuple[str, str, Rule]] = []
-    for line in lines:
+    others: list[dict[str, str]] = []
+    for line in _read_lines(path, lines):
         place = f"{path}: line {lines.line_num}"
         if None in line:
             raise DatasetError(f"{place}: more cells than columns")
@@ -149,7 +174,65 @@ def _read_labels(path: Path) -> tuple[Classes, list[tuple[str, str, Rule]]]:
         if not cells[CAPTURE_COLUMN]:
             raise DatasetError(f"{place}: no capture")
         rows.append((place, cells[CAPTURE_COLUMN], _rule(place, cells, names)))
+        others.append({name: cells[name] for name in free if name not in names})
+    numbers = {name for name in free if all(_is_number(cells.get(name, "")) for cells in others)}
+    rows = [
+        (place, pattern, replace(rule, groups={n: v for n, v in cells.items() if v and n not in numbers}))
+        for (place, pattern, rule), cells in zip(rows, others, strict=True)
+    ]
     return {name: _classes(path, name, rows) for name in names}, rows
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or 0)
+    except ValueError:
+        return False
+    return True
+
+
+def merged_flows(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Make one rule of those that each name a flow and say the same, so that many are matched at once.
+
+    The first rule of a five-tuple goes before the later ones only among rules of the same labels.
+    """
+    merged: dict[Any, list[Rule]] = {}
+    for place, rule in enumerate(rules):
+        flow = rule.filter is not None and rule.filter.names_a_flow
+        key = (tuple(rule.labels.items()), rule.vpn, tuple(rule.groups.items())) if flow else place
+        merged.setdefault(key, []).append(rule)
+    found = []
+    for same in merged.values():
+        filters = [rule.filter for rule in same if rule.filter is not None]
+        if len(same) > 1:
+            windows = PacketFilter(flows=FlowWindows.of(filters))
+            found.append(replace(same[0], filter=windows, text={"flows": f"{len(same)}"}))
+        else:
+            found += same
+    return tuple(found)
+
+
+def _scope(file: str, rules: Sequence[Rule], kind: RowKind) -> str:
+    """What flows of a capture are shared with: none of flow sequences, else captures of the same labels."""
+    if kind == "flows":
+        return file
+    return "" if any(rule.filter is not None for rule in rules) else repr(sorted(rules[0].labels.items()))
+
+
+def _known(names: Iterable[str]) -> int:
+    return sum(name.strip() in (CAPTURE_COLUMN, VPN_COLUMN, *FILTER_COLUMNS) for name in names)
+
+
+def _read_lines(path: Path, lines: "csv.DictReader[str]") -> Iterator[dict[str, str]]:
+    """Yield the rows.
+
+    Raises:
+        DatasetError: A row is no CSV, such as one with a cell of more than 131,072 characters.
+    """
+    try:
+        yield from lines
+    except csv.Error as error:
+        raise DatasetError(f"{path}: line {lines.line_num}: {error}") from error
 
 
 def _classes(path: Path, name: str, rows: list[tuple[str, str, Rule]]) -> tuple[str, ...]:

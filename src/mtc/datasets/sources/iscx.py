@@ -9,10 +9,9 @@ from pathlib import Path, PurePosixPath
 from mtc.capture import Source, expand_inputs
 from mtc.datasets.build.build import BuildPlan, build_dataset
 from mtc.datasets.build.folder import check_target
-from mtc.datasets.build.processes import Progress
 from mtc.datasets.build.rules import Rule
-from mtc.datasets.build.run_tasks import Where
 from mtc.datasets.build.staging import LabelledCapture
+from mtc.datasets.build.tasks import Progress
 from mtc.datasets.info import DatasetInfo, SourceReport
 from mtc.datasets.sources.iscx_labels import (
     MANIFEST_FILE,
@@ -26,6 +25,7 @@ from mtc.datasets.sources.iscx_labels import (
 )
 from mtc.datasets.splits.splits import FOLDS
 from mtc.errors import DatasetError
+from mtc.parallel import Backend
 from mtc.tasks import ISCX
 
 
@@ -38,8 +38,8 @@ def build_iscx(
     cap: int | None = 50_000,
     variants: Mapping[str, str] | None = None,
     force: bool = False,
-    jobs: int | None = 1,
-    on: Where = "local",
+    workers: int | None = 1,
+    on: Backend = "local",
     progress: Progress | None = None,
 ) -> DatasetInfo:
     """Build a dataset from ISCX captures.
@@ -56,9 +56,9 @@ def build_iscx(
         variants: Dispute -> reading, for rows of our table that others label differently; see
             ``mtc.datasets.sources.iscx_labels.VARIANTS``.
         force: Whether a dataset that is there already is replaced.
-        jobs: Processes that read captures; None for one a core, where there is enough to read.
+        workers: Processes that read captures; None for one per core, where there is enough to read.
         on: ``ray`` reads captures on a Ray cluster.
-        progress: Told about the bytes read.
+        progress: Called with the bytes read.
 
     Raises:
         UsageError: No such variant, or a seed or cap out of range.
@@ -71,7 +71,7 @@ def build_iscx(
     for source in given:
         search.look_through(source)
     plan = search.plan(seed=seed, folds=folds, cap=cap)
-    return build_dataset(plan, out, force=force, jobs=jobs, on=on, progress=progress)
+    return build_dataset(plan, out, force=force, workers=workers, on=on, progress=progress)
 
 
 @dataclass

@@ -49,7 +49,8 @@ def _stream_names(one: bytes, other: bytes) -> Names:
     for client, server in ((one, other), (other, one)):
         hello = tls.find_client_hello(client)
         if hello is not None:
-            return _hello_names(hello, "t", "tls_sni", _chosen_version(server), tls.certificate_names(server))
+            certificate = tls.certificate_names(server) if hello.server_name is None else ()
+            return _hello_names(hello, "t", "tls_sni", _chosen_version(server), certificate)
     for client in (one, other):
         host = http.request_host(client)
         if host is not None:
@@ -68,7 +69,10 @@ def _datagram_names(datagrams: Sequence[bytes]) -> Names | None:
             return _hello_names(initial.hello, "q", "quic_sni", initial.version_name)
         return Names(initial.server_name, initial.server_name and "quic_sni", version=initial.version_name)
     hello = tls.find_dtls_client_hello(datagrams)
-    return _hello_names(hello, "d", "tls_sni") if hello is not None else None
+    if hello is not None:
+        return _hello_names(hello, "d", "tls_sni")
+    hello = tls.find_client_hello(b"".join(datagrams))  # TLS over a reliable layer in UDP, such as RDP's
+    return _hello_names(hello, "t", "tls_sni") if hello is not None else None
 
 
 def _hello_names(

@@ -16,11 +16,12 @@ from mtc.flows.protocols.tls import MAX_HANDSHAKE, MAX_NAME, ClientHello, parse_
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """How the keys of a version's Initial packets are derived, and the bits of their type."""
+    """How the keys of a version's Initial packets are derived; bits of their type; type of CRYPTO frames."""
 
     salt: bytes
     label: bytes = b"quic "
     initial: int = 0
+    crypto: int = 6
 
 
 _V1 = _Version(bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a"))
@@ -28,9 +29,9 @@ _V2 = _Version(bytes.fromhex("0dede3def700a6db819381be6e269dcbf9bd2ed9"), b"quic
 _DRAFT_29 = _Version(bytes.fromhex("afbfec289993d24c9e9786f19c6111e04390a899"))
 _DRAFT_23 = _Version(bytes.fromhex("c3eef712c72ebb5a11a7d2432bb46365bef9f502"))
 _DRAFT_21 = _Version(bytes.fromhex("7fbcdb0e7c66bbe9193a96cd21519ebd7a02644a"))
-_Q050 = _Version(bytes.fromhex("504574efd066fe2f9d945cfcdbd3a7f0d3b56b45"))
-_T050 = _Version(bytes.fromhex("7ff579e5acd072915580304c43a2367c60488310"))
-_T051 = _Version(bytes.fromhex("7a4edef4e7ccee5fa4506c19124fc8ccda6e033d"))
+_Q050 = _Version(crypto=8, salt=bytes.fromhex("504574efd066fe2f9d945cfcdbd3a7f0d3b56b45"))
+_T050 = _Version(crypto=8, salt=bytes.fromhex("7ff579e5acd072915580304c43a2367c60488310"))
+_T051 = _Version(crypto=8, salt=bytes.fromhex("7a4edef4e7ccee5fa4506c19124fc8ccda6e033d"))
 _VERSIONS = {
     0x00000001: _V1,
     0x6B3343CF: _V2,
@@ -105,7 +106,9 @@ def read_client_initial(datagrams: Sequence[bytes]) -> ClientInitial | None:
                 version = packet.version if version is None else version
                 if _VERSIONS[packet.version] is _Q050:
                     return ClientInitial(packet.version, None, _hello_name(payload))
-                flights.setdefault(origin, []).extend(_crypto_frames(payload))
+                flights.setdefault(origin, []).extend(
+                    _crypto_frames(payload, _VERSIONS[packet.version].crypto)
+                )
                 break
     if version is None:
         return None
@@ -210,7 +213,7 @@ def _initial_packets(datagram: bytes) -> list[_Packet]:
     return packets
 
 
-def _crypto_frames(payload: bytes) -> list[tuple[int, bytes]]:
+def _crypto_frames(payload: bytes, crypto: int) -> list[tuple[int, bytes]]:
     """Offset and bytes of the CRYPTO frames of an Initial packet; ends at a frame not allowed there."""
     frames: list[tuple[int, bytes]] = []
     cursor = Cursor(payload)
@@ -223,7 +226,7 @@ def _crypto_frames(payload: bytes) -> list[tuple[int, bytes]]:
                 cursor.varint(), cursor.varint()
                 for _ in range(2 * min(cursor.varint(), len(payload)) + 1 + 3 * (kind == 3)):
                     cursor.varint()
-            elif kind == 6:
+            elif kind == crypto:
                 offset, length = cursor.varint(), cursor.varint()
                 if offset + length <= MAX_HANDSHAKE:
                     frames.append((offset, payload[cursor.at : cursor.at + length]))

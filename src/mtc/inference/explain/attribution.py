@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from mtc.errors import UsageError
+from mtc.extras import need
 from mtc.inference.explain.inputs import Readable, readable
-from mtc.inference.need import need
 from mtc.models import LoadedModel, predict_probabilities
 from mtc.packets import SAMPLE_LENGTH, Mask, field_names, mask_samples
 from mtc.packets.fields import PAYLOAD

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from mtc.datasets.flow_features.features import FEATURES, positions
 from mtc.errors import OutputError, UsageError
+from mtc.extras import need
 from mtc.inference.export.check import Parity, check_parity, example_inputs
 from mtc.inference.export.inputs import SampleFields, ScaledFeatures, ScaledSamples
-from mtc.inference.need import need
 from mtc.models import LoadedModel
 from mtc.models.fields.inputs import FieldBatch
 from mtc.models.fields.network import Fields
+from mtc.models.flow_scores import FLOW_PACKETS
 from mtc.models.registry import SHALLOW
 from mtc.packets import SAMPLE_LENGTH
-from mtc.training.scoring.calibration import FLOW_PACKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ from mtc.models.engine.groups import Memory, Plans, Widths, fill, plans_of, prep
 from mtc.models.engine.store import Store, check_shapes, padded
 from mtc.models.engine.threads import on_threads, thread_count
 from mtc.models.engine.tiles import SLACK, VECTORS, product_address
+from mtc.models.head_names import stored_head
 from mtc.models.packed.plan import DataFlow
 from mtc.models.packed.values import Values, live_tokens
-from mtc.models.registry import stored_head
 
 Weights = Mapping[str, Floats]
 
@@ -160,7 +160,7 @@ def shapes_of(
     on_cnn = widths[2][1] * (config.tokens if config.cnn_pooling == "tokens" else 1)
     for task, size in classes.items():
         on_tokens = task in config.tasks_on_tokens(classes)
-        linear(stored_head(task, weights), config.length if on_tokens else on_cnn, size)
+        linear(f"heads.{stored_head(task, weights)}", config.length if on_tokens else on_cnn, size)
     return shapes
 
 
@@ -176,7 +176,7 @@ class _Heads:
         layers = []
         for tasks in self.tasks:
             matrix, bias = (
-                [weights[f"{stored_head(task, weights)}.{part}"] for task in tasks]
+                [weights[f"heads.{stored_head(task, weights)}.{part}"] for task in tasks]
                 for part in ("weight", "bias")
             )
             layers.append(store.add([np.concatenate(matrix)], np.concatenate(bias)) if tasks else -1)

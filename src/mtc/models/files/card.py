@@ -51,6 +51,7 @@ class ModelCard:
         fingerprint: ``sha256``: file -> SHA-256 of its content; ``logits``: task -> logits of the samples of
             ``mtc.models.probes``, (3, classes), by the network that was saved; ``code``: SHA-256 of its
             source. Empty in files of before version 3.
+        convention: How those features were computed, see ``mtc.flows.features``.
         mtc_version: Version of the package that wrote the file.
         format_version: Version of the file's layout.
     """
@@ -68,6 +69,7 @@ class ModelCard:
     notes: Sequence[str] = ()
     features: Sequence[str] = ()
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    convention: str = "cicids2017"
     mtc_version: str = __version__
     format_version: int = FORMAT_VERSION
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from mtc.config import Precision
 from mtc.errors import ModelError
 from mtc.models.files.card import CARD, PREPROCESSING, WEIGHTS, ModelCard
 from mtc.models.packed.values import Values, check_lengths
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from mtc.datasets import QuantileScaler
     from mtc.models.accelerate import Engine
     from mtc.models.networks.base import Network
-
-Precision = Literal["exact", "auto", "bf16"]
-"""Arithmetic of matrix products, see ``mtc.models.predict_logits``."""
 
 LARGEST = 1e6
 """Weights beyond this are refused; those of trained networks stay below a few hundred."""

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from mtc.errors import OutputError
+from mtc.files import replacing
 from mtc.models.accelerate import plain_logits
 from mtc.models.files.card import CARD, PREPROCESSING, WEIGHTS, ModelCard
 from mtc.models.networks.base import Network
@@ -51,16 +51,14 @@ def save_model(
     texts, hashes = network.texts(), {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{WEIGHTS}.partial"
-        save_file(weights, partial)
-        hashes[WEIGHTS] = hashlib.sha256(partial.read_bytes()).hexdigest()
-        _move(partial, folder / WEIGHTS)
+        with replacing(folder / WEIGHTS, sync=True) as partial:
+            save_file(weights, partial)
+            hashes[WEIGHTS] = hashlib.sha256(partial.read_bytes()).hexdigest()
         hashes |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
         card = replace(card, fingerprint=fingerprint(network, hashes))
         for name, text in {**texts, CARD: card.to_json()}.items():
-            partial = folder / f".{name}.partial"
-            partial.write_text(text, encoding="utf-8")
-            _move(partial, folder / name)
+            with replacing(folder / name, sync=True) as partial:
+                partial.write_text(text, encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{folder}: the model cannot be written ({error})") from error
 
@@ -79,9 +77,3 @@ def fingerprint(network: Network, hashes: dict[str, str]) -> dict[str, Any]:
         for task, values in plain_logits(stored).items()
     }
     return {"sha256": hashes, "logits": logits, "code": network_code()}
-
-
-def _move(partial: Path, place: Path) -> None:
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(place)

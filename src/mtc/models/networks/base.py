@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mtc.config import ModelConfig
 from mtc.datasets import ragged
 from mtc.models.accelerate import declared_form, packed_form
+from mtc.models.head_names import PREFIX, quoted_head
 from mtc.models.packed.values import Layout, Values
-from mtc.models.registry import escaped_head
 
 Logits = dict[str, Tensor]
 """Task -> logits, float32 (B, classes)."""
@@ -112,7 +112,7 @@ def head_name(task: str) -> str:
     PyTorch takes a name such as ``type`` or ``float`` for a method of the module, and a dot for a path.
     """
     plain = not hasattr(nn.ModuleDict, task) and not hasattr(_EMPTY, task) and "." not in task
-    return task if plain and not task.startswith(escaped_head("")) else escaped_head(task)
+    return task if plain and not task.startswith(PREFIX) else quoted_head(task)
 
 
 _EMPTY = nn.ModuleDict()

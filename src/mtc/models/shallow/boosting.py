@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from mtc.config import ModelConfig
-from mtc.errors import ModelError, UsageError
+from mtc.errors import ModelError
+from mtc.extras import need
 from mtc.metrics import score
 from mtc.models.shallow.base import Known, ShallowNetwork
 from mtc.models.shallow.inputs import Inputs
@@ -42,7 +43,7 @@ class GradientBoosting(ShallowNetwork):
 
     def fit_task(self, task: str, train: Known, validation: Known, seed: int) -> int:
         """Boost until the validation part's macro F1 no longer rises; every class counts alike."""
-        lightgbm = _library()
+        lightgbm = need("lightgbm")
         present = np.unique(train.labels)
         self.keep(task, "present", present)
         if len(present) < 2:
@@ -88,7 +89,7 @@ class GradientBoosting(ShallowNetwork):
             ModelError: A text is missing or is none of LightGBM's.
             UsageError: LightGBM is not installed.
         """
-        lightgbm = _library()
+        lightgbm = need("lightgbm")
         for i, task in enumerate(self.classes):
             present = self.kept(task, "present")
             if len(present) < 2:
@@ -118,14 +119,6 @@ class GradientBoosting(ShallowNetwork):
 
 def _file(number: int) -> str:
     return f"lightgbm-{number}.txt"
-
-
-def _library() -> Any:
-    try:
-        import lightgbm
-    except ImportError as error:
-        raise UsageError("gradient boosting needs LightGBM: pip install 'mtc-traffic[baselines]'") from error
-    return lightgbm
 
 
 def macro_f1(scores: NDArray[np.float64], known: Any) -> tuple[str, float, bool]:

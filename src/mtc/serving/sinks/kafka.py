@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from mtc.errors import UsageError
+from mtc.extras import need
 from mtc.serving.sinks.base import SinkDown
 
 TIMEOUT_S = 10.0
@@ -26,12 +27,7 @@ class KafkaSink:
         Raises:
             UsageError: The URL is incomplete, a setting is wrong, or the library is not installed.
         """
-        try:
-            from confluent_kafka import KafkaException, Producer
-        except ImportError as error:
-            raise UsageError(
-                "a Kafka sink needs the package confluent-kafka: pip install 'mtc-traffic[kafka]'"
-            ) from error
+        kafka = need("confluent_kafka")
         parts = urlsplit(url)
         self._topic = parts.path.strip("/")
         brokers = parts.netloc.rpartition("@")[2]
@@ -48,8 +44,8 @@ class KafkaSink:
             **dict(parse_qsl(parts.query)),
         }
         try:
-            self._producer = Producer(settings)
-        except KafkaException as error:
+            self._producer = kafka.Producer(settings)
+        except kafka.KafkaException as error:
             raise UsageError(f"--sink {url}: {error.args[0].str()}") from None
         self._failures: list[str] = []
         self._arrived = 0

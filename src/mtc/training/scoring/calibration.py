@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.models.flow_scores import flow_scores
 from mtc.models.temperature import Logits, Temperature
 from mtc.tasks import UNLABELLED
-
-FLOW_PACKETS = 10
-"""Sample packets at the beginning of a flow that its verdict is made from."""
 
 TEMPERATURES = (0.05, 100.0)
 """Range in which a temperature is sought."""
@@ -42,36 +40,6 @@ def log_probabilities(
     Arguments and result are those of ``Temperature.log_probabilities``.
     """
     return (temperature or Temperature()).log_probabilities(logits, absent)
-
-
-def flow_scores(
-    logits: Logits, flow: NDArray[np.integer], absent: NDArray[np.int64], first: int = FLOW_PACKETS
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Combine the packets of each flow: the mean of the log-probabilities of its first packets.
-
-    The verdict on a flow is the softmax of its score, divided by the flow temperature.
-
-    Args:
-        logits: Float (N, C) of packets, uncalibrated.
-        flow: Integer (N,), the flow of each packet; packets of a flow stand in the order of time,
-            with those of other flows between them.
-        absent: int64, classes without training samples.
-        first: Packets of a flow that count.
-
-    Returns:
-        ``chosen`` int64 (F,), the first packet of each flow, by which the flows are ordered, and
-        ``scores`` float64 (F, C); -inf for absent classes.
-    """
-    _, chosen, member = np.unique(flow, return_index=True, return_inverse=True)
-    by_flow = np.argsort(member, kind="stable")
-    sizes = np.bincount(member, minlength=len(chosen))
-    rank = np.arange(len(member)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    counted = by_flow[rank < first]
-    scores = np.zeros((len(chosen), logits.shape[1]))
-    np.add.at(scores, member[counted], log_probabilities(logits[counted], absent))
-    scores /= np.minimum(sizes, first)[:, None]
-    in_time = np.argsort(chosen, kind="stable")
-    return chosen[in_time], scores[in_time]
 
 
 def fit_temperature(scores: Logits, labels: NDArray[np.int64], absent: NDArray[np.int64]) -> Temperature:

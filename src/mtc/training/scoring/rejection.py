@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
+from mtc.models.flow_scores import FLOW_PACKETS, flow_scores
 from mtc.models.temperature import Logits
 from mtc.tasks import UNLABELLED
-from mtc.training.scoring.calibration import FLOW_PACKETS, Calibration, flow_scores, log_probabilities
+from mtc.training.scoring.calibration import Calibration, log_probabilities
 
 KEPT = 0.92
 """Share of the validation part's verdicts that the threshold keeps."""
@@ -52,7 +52,7 @@ def packet_energy(logits: Logits, absent: NDArray[np.int64]) -> NDArray[np.float
         float64 (N,); larger is surer.
     """
     known = np.delete(logits.astype(np.float64), absent, axis=1)
-    energy: NDArray[np.float64] = logsumexp(known, axis=1)
+    energy: NDArray[np.float64] = np.logaddexp.reduce(known, axis=1)
     return energy
 
 

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from mtc.metrics import COMMON_FLOWS, Scores, score
 from mtc.models import predict_logits
+from mtc.models.flow_scores import flow_scores
 from mtc.models.networks.base import Network
 from mtc.models.temperature import Logits
 from mtc.tasks import Tasks
-from mtc.training.scoring.calibration import Calibration, flow_scores, log_probabilities
+from mtc.training.scoring.calibration import Calibration, log_probabilities
 
 if TYPE_CHECKING:
     from mtc.datasets import Dataset, LabelledSamples

@@ -12,10 +12,9 @@ import numpy as np
 
 from mtc import columns
 from mtc.capture import Source
-from mtc.errors import MtcError, UsageError
+from mtc.errors import MtcError
 from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts
-from mtc.inference.captures import Reading
-from mtc.inference.judging import reject_unsure
+from mtc.inference.verdict_builder import reject_unsure
 from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter, Writer
 from mtc.serving.http.results import FILES, FLOWS
 from mtc.serving.http.work.rows import compact, pseudonymous
@@ -47,14 +46,12 @@ def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
         MtcError: Nothing could be read, or too much came out.
     """
     chosen = classifier(task["model"])
-    if chosen.reads_features:
-        raise UsageError(f"model {task['model_name']} reads flow features, not captures")
     thresholds = chosen.thresholds(task["per"]) if task["reject"] else {}
     key = task["pseudonym_key"]
     rename = None if key is None else Pseudonyms(bytes.fromhex(key)).address
     problems: list[str] = []
     sources, budget = sources_of(task, problems)
-    tally = Tally(chosen.tasks)
+    tally = Tally(chosen.tasks, over_time=not chosen.reads_features)
     tell_progress = _progress(sources, tell)
     with ExitStack() as stack:
         writers = _writers(stack, Path(task["folder"]), task["per"], chosen.tasks)
@@ -82,8 +79,10 @@ def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
 class Tally:
     """What is counted over all rows of a job."""
 
-    def __init__(self, tasks: Tasks) -> None:
-        self._tasks = tasks
+    def __init__(self, tasks: Tasks, *, over_time: bool) -> None:
+        """Begin with no rows; ``over_time``: whether flows are those of ``FlowTable``, whose packets are
+        found again for traffic over time."""
+        self._tasks, self._over_time = tasks, over_time
         self._labels: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
         self._bytes: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
         self._confidence = {task: [0] * STEPS for task in with_vpn(tasks)}
@@ -134,7 +133,7 @@ class Tally:
         }
 
     def _timeline(self, sources: list[Source]) -> dict[str, Any] | None:
-        if self._span[1] == 0:
+        if self._span[1] == 0 or not self._over_time:
             return None
         timeline = Timeline(*self._span)
         for source in sources:
@@ -154,7 +153,7 @@ def _pieces(
     sources: list[Source],
     problems: list[str],
     per: str,
-    progress: Callable[[Reading], None],
+    progress: Callable[[Source, int], None],
 ) -> Iterator[CaptureVerdicts | PacketVerdicts]:
     if per == "packet":
         return chosen.classify_packets(sources, problems, progress=progress)
@@ -174,16 +173,16 @@ def _writers(stack: ExitStack, folder: Path, per: str, tasks: Tasks) -> list[Wri
     ]
 
 
-def _progress(sources: list[Source], tell: Tell) -> Callable[[Reading], None]:
+def _progress(sources: list[Source], tell: Tell) -> Callable[[Source, int], None]:
     """A function that tells how far reading is, but not too often."""
     sizes = {s.name: s.path.stat().st_size for s in sources if s.path is not None and s.member is None}
     done: dict[str, int] = {}
     last = 0.0
 
-    def show(reader: Reading) -> None:
+    def show(source: Source, read: int) -> None:
         nonlocal last
-        done[reader.name] = reader.bytes_read
-        sizes[reader.name] = max(sizes.get(reader.name, 0), reader.bytes_read)
+        done[source.name] = done.get(source.name, 0) + read
+        sizes[source.name] = max(sizes.get(source.name, 0), done[source.name])
         if time.monotonic() - last >= TELL_EVERY_S:
             last = time.monotonic()
             tell({"progress": {"read": sum(done.values()), "size": sum(sizes.values())}})

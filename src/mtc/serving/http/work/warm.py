@@ -5,12 +5,8 @@ compiled code is there too. No thread may be started here that a job needs: a fo
 """
 
 import contextlib
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
-
-import pandas as pd  # noqa: F401 - Arrow imports it with the first table
-import pyarrow.parquet  # noqa: F401 - slow to import
-import torch  # noqa: F401 - slow to import, and models other than of fields need it
 
 from mtc.models.engine.threads import use_threads
 from mtc.serving.http.work import classify, packets
@@ -20,9 +16,10 @@ MODEL = "iscx"
 
 __all__ = ["classify", "packets"]
 
-with contextlib.suppress(ImportError):  # reasons need a library that is not everywhere
-    import captum.attr  # noqa: F401
-
+for _name in ("pyarrow.parquet", "pandas", "torch", "captum.attr"):  # slow to import, where installed
+    with contextlib.suppress(ModuleNotFoundError):
+        import_module(_name)
+with contextlib.suppress(ModuleNotFoundError):  # reasons by gradients need PyTorch
     from mtc.serving.http.work import explain  # noqa: F401
 
 

@@ -1,0 +1,5 @@
+"""``mtc flows``."""
+
+from mtc.cli.flows.command import flows
+
+__all__ = ["flows"]
