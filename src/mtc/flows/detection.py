@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mtc.flows.detectors import DETECTORS, Detector, Side
 from mtc.flows.detectors.encrypted import is_dtls
 from mtc.flows.payloads import Opening
-from mtc.flows.protocols import NO_NAMES, Names, read_names
+from mtc.flows.protocols import NO_NAMES, Names, carried_protocol, read_names
 from mtc.packets.transport import TCP, UDP
 
 NAMED = frozenset(
@@ -42,12 +42,14 @@ class Finding:
         by: ``payload`` or ``port``, or None.
         names: Server name, ALPN and fingerprint.
         final: Whether more payload would change nothing.
+        carries: The protocol inside, where it is known, else ``app_proto``; it decides the service.
     """
 
     app_proto: str | None = None
     by: str | None = None
     names: Names = NO_NAMES
     final: bool = False
+    carries: str | None = None
 
 
 NOTHING = Finding()
@@ -89,17 +91,20 @@ _TABLE = _by_first_byte()
 def detect(opening: Opening) -> Finding:
     """Recognize a flow by its first payloads."""
     app_proto, by = _app_proto(opening)
-    if app_proto == "stun" and opening.protocol == UDP:
+    after_stun = app_proto == "stun" and opening.protocol == UDP
+    if after_stun:
         app_proto = _behind_stun(opening)
     if app_proto is None:
         return NOTHING
     if app_proto not in NAMED:
-        return Finding(app_proto, by, final=by == "payload")
+        return Finding(app_proto, by, final=by == "payload", carries=app_proto)
     names = read_names("tcp" if opening.protocol == TCP else "udp", *opening.sides)
-    if app_proto == "tls" and (_asks_for(names, "dot") or 853 in (opening.src_port, opening.dst_port)):
+    ports = opening.src_port, opening.dst_port
+    carries = carried_protocol(app_proto, names, ports, opening.sides, media=after_stun)
+    if app_proto == "tls" and (_asks_for(names, "dot") or 853 in ports):
         app_proto, by = "dot", "payload" if _asks_for(names, "dot") else "port"
     final = names.server_name is not None and names.server_name_by != "certificate"
-    return Finding(app_proto, by, names, final)
+    return Finding(app_proto, by, names, final, carries)
 
 
 def _behind_stun(opening: Opening) -> str:

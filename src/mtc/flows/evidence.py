@@ -164,19 +164,21 @@ class EvidenceCollector:
         """
         self._recognize(flows, np.union1d(rows, np.flatnonzero(_is_ftp(flows))))
         table = FlowEvidence.empty(len(rows))
+        carries: Texts = np.full(len(rows), None, np.object_)
         ids = flows["flow"][rows]
         found = self._findings
         for at, flow in enumerate(ids.tolist()) if len(ids) < len(found) else self._positions(ids):
             finding = found.get(flow)
             if finding is not None:
                 table.app_proto[at], table.app_proto_by[at] = finding.app_proto, finding.by
+                carries[at] = finding.carries
                 table.server_name[at] = finding.names.server_name
                 table.server_name_by[at] = finding.names.server_name_by
                 table.ja4[at] = finding.names.ja4
                 table.alpn[at] = None if finding.names.alpn is None else list(finding.names.alpn)
-        self._join_data_connections(flows[rows], table)
+        self._join_data_connections(flows[rows], table, carries)
         self._name_by_address(flows[rows], table)
-        self._add_services(table)
+        self._add_services(table, carries)
         return table
 
     def _positions(self, ids: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
@@ -191,7 +193,7 @@ class EvidenceCollector:
         for flow in ids.tolist() if len(ids) < len(known) else known.keys() & set(ids.tolist()):
             known.pop(flow, None)
 
-    def _join_data_connections(self, flows: NDArray[Any], table: FlowEvidence) -> None:
+    def _join_data_connections(self, flows: NDArray[Any], table: FlowEvidence, carries: Texts) -> None:
         """Call a connection FTP's if a control connection of its two hosts has announced its port."""
         if not self._announced:
             return
@@ -202,6 +204,7 @@ class EvidenceCollector:
             hosts = _hosts(flows[at])
             if any((hosts, int(flows[at][side])) in self._announced for side in ("src_port", "dst_port")):
                 table.app_proto[at], table.app_proto_by[at] = "ftp-data", "payload"
+                carries[at] = "ftp-data"
 
     def _name_by_address(self, flows: NDArray[Any], table: FlowEvidence) -> None:
         """The name that a DNS answer gave to the server's address, where the flow itself has none."""
@@ -209,21 +212,21 @@ class EvidenceCollector:
         for at, name in self._addresses.names(flows[nameless]):
             table.server_name[nameless[at]], table.server_name_by[nameless[at]] = name, "dns"
 
-    def _add_services(self, table: FlowEvidence) -> None:
+    def _add_services(self, table: FlowEvidence, carries: Texts) -> None:
         known: dict[tuple[str | None, str | None], dict[str, str | None] | None] = {}
-        said = np.flatnonzero(is_known(table.server_name) | is_known(table.app_proto))
+        said = np.flatnonzero(is_known(table.server_name) | is_known(carries))
         for at in said.tolist():
-            key = table.server_name[at], table.app_proto[at]
+            key = table.server_name[at], carries[at]
             if key not in known:
                 known[key] = self._service(*key)
             table.service[at] = known[key]
 
-    def _service(self, server_name: str | None, app_proto: str | None) -> dict[str, str | None] | None:
+    def _service(self, server_name: str | None, protocol: str | None) -> dict[str, str | None] | None:
         found, by = None, "server_name"
         if server_name is not None:
             found = self._services.lookup(server_name)
-        if found is None and app_proto is not None:
-            found, by = self._services.of_protocol(app_proto), "protocol"
+        if found is None and protocol is not None:
+            found, by = self._services.of_protocol(protocol), "protocol"
         if found is None:
             return None
         return {"application": found.application, "type": found.type, "by": by}

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from mtc.capture import Source
 from mtc.config import Precision
 from mtc.flows import FlowRecords, Samples, SampleStream
-from mtc.inference.flow_aggregator import FlowAggregator
 from mtc.inference.logit_cache import CACHED_SAMPLES, LogitCache
+from mtc.inference.sequence_aggregator import aggregator_for
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, PacketVerdicts
 from mtc.models import LoadedModel, predict_probabilities
@@ -107,14 +107,18 @@ class CaptureInference:
     def _open(self, source: Source) -> SampleStream:
         settings = self.settings
         return SampleStream(
-            source, mask=mask_of(self.model), decapsulate=settings.decapsulate, selection=settings.selection
+            source,
+            mask=mask_of(self.model),
+            decapsulate=settings.decapsulate,
+            selection=settings.selection,
+            sequences=self.model.card.config.model.reads_flows,
         )
 
     def _flows(
         self, stream: SampleStream, advance: Advance
     ) -> Generator[CaptureVerdicts, None, tuple[int, int, int]]:
         settings, card = self.settings, self.model.card
-        aggregator = FlowAggregator(
+        aggregator = aggregator_for(
             self.model,
             precision=self.precision,
             packets=settings.packets,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.config import ModelConfig
+from mtc.flows.sequences import FLOW_ROW, ROW_BYTES
 from mtc.models.packed.values import Values
 
 LENGTHS = (61, 403, 1500)
@@ -41,6 +42,9 @@ def probe_samples(config: ModelConfig) -> tuple[Values, NDArray[np.int64]]:
     # From a hash, not from a generator of random numbers, whose numbers could change with its library.
     noise = b"".join(hashlib.sha256(bytes([i])).digest() for i in range(64))
     noise = bytes(value or 1 for value in noise)  # no zeros: the last byte decides what is padding
+    if config.reads_flows:
+        rows = b"".join(bytes([FLOW_ROW]) + noise[i : i + ROW_BYTES - 1] for i in range(len(LENGTHS)))
+        return np.frombuffer(rows, np.uint8), np.arange(len(LENGTHS) + 1) * ROW_BYTES
     if config.length != max(LENGTHS):
         values = np.frombuffer(noise, np.uint8)[: 3 * config.length].astype(np.float32) / np.float32(255)
         return np.resize(values, 3 * config.length), np.arange(4) * config.length

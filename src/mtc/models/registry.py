@@ -62,7 +62,11 @@ REGISTRY: Mapping[str, Registered] = {
     ),
     "fields": Registered("mtc.models.fields.network.Fields", engine="mtc.models.fields.engine.FieldsEngine"),
     "gradient-boosting": Registered("mtc.models.shallow.boosting.GradientBoosting", classical=True),
-    "extra-trees": Registered("mtc.models.shallow.forest.ExtraTrees", classical=True),
+    "extra-trees": Registered(
+        "mtc.models.shallow.forest.ExtraTrees",
+        engine="mtc.models.shallow.trees.ForestEngine",
+        classical=True,
+    ),
     "nearest-neighbour": Registered("mtc.models.shallow.simple.NearestNeighbour", classical=True),
     "majority": Registered("mtc.models.shallow.simple.Majority", classical=True),
 }

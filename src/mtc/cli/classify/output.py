@@ -1,4 +1,4 @@
-"""What ``mtc classify`` writes: rows, what the end of the run tells, and a bar on the way."""
+"""Output of ``mtc classify``: rows, progress and the summary at the end."""
 
 import sys
 from collections import Counter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Rows(StrEnum):
-    """What a row is."""
+    """Unit of a row."""
 
     flow = "flow"
     packet = "packet"
@@ -29,7 +29,7 @@ class Rows(StrEnum):
 
 
 class Format(StrEnum):
-    """How verdicts are written."""
+    """Output formats."""
 
     table = "table"
     json = "json"
@@ -42,7 +42,7 @@ _FIELDS = {Rows.flow: columns.FLOW, Rows.packet: columns.PACKET, Rows.row: colum
 
 
 def choose_format(given: Format | None, out: Path | None) -> Format:
-    """The format that is asked for, or that the suffix of ``out`` tells.
+    """The requested format, or that the suffix of ``out`` names.
 
     Raises:
         UsageError: Format and place do not go together.
@@ -56,7 +56,7 @@ def choose_format(given: Format | None, out: Path | None) -> Format:
 
 
 class Summary:
-    """What the end of the run tells."""
+    """Summary of a run of ``mtc classify``."""
 
     def __init__(self, tasks: Tasks) -> None:
         from mtc.packets.checks import CheckCounts

@@ -124,6 +124,16 @@ class LoadedModel:
             for task in self.card.tasks
         }
 
+    def flow_temperatures(self, packets: int) -> dict[str, Temperature]:
+        """Task -> temperature of verdicts on flows after so many packets, of a model of flow sequences."""
+        found = {}
+        for task in self.card.tasks:
+            stored = self.card.calibration.get(task, {})
+            fitting = [int(per[5:]) for per in stored if per.startswith("flow/") and int(per[5:]) <= packets]
+            per = f"flow/{max(fitting)}" if fitting else "flow"
+            found[task] = Temperature.from_json(stored[per]) if per in stored else Temperature()
+        return found
+
 
 def load_model(folder: Path) -> LoadedModel:
     """Read a model from its folder.

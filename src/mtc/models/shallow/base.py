@@ -19,6 +19,7 @@ from mtc.errors import ModelError
 from mtc.models.networks.base import Logits, Network
 from mtc.models.packed.values import Layout, Values
 from mtc.models.shallow.inputs import Inputs, ShallowBatch, field_numbers, leading_bytes
+from mtc.models.shallow.trees import array_name, flow_numbers
 from mtc.packets import SAMPLE_LENGTH
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class ShallowNetwork(Network):
         """What the model reads of samples, (N, F)."""
         if data.dtype != np.uint8:
             return data.reshape(len(offsets) - 1, -1)
+        if self.config.reads_flows:
+            return flow_numbers(data, offsets)
         if self.config.shallow_inputs == "fields":
             return field_numbers(data, offsets)
         return leading_bytes(data, offsets, self.config.leading_bytes)
@@ -128,7 +131,7 @@ class ShallowNetwork(Network):
 
     def _buffer(self, task: str, name: str) -> str:
         # Tasks may be named like nothing that a buffer may be named like.
-        return f"task{list(self.classes).index(task)}_{name}"
+        return array_name(list(self.classes).index(task), name)
 
 
 @dataclass(frozen=True, slots=True)
