@@ -79,15 +79,18 @@ class EvidenceCollector:
     only the finding is kept.
     """
 
-    def __init__(self, services: Services | None = None, *, log_bytes: int = LOG_BYTES) -> None:
+    def __init__(
+        self, services: Services | None = None, *, names: bool = True, log_bytes: int = LOG_BYTES
+    ) -> None:
         """Begin with no flows.
 
         Args:
             services: What names and protocols stand for; without it, the table of the package.
+            names: Whether names of servers are read; without them, services are those of protocols.
             log_bytes: Most bytes of payload that are held at a time.
         """
         self._payloads = PayloadLog(log_bytes)
-        self._addresses = AddressNames()
+        self._addresses = AddressNames() if names else None
         self._findings: dict[int, Finding] = {}
         self._services = Services.load() if services is None else services
 
@@ -100,7 +103,8 @@ class EvidenceCollector:
         flows: NDArray[Any],
     ) -> None:
         """Take in the packets of a batch, after their flows have been found; see ``PayloadLog.collect``."""
-        self._addresses.learn(headers, batch)
+        if self._addresses is not None:
+            self._addresses.learn(headers, batch)
         done = 0
         while (done := self._payloads.collect(headers, batch, rows, ways, flows, done)) < len(rows):
             self._make_room(flows)
@@ -142,8 +146,9 @@ class EvidenceCollector:
             finding = found.get(flow)
             if finding is not None:
                 table.app_proto[at], table.app_proto_by[at] = finding.app_proto, finding.by
-                table.server_name[at] = finding.names.server_name
-                table.server_name_by[at] = finding.names.server_name_by
+                if self._addresses is not None:
+                    table.server_name[at] = finding.names.server_name
+                    table.server_name_by[at] = finding.names.server_name_by
                 table.ja4[at] = finding.names.ja4
                 table.alpn[at] = None if finding.names.alpn is None else list(finding.names.alpn)
         self._name_by_address(flows[rows], table)
@@ -164,6 +169,8 @@ class EvidenceCollector:
 
     def _name_by_address(self, flows: NDArray[Any], table: FlowEvidence) -> None:
         """The name that a DNS answer gave to the server's address, where the flow itself has none."""
+        if self._addresses is None:
+            return
         nameless = np.flatnonzero(~is_known(table.server_name))
         for at, name in self._addresses.names(flows[nameless]):
             table.server_name[nameless[at]], table.server_name_by[nameless[at]] = name, "dns"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mtc.flows.evidence import FlowEvidence
 from mtc.packets.transport import TCP
+from mtc.rows import Seconds
 
 
 def format_address(ip_version: int, halves: NDArray[np.uint64]) -> str:
@@ -141,8 +142,8 @@ class FlowRecords:
             "src_port": int(self.src_port[row]),
             "dst": self.address("dst", row),
             "dst_port": int(self.dst_port[row]),
-            "start": int(self.start[row]) / 1e9,
-            "end": int(self.end[row]) / 1e9,
+            "start": Seconds(int(self.start[row])),
+            "end": Seconds(int(self.end[row])),
             "packets": int(self.packets_forward[row] + self.packets_back[row]),
             "bytes": int(self.bytes_forward[row] + self.bytes_back[row]),
         }

@@ -1,7 +1,7 @@
 """From packets to events of flows: flow table, samples, the model, verdicts, in bounded memory."""
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from mtc.errors import UsageError
 from mtc.flows import FlowRecords, FlowSettings, FlowTable
 from mtc.inference import Classifier
 from mtc.inference.flow_aggregator import FlowAggregator
-from mtc.inference.verdict_builder import VerdictBuilder, reject_unsure
+from mtc.inference.verdict_builder import VerdictBuilder
 from mtc.packets import Headers, build_samples, decode, mask_samples
 from mtc.serving.events import Event, EventMaker, FlowState
 from mtc.serving.sampling import flow_shares
@@ -43,7 +43,7 @@ class WatchEngine:
         emit: Callable[[Event], None],
         settings: WatchSettings | None = None,
         *,
-        thresholds: Mapping[str, float] | None = None,
+        reject: bool = True,
     ) -> None:
         """Begin without flows.
 
@@ -52,7 +52,7 @@ class WatchEngine:
             maker: Makes the events.
             emit: Takes each event.
             settings: Timeouts and limits.
-            thresholds: Task -> confidence below which its label is unknown.
+            reject: Whether labels below the model's threshold are unknown.
 
         Raises:
             UsageError: The model does not read packets.
@@ -74,7 +74,7 @@ class WatchEngine:
         self._tasks = tuple(classifier.tasks)
         self._builder = VerdictBuilder(classifier.tasks, card.pairs)
         self._maker, self._emit = maker, emit
-        self._thresholds = dict(thresholds or {})
+        self._reject = reject
         self._aggregator = FlowAggregator(
             classifier.model,
             precision=classifier.precision,
@@ -216,7 +216,9 @@ class WatchEngine:
         judged[rows >= 0] = self._aggregator.judged(rows[rows >= 0])
         found: Iterator[dict[str, Any]] = iter(())
         if judged.any():
-            found = self._builder.rows(self._aggregator.probabilities(rows[judged > 0]))
+            probabilities = self._aggregator.probabilities(rows[judged > 0])
+            below = self._aggregator.below(rows[judged > 0], probabilities) if self._reject else None
+            found = self._builder.rows(probabilities, below)
         for row, count, reason in zip(rows.tolist(), judged.tolist(), reasons, strict=True):
             verdicts = self._told(next(found) if count else self._builder.nothing())
             if row < 0:
@@ -234,12 +236,10 @@ class WatchEngine:
 
     def _told(self, row: dict[str, Any]) -> dict[str, Any]:
         """Verdicts as events tell them."""
-        likeliest = {task: row[task]["label"] for task in self._tasks if row[task]}
-        reject_unsure(row, self._thresholds)
         for name in (*self._tasks, VPN):
             found = row.get(name)
-            if found and found["label"] == UNKNOWN and name in likeliest:
-                found["likeliest"] = likeliest[name]
+            if found and found["label"] == UNKNOWN and name != VPN:
+                found["likeliest"] = max(found["probabilities"], key=found["probabilities"].__getitem__)
             if found and not self.settings.probabilities:
                 del found["probabilities"]
         told = {"tasks": {task: row[task] for task in self._tasks}}
