@@ -32,7 +32,7 @@ from mtc.evaluation.intervals import estimate
 from mtc.metrics import score
 from mtc.models import MTC, pack, predict_logits
 from mtc.training.batches import EpochOrder
-from mtc.training.loss import multi_task_loss
+from mtc.training.module import multi_task_loss
 from reference import ReferenceMTC
 
 SCORED = 1_000

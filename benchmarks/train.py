@@ -29,8 +29,7 @@ from torch import Tensor, nn
 
 from mtc.config import load_recipe
 from mtc.models import build_network, pack
-from mtc.training.memory import keep_freed_memory
-from mtc.training.precision import resolve_precision
+from mtc.training.fitting import keep_freed_memory, resolve_precision
 from packets_of import Ragged, dense, full_packets, real_packets
 from reference import Sizes, plain_network
 

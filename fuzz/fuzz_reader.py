@@ -1,4 +1,4 @@
-"""Fuzz target: any bytes as a capture, through the reader and on to samples.
+"""Fuzz target: any bytes as a capture, through the reader and on to samples; or as the handshake of a flow.
 
     pip install -e '.[fuzz]'
     python fuzz/fuzz_reader.py --seed-corpus          # writes fuzz/corpus from small valid captures
@@ -20,8 +20,12 @@ from pathlib import Path
 import atheris
 
 # The kernels are left out: numba cannot compile what atheris has instrumented.
-with atheris.instrument_imports(include=["mtc.capture"], exclude=["mtc.capture.kernels"]):
+with atheris.instrument_imports(
+    include=["mtc.capture", "mtc.flows.protocols"], exclude=["mtc.capture.kernels"]
+):
     from mtc.capture import open_capture
+    from mtc.flows.protocols import dns, read_names
+    from mtc.flows.protocols.certificates import names_in_certificate
 
 from mtc.errors import CaptureError
 from mtc.flows import SampleStream
@@ -33,6 +37,9 @@ _INPUT = Path(tempfile.mkdtemp(prefix="mtc-fuzz-"), "capture")
 def fuzz_one(data: bytes) -> None:
     """Read ``data`` as a capture; the first byte chooses how."""
     how, data = data[:1] or b"\0", data[1:]
+    if how[0] & 16:
+        fuzz_handshake(how[0], data)
+        return
     _INPUT.write_bytes(gzip.compress(data, 0) if how[0] & 1 else data)
     try:
         with open_capture(_INPUT, batch_bytes=64 if how[0] & 2 else 1 << 20) as reader:
@@ -49,6 +56,19 @@ def fuzz_one(data: bytes) -> None:
                 assert samples + sum(stream.left_out.values()) == stream.packets == number - 1
     except CaptureError:
         return  # refusing a damaged file is what is asked for
+
+
+def fuzz_handshake(how: int, data: bytes) -> None:
+    """Read ``data`` as what two sides of a flow send, which a byte pair of its own choice parts."""
+    size = 1 + int.from_bytes(data[:2], "big") % 1500
+    pieces = [data[at : at + size] for at in range(2, len(data), size)]
+    names = read_names("udp" if how & 1 else "tcp", pieces[::2], pieces[1::2])
+    found = [names.server_name or "", *names_in_certificate(data)]
+    message = dns.parse_message(data)
+    if message is not None:
+        found += [name for _, name in message.addresses()]
+        found += [question.name for question in message.questions]
+    assert all(name.isprintable() for name in found)
 
 
 def _block(order: str, kind: int, body: bytes) -> bytes:
@@ -88,7 +108,29 @@ def seed_corpus() -> None:
                 _block(order, 2, struct.pack(order + "HHIIII", 0, 0, 1, 2, len(frame), len(frame)) + packet),
             )
         )
+    extensions = bytes.fromhex("00000010000e00000b6578616d706c652e6f7267") + bytes.fromhex(
+        "0010000500030268 32"
+    )
+    hello = (
+        b"\x03\x03" + bytes(32) + b"\0\0\x02\x13\x01\x01\0" + struct.pack(">H", len(extensions)) + extensions
+    )
+    message = b"\x01" + len(hello).to_bytes(3, "big") + hello
+    name = b"\x07example\x03org\0"
+    handshakes = {
+        "tls-16": b"\x16\x03\x01" + struct.pack(">H", len(message)) + message,
+        "quic-17": b"\xc3\0\0\0\x01\x08" + bytes(8) + b"\0\0\x44\x9e" + bytes(1182),
+        "gquic-17": b"\x0d" + bytes(8) + b"Q043\x01CHLO\x01\0\0\0SNI\0\x0b\0\0\0example.org",
+        "dns-17": bytes.fromhex("000781800001000100000000")
+        + name
+        + b"\0\x01\0\x01\xc0\x0c\0\x01\0\x01"
+        + bytes(4)
+        + b"\0\x04\x7f\0\0\x01",
+        "http-16": b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
+    }
     CORPUS.mkdir(exist_ok=True)
+    for name_of_seed, data in handshakes.items():
+        how = int(name_of_seed.rpartition("-")[2])
+        (CORPUS / name_of_seed).write_bytes(bytes([how]) + b"\x05\xdb" + data)
     for name, data in seeds.items():
         for how in (0, 3, 12):
             (CORPUS / f"{name}-{how}").write_bytes(bytes([how]) + data)

@@ -1,7 +1,7 @@
 """Put a finished run into the package: python scripts/bundle_model.py RUN NAME [--baseline JSON].
 
 Copies the model file to src/mtc/assets/models/NAME and writes its card, CARD.md, from model.json (and
-from the JSON that scripts/baseline.py wrote for the same dataset and split).
+from the metrics.json of a run of boosted trees on the same dataset and split).
 
 A model that is bundled already is measured anew in its place (temperatures, thresholds, pairs of labels,
 scores, card) on the dataset that it was trained on:
@@ -18,7 +18,7 @@ from typing import Any
 from mtc.datasets import Dataset
 from mtc.models import ModelCard, load_model
 from mtc.models.files.card import CARD, WEIGHTS
-from mtc.training.scoring.measure import recalibrate
+from mtc.training.finish import recalibrate
 
 SHELF = Path(__file__).resolve().parents[1] / "src" / "mtc" / "assets" / "models"
 

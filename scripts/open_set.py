@@ -18,9 +18,9 @@ from typing import Any
 from mtc.config import RunConfig, load_recipe
 from mtc.datasets import Dataset
 from mtc.evaluation.open_set import GROUPS, SCORES, HeldOut, held_out_groups, score_open_set
+from mtc.files import write_text
 from mtc.models import load_model
 from mtc.training import train
-from mtc.training.run_folder import write_text
 from rounding import rounded
 
 ROOT = Path(__file__).resolve().parents[1]

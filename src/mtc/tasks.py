@@ -3,7 +3,7 @@
 Source: Tables 1 and 2; exact strings and their order as fixed in docs/paper.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from mtc.columns import RESERVED, VPN
@@ -111,3 +111,7 @@ def iscx_labels(service: str | None, vpn: bool) -> dict[str, str | None]:
         raise UsageError(f"unknown service {service!r}; known are {', '.join(by_service)}")
     family = by_service[service]
     return {"traffic": f"VPN {family}" if vpn else family, "auxiliary": f"All {family}"}
+
+
+Pairs = Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]
+"""Task -> a later task -> label of the first -> labels of the second that stood beside it."""

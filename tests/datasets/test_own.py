@@ -58,7 +58,10 @@ def test_any_tasks_and_classes(folder: Path, tmp_path: Path) -> None:
     assert samples.labels["device"].tolist() == [0] * 30 + [1] * 30 + [0] * 25 + [2] * 30
     assert samples.labels["os"].tolist() == [0] * 30 + [-1] * 30 + [1] * 25 + [0] * 30
     assert info.splits["flow"].leakage.shared_flows == 0
-    assert info.flows.total == 7  # the same five-tuples in every capture
+    # The same seven five-tuples are in every capture: one flow where the captures have the same labels.
+    assert info.flows.total == 4 * 7
+    assert info.flows.in_several_captures == 7
+    assert info.flows.under_different_labels == 0
     assert build_captures(labels, tmp_path / "again").hash == info.hash
 
 

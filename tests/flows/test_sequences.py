@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from mtc.capture import PacketBatch
 from mtc.flows.augment import augment
-from mtc.flows.sequences import HEAD, PACKETS, ROW_BYTES, STEP, SequenceTable, read_sequences
+from mtc.flows.sequences import (
+    HEAD,
+    PACKETS,
+    ROW_BYTES,
+    STEP,
+    SequenceTable,
+    read_sequences,
+    sequence_packets,
+)
 from mtc.flows.shape import MISSING, SHAPE, shapes
 from mtc.packets import decode
 
@@ -109,10 +117,11 @@ def test_a_row_is_used_again_after_it_was_cleared(tmp_path: Path) -> None:
     table = SequenceTable()
     for port, size in ((1000, 5), (2000, 7)):
         batch = batch_of([ip_packet((1, 6, 0, b"x" * size, 0x18), port)])
-        table.update(decode(batch), batch, np.zeros(1, np.int64), np.zeros(1, np.int64))
+        packets = sequence_packets(batch, decode(batch), np.zeros(1, np.int64))
+        table.add(packets, np.zeros(1, np.int64))
         assert values_of(table.sequences(np.zeros(1, np.int64))[0]) == [(size, 0, 0x18)]
         table.clear(np.zeros(1, np.int64))
-    assert table.counts(np.array([0, 10_000])).tolist() == [0, 0]
+    assert table.counts(np.array([0])).tolist() == [0]
 
 
 def batch_of(packets: list[bytes]) -> PacketBatch:
@@ -137,7 +146,8 @@ def test_foreign_bytes_never_lead_a_sequence_out_of_its_row(packets: list[tuple[
     chosen = headers.sample_rows()
     rows = np.array([row for _, row in packets], np.int64)[chosen]
     table = SequenceTable()
-    table.update(headers, batch, chosen, rows)
+    table.grow(4)
+    table.add(sequence_packets(batch, headers, chosen), rows)
     counts = table.counts(np.arange(4))
     assert counts.tolist() == [min(int((rows == row).sum()), PACKETS) for row in range(4)]
 

@@ -201,6 +201,7 @@ def test_community_ids_are_those_of_the_library(make_batch: Maker, build: Any, v
         prefix = "2001:db8::" if v6 else "10.0.0."
         ends = [str(ip_address(prefix + (f"{host:x}" if v6 else str(host)))) for host in (src, dst)]
         make = communityid.FlowTuple.make_tcp if tcp else communityid.FlowTuple.make_udp
+        assert records.community_id(k) == records.columns()["community_id"][k]
         assert records.community_id(k) == library.calc(make(*ends, 1000 + sport, 1000 + dport))
         assert [records.address("src", k), records.address("dst", k)] == ends
 

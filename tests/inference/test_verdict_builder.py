@@ -3,7 +3,7 @@ import pytest
 
 from mtc.inference.verdict_builder import VerdictBuilder, reject_unsure, verdict
 from mtc.tasks import ISCX, vpn_classes, with_vpn
-from mtc.training.pairs import label_pairs
+from mtc.training.finish import label_pairs
 
 TASKS = {"app": ("mail", "film", "tor"), "kind": ("Email", "VPN Email", "Streaming", "VPN Streaming")}
 PAIRS = {

@@ -18,8 +18,7 @@ from mtc.errors import UsageError
 from mtc.models import build_network, load_model
 from mtc.training import Interrupted, train
 from mtc.training.averaging import MovingAverage
-from mtc.training.checkpoint_io import read_checkpoint
-from mtc.training.run_folder import CHECKPOINTS
+from mtc.training.run_folder import CHECKPOINTS, read_checkpoint
 
 DECAY = 0.8
 

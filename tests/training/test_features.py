@@ -11,9 +11,9 @@ from mtc.datasets import Dataset, LabelledSamples, QuantileScaler
 from mtc.datasets.flow_features.samples import balance_samples, scale_samples
 from mtc.errors import UsageError
 from mtc.evaluation import evaluate
+from mtc.files import read_json
 from mtc.models import load_model
-from mtc.training.features import prepare_parts
-from mtc.training.run_folder import read_json
+from mtc.training.plan import prepare_parts
 
 
 @pytest.fixture(scope="module")

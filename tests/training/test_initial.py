@@ -12,10 +12,10 @@ import torch
 
 from mtc.config import RunConfig
 from mtc.errors import ModelError, UsageError
+from mtc.files import read_json
 from mtc.models import build_network, load_model
 from mtc.training import train
 from mtc.training.initial import freeze, load_start, take_weights
-from mtc.training.run_folder import read_json
 
 NEW_TASKS = {"application": ("b", "other", "a"), "colour": ("red", "blue")}
 

@@ -17,7 +17,7 @@ from mtc.models.fields.inputs import pack_fields
 from mtc.models.fields.network import Fields
 from mtc.models.fields.numbers import BEYOND
 from mtc.training import train
-from mtc.training.display import EpochLines
+from mtc.training.callbacks import EpochLines
 from mtc.training.pretraining import _hide, pretrain
 
 TASKS = {"application": ("a", "b"), "traffic": ("x", "y")}

@@ -19,11 +19,10 @@ import torch
 from mtc.config import RunConfig, TrainConfig
 from mtc.errors import ConfigError
 from mtc.models import build_network
-from mtc.training import batches, multi_task_loss, samples, train
-from mtc.training.batches import PackedLoader
+from mtc.training import batches, multi_task_loss, train
+from mtc.training.batches import Chunks, PackedLoader
 from mtc.training.ranks import expected_rank
 from mtc.training.run_folder import FILES, TENSORBOARD
-from mtc.training.samples import Chunks
 
 SCRIPT = f"""
     import json, os, signal, sys
@@ -162,8 +161,7 @@ class Shares:
         self._monkeypatch = monkeypatch
 
     def be(self, rank: int, world: int) -> None:
-        for module in (batches, samples):
-            self._monkeypatch.setattr(module, "share", lambda: (rank, world))
+        self._monkeypatch.setattr(batches, "share", lambda: (rank, world))
 
 
 @pytest.fixture

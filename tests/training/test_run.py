@@ -20,8 +20,7 @@ from mtc.config import RunConfig
 from mtc.errors import OutputError, UsageError
 from mtc.models import load_model
 from mtc.training import Interrupted, train
-from mtc.training.checkpoint_io import read_checkpoint
-from mtc.training.run_folder import CHECKPOINTS
+from mtc.training.run_folder import CHECKPOINTS, read_checkpoint
 
 
 class AtStep(Callback):

@@ -15,9 +15,8 @@ from mtc.config import RunConfig
 from mtc.errors import DatasetError, InputError, OutputError, UsageError
 from mtc.models import load_model
 from mtc.training import train
-from mtc.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
-from mtc.training.display import EpochLines
-from mtc.training.run_folder import CHECKPOINTS, FILES, TENSORBOARD
+from mtc.training.callbacks import EpochLines
+from mtc.training.run_folder import CHECKPOINTS, FILES, TENSORBOARD, AtomicCheckpointIO, read_checkpoint
 
 
 def test_writes_what_a_run_holds_and_nothing_else(undisturbed: Path, config: RunConfig) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtc.cli.shared.output import check_output, prepare_folder
+from mtc.files import check_output, create_output_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,7 +64,7 @@ def audit(
         check_output(place, force=force)
     opened = Dataset.open(dataset)
     if place is not None:
-        prepare_folder(place.parent if alone else place.parent / "figures")
+        create_output_folder(place.parent if alone else place.parent / "figures")
     settings = AuditSettings(shallow=shallow.value, rows=rows, seed=seed)
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
@@ -90,8 +90,8 @@ def audit(
 
 def _write(found: dict[str, Any], place: Path, *, figures: bool) -> None:
     """Write ``audit.json``, and its figures beside it."""
+    from mtc.files import write_json
     from mtc.report import audit_figures
-    from mtc.training.run_folder import write_json
 
     write_json(place, found)
     for figure in audit_figures(found, place.parent.name) if figures else ():

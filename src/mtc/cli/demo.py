@@ -51,7 +51,7 @@ def _rows(comparison: "Comparison") -> list[dict[str, Any]]:
 
 def _write_report(out: Path, text: str, force: bool) -> None:
     """Write the report, unless the very same one is there already."""
-    from mtc.cli.shared.output import output_file
+    from mtc.files import output_file
 
     path = out / REPORT
     try:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mtc.cli.shared.output import output_file
+from mtc.files import output_file
 
 
 class PartName(StrEnum):
@@ -43,7 +43,7 @@ def evaluate(
     from mtc.cli.shared.scores import print_scores
     from mtc.datasets import Dataset
     from mtc.evaluation import evaluate as score_model
-    from mtc.training.run_folder import write_json
+    from mtc.files import write_json
 
     dataset = Dataset.open(data) if data is not None else None
     console = Console(stderr=True)

@@ -35,7 +35,7 @@ def export(
     The file takes raw samples (or rows of flow features) and gives logits; mask and scaling are inside,
     and its metadata hold classes, temperatures and all else that a verdict needs.
     """
-    from mtc.cli.shared.output import output_file
+    from mtc.files import output_file
     from mtc.inference.export.onnx import export_onnx
     from mtc.inference.model_registry import find_model
     from mtc.models import load_model

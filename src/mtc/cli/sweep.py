@@ -37,7 +37,7 @@ def sweep(
     from mtc.datasets import Dataset
     from mtc.evaluation.sweep import run_sweep
     from mtc.evaluation.sweep_recipe import load_sweep
-    from mtc.training.display import progress_display
+    from mtc.training.callbacks import progress_display
 
     plan = load_sweep(recipe, settings or (), over or (), _numbers(seeds))
     table = run_sweep(

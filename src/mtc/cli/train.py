@@ -39,7 +39,7 @@ def train(
     from mtc.cli.shared.scores import print_run
     from mtc.inference import find_model
     from mtc.training import train as run
-    from mtc.training.display import progress_display
+    from mtc.training.callbacks import progress_display
 
     start = find_model(init) if init is not None else None
     metrics = run(

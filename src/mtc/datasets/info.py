@@ -135,12 +135,13 @@ class SplitInfo:
 class DatasetInfo:
     """The content of ``dataset.json``.
 
-    A dataset of flow features counts rows of tables where one of packets counts packets of captures; a
-    table then is a capture, rows with finite values are its samples, and there are no flows.
+    A row of a dataset of kind ``flows`` is the sequence of a flow (``mtc.flows.sequences``). A dataset of
+    flow features counts rows of tables where the others count packets of captures; a table then is a
+    capture, rows with finite values are its samples, and there are no flows.
     """
 
     format_version: int
-    kind: Literal["packets", "features"]
+    kind: Literal["packets", "flows", "features"]
     name: str
     mtc_version: str
     hash: str
@@ -216,7 +217,7 @@ class DatasetInfo:
                 f"{path}: format version {version!r}, and this version of mtc reads {FORMAT_VERSION}; "
                 "build the dataset again"
             )
-        if values.get("kind") not in ("packets", "features"):
+        if values.get("kind") not in ("packets", "flows", "features"):
             raise DatasetError(f"{path}: unknown kind of dataset {values.get('kind')!r}")
         try:
             info: DatasetInfo = _parse(cls, values)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mtc.datasets.arrow import named, plain_array
 from mtc.datasets.info import FileInfo
-from mtc.datasets.splits.splits import OUTSIDE, PARTS, SplitColumns
+from mtc.datasets.splits.splits import GROUP, OUTSIDE, PARTS, SplitColumns
 
 _EVERY = slice(None)
 PACKETS_FILE = "packets.parquet"
@@ -31,6 +31,7 @@ def schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
         A ``pyarrow.Schema``: ``sample`` (the ``paper``-masked sample without trailing zeros),
         ``time`` (ns since the Unix epoch), ``flow`` (biflow over the whole dataset), ``capture``,
         ``packet`` (its number in the capture, from 1), a column a task (null: no label), a column
+        ``group_COLUMN`` for each split by group, a column
         ``split_NAME`` a split, and ``fold_NAME`` (int8, from 1; 0 always trains) for all ``NAME/FOLD``.
     """
     return pa.schema(
@@ -41,9 +42,15 @@ def schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
             pa.field("capture", LABEL, nullable=False),
             pa.field("packet", pa.int64(), nullable=False),
             *(pa.field(task, LABEL) for task in tasks),
+            *(pa.field(f"group_{column}", LABEL) for column in group_columns(splits)),
             *split_fields(splits, nullable=False),
         ]
     )
+
+
+def group_columns(splits: Iterable[str]) -> list[str]:
+    """Columns that rows are grouped by, from the names of the splits."""
+    return [name.removeprefix(GROUP) for name in splits if name.startswith(GROUP) and "/" not in name]
 
 
 def split_fields(splits: Iterable[str], *, nullable: bool) -> list[Any]:

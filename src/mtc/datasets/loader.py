@@ -123,6 +123,8 @@ class Dataset:
             UsageError: No such column.
         """
         classes = {**self.tasks, "capture": tuple(capture.capture for capture in self.info.captures)}
+        for column, values in self.info.settings.get("groups", {}).items():
+            classes[f"group_{column}"] = tuple(values)
         pieces: dict[str, list[NDArray[np.int64]]] = {name: [np.empty(0, np.int64)] for name in names}
         for batch in self.batches(list(names)):
             for name, found in pieces.items():

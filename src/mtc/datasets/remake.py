@@ -10,9 +10,10 @@ from mtc.datasets.flow_features import balance as features_balance
 from mtc.datasets.flow_features.features import SELECTED
 from mtc.datasets.flow_features.layout import read_inputs
 from mtc.datasets.flow_features.row_digests import hash_inputs
+from mtc.datasets.layout import group_columns
 from mtc.datasets.loader import Dataset
 from mtc.datasets.splits.rows import AllRows, SplitRows
-from mtc.datasets.splits.splits import SPLITS, SplitColumns, plan_splits
+from mtc.datasets.splits.splits import GROUP, LEAVE_ONE_OUT, SPLITS, SplitColumns, plan_splits
 from mtc.errors import DatasetError
 
 
@@ -30,6 +31,8 @@ def remake_splits(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
     """
     settings = dataset.info.settings
     known = {name: method.algorithm for name, method in SPLITS.items()} | ALGORITHMS
+    for name in group_columns(dataset.splits):
+        known |= {f"{GROUP}{name}": "group v1", f"{LEAVE_ONE_OUT}{name}": "leave-one-out v1"}
     for name, split in dataset.info.splits.items():
         made_by = split.algorithm.partition(",")[0]
         if known.get(name.partition("/")[0]) != made_by or settings["draws"] != ALGORITHM:
@@ -45,7 +48,9 @@ def remake_splits(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
 
 def _of_packets(dataset: Dataset) -> SplitColumns:
     settings = dataset.info.settings
-    columns = dataset.columns("flow", "capture", "time", "packet", *settings["stratify"])
+    groups = group_columns(dataset.splits)
+    names = [f"group_{name}" for name in groups]
+    columns = dataset.columns("flow", "capture", "time", "packet", *settings["stratify"], *names)
     draws = np.empty(len(dataset), np.uint64)
     for i, capture in enumerate(dataset.info.captures):
         mine = np.flatnonzero(columns["capture"] == i)
@@ -57,6 +62,7 @@ def _of_packets(dataset: Dataset) -> SplitColumns:
         time=columns["time"],
         draws=draws,
         labels={task: columns[task] for task in settings["stratify"]},
+        groups={name: columns[f"group_{name}"] for name in groups},
     )
     plan = plan_splits(AllRows(rows.kinds, lambda: [rows]), settings["seed"], settings["folds"])
     return plan.columns(rows)

@@ -11,11 +11,11 @@ from mtc.datasets import Dataset, LabelledSamples
 from mtc.datasets.flow_features.samples import scale_samples
 from mtc.errors import UsageError
 from mtc.evaluation.matching import match_labels, shared_tasks
+from mtc.files import read_json
 from mtc.inference import find_model
 from mtc.models import LoadedModel, load_model
 from mtc.models.temperature import Logits
 from mtc.tasks import Tasks
-from mtc.training.run_folder import read_json
 
 Progress = Callable[[int, int], None]
 """Called with the samples done since the last call, and with all there are."""

@@ -24,8 +24,8 @@ from mtc.errors import OutputError, UsageError
 from mtc.evaluation.sweep_recipe import Sweep, point_text, toml_text
 from mtc.evaluation.sweep_table import Metrics, csv_text, summarise, validation_score
 from mtc.extras import need
+from mtc.files import read_json, write_json, write_text
 from mtc.training import train
-from mtc.training.run_folder import read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback

@@ -18,10 +18,11 @@ from mtc.flows.capture_flows import (
     server_side,
 )
 from mtc.flows.evidence import EVIDENCE, EvidenceCollector, FlowEvidence
-from mtc.flows.records import FlowRecords, format_address
+from mtc.flows.records import FlowRecords
 from mtc.flows.stream import Samples, SampleStream, iter_samples, read_samples
 from mtc.flows.summary import CaptureSummary, summarize
 from mtc.flows.table import FlowSettings, FlowTable
+from mtc.flows.texts import format_address
 
 __all__ = [
     "EVIDENCE",

@@ -6,9 +6,10 @@ The detectors themselves are data, in ``mtc.flows.detectors``; docs/flows.md say
 from dataclasses import dataclass
 
 from mtc.flows.detectors import DETECTORS, Detector, Side
+from mtc.flows.detectors.encrypted import is_dtls
 from mtc.flows.payloads import Opening
 from mtc.flows.protocols import NO_NAMES, Names, read_names
-from mtc.packets.transport import TCP
+from mtc.packets.transport import TCP, UDP
 
 NAMED = frozenset(
     ("tls", "dtls", "quic", "http", "http2", "smtp", "imap", "pop3", "ftp", "xmpp", "ldap", "pgsql", "rdp")
@@ -54,6 +55,8 @@ _TABLE = _by_first_byte()
 def detect(opening: Opening) -> Finding:
     """Recognize a flow by its first payloads."""
     app_proto, by = _app_proto(opening)
+    if app_proto == "stun" and opening.protocol == UDP:
+        app_proto = _behind_stun(opening)
     if app_proto is None:
         return NOTHING
     if app_proto not in NAMED:
@@ -63,6 +66,18 @@ def detect(opening: Opening) -> Finding:
         app_proto, by = "dot", "payload" if _asks_for(names, "dot") else "port"
     final = names.server_name is not None and names.server_name_by != "certificate"
     return Finding(app_proto, by, names, final)
+
+
+def _behind_stun(opening: Opening) -> str:
+    """What a path is used for that STUN has opened (RFC 7983): DTLS, else STUN."""
+    for packets, peer in (opening.sides, opening.sides[::-1]):
+        for packet in packets:
+            if packet[:1] in _DTLS and is_dtls(packet, Side(packets, peer, 0, 0)):
+                return "dtls"
+    return "stun"
+
+
+_DTLS = tuple(bytes([kind]) for kind in range(20, 24))
 
 
 def _asks_for(names: Names, protocol: str) -> bool:
@@ -78,7 +93,7 @@ def _app_proto(opening: Opening) -> tuple[str | None, str | None]:
         if not packets or not packets[0]:
             continue
         first = packets[0]
-        side = Side(packets, opening.sides[1 - way], ports[way], ports[1 - way])
+        side = Side(packets, opening.sides[1 - way], ports[way], ports[1 - way], opening.opened[way])
         for detector in table[first[0]]:
             if detector.starts and not first.startswith(detector.starts):
                 continue

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Self
 
 import numpy as np
@@ -57,9 +58,18 @@ class FlowEvidence:
         """Several as one, behind each other."""
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in EVIDENCE})
 
+    def columns(self) -> dict[str, list[Any]]:
+        """All flows as columns of plain values."""
+        return {name: getattr(self, name).tolist() for name in EVIDENCE}
+
     def row(self, row: int) -> dict[str, Any]:
         """One flow as plain values."""
         return {name: getattr(self, name)[row] for name in EVIDENCE}
+
+
+@cache
+def _built_in_services() -> Services:
+    return Services.load()
 
 
 def is_known(column: Texts) -> NDArray[np.bool_]:
@@ -92,7 +102,7 @@ class EvidenceCollector:
         self._payloads = PayloadLog(log_bytes)
         self._addresses = AddressNames() if names else None
         self._findings: dict[int, Finding] = {}
-        self._services = Services.load() if services is None else services
+        self._services = _built_in_services() if services is None else services
 
     def collect(
         self,

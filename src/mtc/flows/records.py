@@ -1,29 +1,16 @@
 """Flow records: one row a biflow."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Self
 
-import communityid
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc.flows.evidence import FlowEvidence
+from mtc.flows.texts import community_ids, format_addresses, seconds
 from mtc.packets.transport import TCP
-from mtc.rows import Seconds
-
-
-def format_address(ip_version: int, halves: NDArray[np.uint64]) -> str:
-    """Text form of an address.
-
-    Args:
-        ip_version: 4 or 6.
-        halves: uint64 (2,), big-endian halves; IPv4 in the low 32 bits of the second.
-    """
-    high, low = int(halves[0]), int(halves[1])
-    return str(IPv4Address(low) if ip_version == 4 else IPv6Address(high << 64 | low))
 
 
 @dataclass(frozen=True)
@@ -63,6 +50,9 @@ class FlowRecords:
     bytes_back: NDArray[np.int64]
     capture: NDArray[np.int64]
     evidence: FlowEvidence | None = None
+    _held: tuple[int, dict[str, list[Any]]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.flow)
@@ -123,34 +113,62 @@ class FlowRecords:
 
     def address(self, side: str, row: int) -> str:
         """Address of a row as text; ``side`` is ``src`` or ``dst``."""
-        halves: NDArray[np.uint64] = self.src if side == "src" else self.dst
-        return format_address(int(self.ip_version[row]), halves[row])
+        return str(self._value(side, row))
 
     def community_id(self, row: int) -> str:
         """Community id (version 1, seed 0) of a row, which other tools know the flow by."""
-        make = communityid.FlowTuple.make_tcp if self.protocol[row] == TCP else communityid.FlowTuple.make_udp
-        addresses = self.address("src", row), self.address("dst", row)
-        flow = make(*addresses, int(self.src_port[row]), int(self.dst_port[row]))
-        return str(communityid.CommunityID().calc(flow))
+        return str(self._value("community_id", row))
+
+    def columns(self) -> dict[str, list[Any]]:
+        """All flows as columns of plain values: fields and units as in ``mtc flows --format json``."""
+        said = {} if self.evidence is None else self.evidence.columns()
+        return {
+            "flow": (self.flow + 1).tolist(),
+            "protocol": np.where(self.protocol == TCP, "tcp", "udp").tolist(),
+            "src": format_addresses(self.ip_version, self.src),
+            "src_port": self.src_port.tolist(),
+            "dst": format_addresses(self.ip_version, self.dst),
+            "dst_port": self.dst_port.tolist(),
+            "start": seconds(self.start),
+            "end": seconds(self.end),
+            "packets": self.packets.tolist(),
+            "bytes": self.bytes.tolist(),
+            "community_id": community_ids(
+                self.protocol, self.ip_version, self.src, self.dst, self.src_port, self.dst_port
+            ),
+            **said,
+        }
 
     def row(self, row: int) -> dict[str, Any]:
         """One flow as plain values: fields and units as in ``mtc classify --format json``."""
-        return {
-            "flow": int(self.flow[row]) + 1,
-            "protocol": self.protocol_name(row),
-            "src": self.address("src", row),
-            "src_port": int(self.src_port[row]),
-            "dst": self.address("dst", row),
-            "dst_port": int(self.dst_port[row]),
-            "start": Seconds(int(self.start[row])),
-            "end": Seconds(int(self.end[row])),
-            "packets": int(self.packets_forward[row] + self.packets_back[row]),
-            "bytes": int(self.bytes_forward[row] + self.bytes_back[row]),
-        }
+        columns, at = self._part(row)
+        return {name: columns[name][at] for name in _ROW}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """All flows as plain values, one after the other."""
         return (self.row(row) for row in range(len(self)))
 
+    def _value(self, column: str, row: int) -> Any:
+        columns, at = self._part(row)
+        return columns[column][at]
 
-_COLUMNS = tuple(field.name for field in fields(FlowRecords) if field.name != "evidence")
+    def _part(self, row: int) -> tuple[dict[str, list[Any]], int]:
+        """The columns of the rows around one, and where it stands in them.
+
+        Texts are made for many rows at once, and those of one part are held: who goes through the rows
+        in order pays little for each, and the texts of a million flows are never in memory together.
+        """
+        number, at = divmod(row % len(self), _PART)
+        if self._held is None or self._held[0] != number:
+            begin = number * _PART
+            part = self.take(np.arange(begin, min(begin + _PART, len(self))))
+            object.__setattr__(self, "_held", (number, part.columns()))
+        assert self._held is not None
+        return self._held[1], at
+
+
+_PART = 4096
+"""Rows whose texts are made at once."""
+
+_ROW = ("flow", "protocol", "src", "src_port", "dst", "dst_port", "start", "end", "packets", "bytes")
+_COLUMNS = tuple(column.name for column in fields(FlowRecords) if column.name not in ("evidence", "_held"))

@@ -28,7 +28,7 @@ from mtc.flows.records import FlowRecords
 from mtc.flows.stream import SampleStream
 from mtc.packets.fields import VISIBLE_PAYLOAD
 from mtc.packets.headers import Headers, read_only
-from mtc.packets.kernel import inlined, kernel
+from mtc.packets.kernel import kernel
 
 if TYPE_CHECKING:
     from mtc.capture import Source
@@ -55,11 +55,61 @@ Ints = NDArray[np.int64]
 Rows = NDArray[np.uint8]
 
 
+PACKET = np.dtype(
+    [
+        ("src_high", np.uint64),
+        ("src_low", np.uint64),
+        ("time", np.int64),
+        ("size", np.int32),
+        ("src_port", np.uint16),
+        ("protocol", np.uint8),
+        ("flags", np.uint8),
+        ("known", np.uint8),
+        ("leading", np.uint8, (LEADING,)),
+    ],
+    align=True,
+)
+"""What a sequence takes of a packet; ``known`` leading bytes of its payload were captured."""
+
+
+def sequence_packets(batch: PacketBatch, headers: Headers, rows: Ints) -> Rows:
+    """What sequences take of packets.
+
+    Args:
+        batch: The packets.
+        headers: What ``decode`` says of them.
+        rows: int64 (N,), the packets wanted; each is a sample.
+
+    Returns:
+        uint8 (N, PACKET.itemsize), rows of ``PACKET`` as bytes, so that they pass where samples do.
+    """
+    out = np.zeros(len(rows), PACKET)
+    out["src_high"], out["src_low"] = headers.src[rows].T
+    out["time"], out["size"] = batch.timestamps[rows], headers.payload_length[rows]
+    out["src_port"], out["protocol"] = headers.src_port[rows], headers.protocol[rows]
+    out["flags"] = headers.tcp_flags[rows]
+    out["known"] = np.clip(headers.captured_payload[rows], 0, LEADING)
+    _copy_leading(read_only(batch.data), headers.payload_offset[rows], out)
+    return out.view(np.uint8).reshape(len(rows), PACKET.itemsize)
+
+
+@kernel
+def _copy_leading(data: Rows, offsets: Ints, out: Any) -> None:
+    for i in range(len(out)):
+        # ``known`` is at most the captured payload, so the offset stays inside the packet.
+        for b in range(out[i].known):
+            out[i].leading[b] = data[offsets[i] + b]
+
+
 class SequenceTable:
     """The first packets with payload of each flow, one row per flow.
 
     The caller numbers the rows: by flow id, or by a number that is used again when a flow has ended.
     """
+
+    _rows: Rows
+    _last: Ints  # time of the flow's newest packet, ns
+    _source: NDArray[np.uint64]  # sender of the flow's first packet, and its port
 
     def __init__(self) -> None:
         self._allocate(0)
@@ -67,55 +117,34 @@ class SequenceTable:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def update(self, headers: Headers, batch: PacketBatch, packets: Ints, rows: Ints) -> None:
-        """Add packets in the order of the capture.
-
-        Args:
-            headers: Of the batch.
-            batch: The packets.
-            packets: int64 (N,), which packets of the batch; each is a sample.
-            rows: int64 (N,), the row of each packet's flow.
-        """
-        if not len(rows):
-            return
-        self._grow(int(rows.max()) + 1)
-        _update(
-            read_only(batch.data),
-            np.ascontiguousarray(batch.timestamps, np.int64),
-            headers.protocol,
-            headers.src,
-            headers.src_port,
-            headers.dst,
-            headers.dst_port,
-            headers.tcp_flags,
-            headers.payload_offset,
-            headers.payload_length,
-            headers.captured_payload,
-            np.ascontiguousarray(packets, np.int64),
-            np.ascontiguousarray(rows, np.int64),
-            self._last,
-            self._source,
-            self._rows,
-            self._rows.view(np.int32),
-        )
+    def add(self, packets: Rows, rows: Ints) -> None:
+        """Add packets, as ``sequence_packets`` gives them in the order of time, to rows (int64 (N,))."""
+        if len(rows):
+            self.grow(int(rows.max()) + 1)
+            found = np.ascontiguousarray(packets).reshape(-1).view(PACKET)
+            rows = np.ascontiguousarray(rows, np.int64)
+            _add(found, rows, self._last, self._source, self._rows, self._rows.view(np.int32))
 
     def counts(self, rows: Ints) -> Ints:
-        """int64 (R,), packets kept of each row; 0 for rows that do not exist yet."""
-        counts = np.zeros(len(rows), np.int64)
-        known = rows < len(self._rows)
-        counts[known] = self._rows[rows[known], 2]
+        """int64 (R,), packets kept of each row."""
+        counts: Ints = self._rows[rows, 2].astype(np.int64)
         return counts
 
     def sequences(self, rows: Ints) -> Rows:
         """Sequences of rows, uint8 (R, ROW_BYTES), a copy; rows are int64 (R,) in any order."""
-        self._grow(int(rows.max(initial=-1)) + 1)
-        return self._rows[rows]
+        found: Rows = self._rows[rows]
+        return found
 
     def clear(self, rows: Ints) -> None:
         """Empty rows, so that other flows can use them."""
-        self._rows[rows[rows < len(self._rows)]] = 0
+        self._rows[rows] = 0
 
-    def _grow(self, rows: int) -> None:
+    def keep(self, rows: Ints) -> None:
+        """Drop all rows but these, which are renumbered from 0."""
+        self._rows, self._last, self._source = self._rows[rows], self._last[rows], self._source[rows]
+
+    def grow(self, rows: int) -> None:
+        """Have at least so many rows."""
         if rows <= len(self._rows):
             return
         held, last, source = self._rows, self._last, self._source
@@ -125,66 +154,40 @@ class SequenceTable:
         self._source[: len(held)] = source
 
     def _allocate(self, rows: int) -> None:
-        self._last = np.zeros(rows, np.int64)  # time of the flow's newest packet, ns
-        self._source = np.zeros((rows, 3), np.uint64)  # sender of the flow's first packet, and its port
+        self._last = np.zeros(rows, np.int64)
+        self._source = np.zeros((rows, 3), np.uint64)
         self._rows = np.zeros((rows, ROW_BYTES), np.uint8)
 
 
 @kernel
-def _update(
-    data: NDArray[np.uint8],
-    timestamps: Any,
-    protocols: NDArray[np.uint8],
-    src: NDArray[np.uint64],
-    src_ports: NDArray[np.uint16],
-    dst: NDArray[np.uint64],
-    dst_ports: NDArray[np.uint16],
-    flags: NDArray[np.uint8],
-    payload_offsets: Ints,
-    payload_lengths: Ints,
-    captured: Ints,
-    packets: Any,
-    rows: Any,
-    last: Any,
-    source: NDArray[np.uint64],
-    out: Rows,
-    values: NDArray[np.int32],
-) -> None:
+def _add(packets: Any, rows: Any, last: Ints, source: Any, out: Rows, values: Any) -> None:
     """Add packets to rows; ``values`` is ``out`` seen as int32."""
     for k in range(len(packets)):
-        i, row = packets[k], rows[k]
+        packet, row = packets[k], rows[k]
         count: Any = np.int64(out[row, 2])
         if count >= PACKETS:
             continue
         if count == 0:
-            source[row, 0], source[row, 1], source[row, 2] = src[i, 0], src[i, 1], src_ports[i]
-            last[row] = timestamps[i]
-            out[row, 0], out[row, 1] = FLOW_ROW, protocols[i]
-        # A packet that fits neither way (a row used for several flows) counts as forward.
-        forward = _is_source(source, row, src, src_ports, i) or not _is_source(source, row, dst, dst_ports, i)
+            source[row, 0], source[row, 1] = packet.src_high, packet.src_low
+            source[row, 2] = packet.src_port
+            last[row] = packet.time
+            out[row, 0], out[row, 1] = FLOW_ROW, packet.protocol
+        forward = (
+            source[row, 0] == packet.src_high
+            and source[row, 1] == packet.src_low
+            and source[row, 2] == packet.src_port
+        )
         at = HEAD + STEP * count
-        values[row, at] = payload_lengths[i] if forward else -payload_lengths[i]
-        values[row, at + 1] = min(max(timestamps[i] - last[row], 0) // 1000, LONGEST_GAP)
-        values[row, at + 2] = flags[i]
-        last[row] = max(last[row], timestamps[i])
+        values[row, at] = packet.size if forward else -packet.size
+        values[row, at + 1] = min(max(packet.time - last[row], 0) // 1000, LONGEST_GAP)
+        values[row, at + 2] = packet.flags
+        last[row] = max(last[row], packet.time)
         out[row, 2] = count + 1
         shift = 0 if forward else 4
         if (out[row, 3] >> shift) & 15 == 0:
-            to = 4 if forward else 8
-            # ``captured`` never passes the packet's caplen, so the offset stays inside ``data``.
-            length: Any = min(captured[i], LEADING)
-            for b in range(length):
-                out[row, to + b] = data[payload_offsets[i] + b]
-            out[row, 3] |= length << shift
-
-
-@inlined
-def _is_source(
-    source: NDArray[np.uint64], row: int, address: NDArray[np.uint64], ports: NDArray[np.uint16], i: int
-) -> bool:
-    return bool(
-        source[row, 0] == address[i, 0] and source[row, 1] == address[i, 1] and source[row, 2] == ports[i]
-    )
+            for b in range(packet.known):
+                out[row, (4 if forward else 8) + b] = packet.leading[b]
+            out[row, 3] |= packet.known << shift
 
 
 def read_sequences(source: "str | Path | Source", *, decapsulate: bool = True) -> tuple[Rows, FlowRecords]:
@@ -202,7 +205,8 @@ def read_sequences(source: "str | Path | Source", *, decapsulate: bool = True) -
             batch, headers, flow = stream.batch, stream.batch_headers, stream.batch_flows
             if batch is not None and headers is not None and flow is not None:
                 packets = headers.sample_rows()
-                table.update(headers, batch, packets, flow[packets])
+                table.add(sequence_packets(batch, headers, packets), flow[packets])
         records = stream.flows.records()
+    table.grow(len(records))
     rows = np.flatnonzero(table.counts(np.arange(len(records))))
     return table.sequences(rows), records.take(rows)

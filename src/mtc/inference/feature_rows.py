@@ -17,8 +17,7 @@ from mtc.inference.verdict_builder import Below, VerdictBuilder, below_threshold
 from mtc.models import LoadedModel, predict_probabilities
 from mtc.models.flow_scores import energies
 from mtc.rows import RowSchema, RowSet
-from mtc.tasks import Tasks
-from mtc.training.pairs import Pairs
+from mtc.tasks import Pairs, Tasks
 
 if TYPE_CHECKING:
     pass

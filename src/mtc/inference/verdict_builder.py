@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from mtc.columns import CONFLICT, UNKNOWN, VPN
 from mtc.models import ModelCard
-from mtc.tasks import VPN_LABELS, Tasks, vpn_classes
-from mtc.training.pairs import Pairs
+from mtc.tasks import VPN_LABELS, Pairs, Tasks, vpn_classes
 
 DECIMALS = 6
 """Decimals of the probabilities in a row."""
@@ -69,7 +68,7 @@ class VerdictBuilder:
 
         Args:
             tasks: Task -> labels.
-            pairs: Which labels stood together in training, see ``mtc.training.pairs``; tasks that are
+            pairs: Which labels stood together in training, see ``mtc.tasks``; tasks that are
                 not in it conflict with nothing.
         """
         self.tasks = tasks

@@ -12,8 +12,7 @@ from mtc.flows import CaptureFlows, FlowRecords
 from mtc.inference.flow_verdict import FlowVerdict
 from mtc.inference.verdict_builder import Below, Probabilities, VerdictBuilder
 from mtc.rows import RowSchema, RowSet
-from mtc.tasks import Tasks
-from mtc.training.pairs import Pairs
+from mtc.tasks import Pairs, Tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ class Group:
     def shallow(self) -> bool:
         """Whether the model is a baseline, no network."""
         run = self.runs[0]
-        return run.config.get("model", {}).get("name") in SHALLOW or "rounds" in run.metrics
+        return run.config.get("model", {}).get("name") in SHALLOW
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mtc.datasets.info import DatasetInfo
 from mtc.errors import DatasetError, InputError
-from mtc.training.run_folder import read_json
+from mtc.files import read_json
 
 Log = Mapping[str, Sequence[float | None]]
 """Column of a run's log -> its values, an epoch each."""

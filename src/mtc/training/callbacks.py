@@ -3,17 +3,20 @@
 import csv
 import io
 import signal
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, RichProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from tensorboardX import SummaryWriter
 
+from mtc.files import write_text
+from mtc.training.batches import Batch
 from mtc.training.clock import RunClock
 from mtc.training.module import MONITORED, TrainingModule
 from mtc.training.ranks import any_of, share
-from mtc.training.run_folder import write_text
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -145,3 +148,117 @@ def seconds_text(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+EVERY = 10
+"""Steps between two entries of the loss."""
+
+
+class EventLog(Callback):
+    """Writes the loss of every tenth step and the rows of the history, by step."""
+
+    def __init__(self, folder: Path, history: History) -> None:
+        """Args: the folder of the log, and the history, which is to be called before this."""
+        self._folder, self._history = folder, history
+        self._writer: SummaryWriter | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a file; what an earlier sitting wrote behind the checkpoint is marked as void."""
+        if not share()[0]:
+            self._writer = SummaryWriter(str(self._folder), purge_step=trainer.global_step + 1)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Write the loss of a step."""
+        if self._writer is not None and trainer.global_step % EVERY == 0:
+            self._writer.add_scalar("loss/step", float(outputs["loss"]), trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what the history knows of the epoch."""
+        if self._writer is None:
+            return
+        row = self._history.rows[-1]
+        for name, value in row.items():
+            if name != "step":
+                self._writer.add_scalar(_tag(name), value, row["step"])
+        self._writer.flush()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the file."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Close the file."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _tag(column: str) -> str:
+    """``validation_f1_traffic`` stands under ``f1``, as ``f1/traffic``."""
+    if column.startswith("validation_f1"):
+        return f"f1/{column.removeprefix('validation_f1').strip('_') or 'mean'}"
+    return {"train_loss": "loss/train", "validation_loss": "loss/validation"}.get(column, f"run/{column}")
+
+
+class EpochLines(Callback):
+    """Writes one plain line an epoch."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def on_pretrain_epoch(self, epoch: int, epochs: int, loss: float) -> None:
+        """Write the line of an epoch of pre-training."""
+        self._stream.write(f"pre-training {epoch}/{epochs}  loss {loss:.4f}\n")
+        self._stream.flush()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say where a resumed run goes on."""
+        if trainer.global_step and trainer.is_global_zero:
+            self._stream.write(f"resumed at step {trainer.global_step}\n")
+            self._stream.flush()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the line of the epoch that ended."""
+        assert isinstance(pl_module, TrainingModule)
+        if not trainer.is_global_zero:
+            return
+        clock = next(c for c in trainer.callbacks if isinstance(c, RunClock))  # type: ignore[attr-defined]
+        metrics = trainer.callback_metrics
+        self._stream.write(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {pl_module.train_loss:.4f}  "
+            f"validation loss {float(metrics['validation_loss']):.4f}  "
+            f"macro F1 {float(metrics['validation_f1']):.4f}  "
+            f"{clock.samples_per_s:.0f} samples/s  {seconds_text(clock.elapsed_s)}\n"
+        )
+        self._stream.flush()
+
+
+class TrainingBar(RichProgressBar):
+    """A progress bar on stderr, with the loss and the validation scores."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=True, console_kwargs={"stderr": True})
+
+    def on_pretrain_epoch(self, epoch: int, epochs: int, loss: float) -> None:
+        """Write a line for an epoch of pre-training, before there is a bar."""
+        sys.stderr.write(f"pre-training {epoch}/{epochs}  loss {loss:.4f}\n")
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Loss and scores, without the version number that the library would show."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return {name.replace("_", " "): value for name, value in metrics.items()}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        # The library counts from 0, which reads "Epoch 2/2" in the last of three.
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
+
+def progress_display() -> Callback:
+    """For stderr: a bar where it is a terminal, else plain lines."""
+    return TrainingBar() if sys.stderr.isatty() else EpochLines(sys.stderr)

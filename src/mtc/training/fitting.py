@@ -1,32 +1,35 @@
 """The fit of a run: steps, validations and checkpoints, by the training library."""
 
+import contextlib
+import ctypes
 import platform
-from collections.abc import Sequence
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.strategies import DDPStrategy, Strategy
-from torch import nn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import distributed, nn
 
 from mtc.config import RunConfig, TrainConfig
-from mtc.errors import UsageError
+from mtc.errors import MtcError, UsageError
+from mtc.models.predict import native_bf16
 from mtc.models.registry import Network
-from mtc.training.batches import PackedLoader
-from mtc.training.callbacks import AgreedSigterm, History, KeepCheckpoints, early_stopping
-from mtc.training.checkpoint_io import AtomicCheckpointIO
+from mtc.training.batches import Chunks, PackedLoader
+from mtc.training.callbacks import AgreedSigterm, EventLog, History, KeepCheckpoints, early_stopping
 from mtc.training.clock import BudgetSchedule, RunClock
-from mtc.training.event_log import EventLog
 from mtc.training.finish import Outcome
-from mtc.training.memory import keep_freed_memory
 from mtc.training.module import TrainingModule
 from mtc.training.plan import Plan
-from mtc.training.precision import resolve_precision
 from mtc.training.ranks import disconnect
-from mtc.training.run_folder import CHECKPOINTS, TENSORBOARD
-from mtc.training.samples import Chunks
-from mtc.training.troubles import clear_errors, quiet
+from mtc.training.run_folder import CHECKPOINTS, TENSORBOARD, AtomicCheckpointIO
 
 
 def fit(
@@ -120,3 +123,111 @@ def _strategy(train: TrainConfig) -> Strategy | str:
     # Layers that no task is read from get no gradient, and which ones does not change: a static graph.
     # Running statistics are those of each process until a validation, see ``average_buffers``.
     return DDPStrategy(static_graph=True, broadcast_buffers=False)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+_NEVER = -1
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep memory that is freed, instead of giving it back to the system.
+
+    The features of a step are tens of megabytes a layer. By default each goes back when it is freed, and
+    the next one is made of fresh pages, which the system clears one by one: on long packets that took 29 %
+    of a step's time (docs/training.md). What a process holds at most grows a little.
+
+    Returns:
+        Whether it could be set; only the GNU C library knows how.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, _NEVER))
+
+
+Precision = Literal["fp32", "bf16"]
+
+
+def resolve_precision(setting: str, device: torch.device | str = "cpu") -> Precision:
+    """Settle ``train.precision`` for a device.
+
+    Args:
+        setting: ``auto``, ``fp32`` or ``bf16``. ``auto`` is bf16 where the device multiplies it
+            natively (AMX on a CPU, tensor cores on a GPU): elsewhere it is emulated, and slower.
+        device: What the run computes on.
+
+    Returns:
+        ``fp32`` or ``bf16``.
+    """
+    if setting == "bf16" or (setting == "auto" and native_bf16(device)):
+        return "bf16"
+    return "fp32"
+
+
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out", "timed out")
+
+
+class Interrupted(MtcError):  # noqa: N818 - a statement, like those of mtc.errors
+    """The process was asked to end while it trained; the run can be resumed."""
+
+    exit_status = 130
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the training library's advice (workers, loggers, folders) from the user."""
+    with warnings.catch_warnings():
+        for module in (r"lightning", r"torch\.utils\.data", r"torch\.nn\.parallel", r"torch\.distributed"):
+            warnings.filterwarnings("ignore", module=module)
+        yield
+
+
+@contextlib.contextmanager
+def clear_errors(train: TrainConfig) -> Iterator[None]:
+    """Around a fit.
+
+    Raises:
+        UsageError: Memory ran out, there are fewer devices than asked for, or another process of the run
+            was lost.
+        Interrupted: The process got SIGTERM.
+        KeyboardInterrupt: The process got Ctrl-C.
+    """
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        with memory_errors(f"at train.batch_size={train.batch_size}: take a smaller one"):
+            yield
+    except SIGTERMException as error:
+        raise Interrupted("ended by SIGTERM; the state is saved, --resume continues the run") from error
+    except SystemExit as error:  # what the training library makes of Ctrl-C
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from error
+    except MisconfigurationException as error:
+        raise UsageError(f"train.devices={train.devices}: {' '.join(str(error).split())}") from error
+    except RuntimeError as error:
+        lost = isinstance(error, distributed.DistError) or any(text in str(error) for text in LOST)
+        if train.devices * train.nodes == 1 or not lost:
+            raise
+        raise UsageError(
+            "another process of the run is gone; --resume continues from the last epoch"
+        ) from error
+
+
+@contextlib.contextmanager
+def memory_errors(where: str) -> Iterator[None]:
+    """Tell where memory ran out, and what to do.
+
+    Raises:
+        UsageError: It did.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise UsageError(f"memory ran out {where}") from error
+    except RuntimeError as error:
+        if not any(text in str(error) for text in OUT_OF_MEMORY):
+            raise
+        raise UsageError(f"memory ran out {where}") from error

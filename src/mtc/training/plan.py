@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from mtc.config import RunConfig
 from mtc.datasets.flow_features.features import QuantileScaler
-from mtc.errors import DatasetError
+from mtc.datasets.flow_features.samples import are_features, balance_samples, scale_samples
+from mtc.errors import DatasetError, UsageError
 from mtc.tasks import Tasks
-from mtc.training.features import prepare_parts
+from mtc.training.batches import chosen_tasks, trainable_tasks
 from mtc.training.initial import Start, load_start
-from mtc.training.samples import chosen_tasks, trainable_tasks
 
 if TYPE_CHECKING:
     from mtc.datasets import Dataset, LabelledSamples
@@ -72,3 +72,55 @@ def plan_run(config: RunConfig, dataset: "Dataset", init: str | Path | None = No
     train_part, validation_part, scaler = prepare_parts(config, dataset, train_part, validation_part, known)
     untrained = tuple(task for task in chosen if task not in tasks)
     return Plan(config, dataset, tasks, untrained, train_part, validation_part, scaler, start)
+
+
+def prepare_parts(
+    config: RunConfig,
+    dataset: "Dataset",
+    train: "LabelledSamples",
+    validation: "LabelledSamples",
+    scaler: QuantileScaler | None = None,
+) -> "tuple[LabelledSamples, LabelledSamples, QuantileScaler | None]":
+    """Bring flow features into [0, 1] and balance the training part; packets stay as they are.
+
+    The transform is fitted on the rows of ``train`` alone, before any row is synthesised. A split that
+    was balanced when the dataset was built is not balanced again.
+
+    Args:
+        config: The settings.
+        dataset: Where the parts are from.
+        train: The training part, as stored.
+        validation: The validation part, as stored.
+        scaler: The transform of the weights that the run starts from, in place of one fitted here.
+
+    Returns:
+        Both parts as the network is to see them, and the transform.
+
+    Raises:
+        UsageError: The network reads another number of values, packets are to be balanced, or a feature
+            that is to be hidden is none of the dataset's.
+    """
+    if not are_features(train):
+        if config.data.balance != "none":
+            raise UsageError("data.balance is for flow features; packets are balanced by the dataset's cap")
+        if config.data.hide:
+            raise UsageError("data.hide is for flow features; fields of packets are hidden by data.mask")
+        return train, validation, None
+    values = train.dense()
+    if config.model.length != values.shape[1]:
+        raise UsageError(
+            f"the network reads {config.model.length} values (model.tokens x model.width), and the dataset "
+            f"has {values.shape[1]} features: take a recipe for them, such as cicids2017-mtc"
+        )
+    scaler = QuantileScaler.fit(values) if scaler is None else scaler
+    features = dataset.info.features
+    if config.data.hide and features is not None:
+        selected = list(features.selected)
+        if unknown := [name for name in config.data.hide if name not in selected]:
+            raise UsageError(f"data.hide names {', '.join(unknown)}; the features are {', '.join(selected)}")
+        scaler = scaler.without([selected.index(name) for name in config.data.hide])
+    train, validation = (scale_samples(part, scaler) for part in (train, validation))
+    balanced = features is not None and config.data.split in features.balanced_splits
+    if config.data.balance == "table2" and not balanced:
+        train = balance_samples(train, dataset.tasks, config.seed)
+    return train, validation, scaler

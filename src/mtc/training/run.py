@@ -1,5 +1,7 @@
 """One run, from start to end: fit, take the best epoch, calibrate, score, write the model."""
 
+import platform
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,19 +10,18 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from mtc.config import RunConfig
+from mtc.files import write_json
 from mtc.models import build_network
 from mtc.models.registry import SHALLOW
+from mtc.models.shallow.base import ShallowNetwork
 from mtc.training.callbacks import BEST
-from mtc.training.checkpoint_io import read_checkpoint
-from mtc.training.finish import write_model
-from mtc.training.fitting import fit
+from mtc.training.finish import Outcome, write_model
+from mtc.training.fitting import fit, memory_errors
 from mtc.training.initial import freeze, take_weights
-from mtc.training.plan import plan_run
+from mtc.training.plan import Plan, plan_run
 from mtc.training.pretraining import pretrain
 from mtc.training.ranks import expected_rank
-from mtc.training.run_folder import CHECKPOINTS, last_checkpoint, prepare, write_json
-from mtc.training.shallow import train_shallow
-from mtc.training.troubles import memory_errors
+from mtc.training.run_folder import CHECKPOINTS, last_checkpoint, prepare, read_checkpoint
 
 if TYPE_CHECKING:
     from mtc.datasets import Dataset
@@ -89,3 +90,42 @@ def train(
     write_json(out / "run.json", {**plan.origin, **ended})
     with memory_errors("while the network was scored; the run is kept, --resume scores it again"):
         return write_model(out, plan, network, outcome, fresh)
+
+
+def train_shallow(plan: Plan, out: Path, *, resume: bool, force: bool) -> dict[str, Any]:
+    """Fit a shallow model and write its run folder.
+
+    Args:
+        plan: Settings and data.
+        out: The run folder.
+        resume: Fit it again in the folder of an unfinished run; there is no state to go on from.
+        force: Replace the run that is there.
+
+    Returns:
+        The content of ``metrics.json``, where epochs are rounds of boosting, and 1 without such.
+
+    Raises:
+        OutputError: Something is there already, or cannot be written.
+        UsageError: The run that is there differs, or a library is not installed.
+    """
+    prepare(out, plan.config, plan.origin, resume=resume, force=force)
+    write_json(out / "config.json", plan.config.to_dict())
+    write_json(out / "run.json", plan.origin)
+    network = build_network(plan.config.model, plan.tasks)
+    assert isinstance(network, ShallowNetwork)
+    started = time.monotonic()
+    rounds = network.fit(plan.train_part, plan.validation_part, plan.config.seed)
+    seconds = time.monotonic() - started
+    outcome = Outcome(
+        ended="fitted",
+        epochs=rounds,
+        best_epoch=rounds,
+        validation_loss=float("nan"),
+        minutes=round(seconds / 60, 3),
+        samples_per_s=round(len(plan.train_part) / max(seconds, 1e-3), 2),
+        precision="fp32",
+        machine=f"{platform.machine()}, {torch.get_num_threads()} threads",
+    )
+    ended = {"ended": outcome.ended, "epochs": outcome.epochs, "minutes": outcome.minutes}
+    write_json(out / "run.json", {**plan.origin, **ended})
+    return write_model(out, plan, network.eval(), outcome, {})

@@ -10,14 +10,18 @@ model.json           the model's card
 metrics.json         its scores; written last, so a run that has it is finished
 """
 
-import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.fabric.plugins.io import CheckpointIO
+
 from mtc.config import RunConfig
 from mtc.errors import InputError, OutputError, UsageError
+from mtc.files import read_json, replacing
 
 FILES = ("metrics.json", "model.json", "model.safetensors", "epochs.csv", "run.json", "config.json")
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
@@ -67,45 +71,6 @@ def last_checkpoint(folder: Path) -> Path | None:
     return checkpoint if checkpoint.is_file() else None
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file beside its place and rename it.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        InputError: It is missing or no JSON object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not a JSON object")
-    return content
-
-
 def _check_same_run(folder: Path, config: RunConfig, origin: Mapping[str, Any]) -> None:
     if not (folder / "config.json").is_file():
         raise UsageError(f"{folder} is not a run: nothing to resume")
@@ -139,3 +104,57 @@ def _remove(folder: Path) -> None:
     for name in (CHECKPOINTS, TENSORBOARD):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes beside the place and renames, so that a checkpoint is whole or the previous one.
+
+    Reads with ``weights_only=True``: a checkpoint holds tensors and plain values, never code.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            OutputError: The disk is full, or the place is not writable.
+        """
+        place = Path(path)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(place, sync=True) as partial, partial.open("wb") as file:
+                torch.save(checkpoint, file)
+        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+            raise OutputError(f"{place}: the checkpoint cannot be written ({error})") from error
+
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Callable[..., Any] | None = None,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a checkpoint.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Remove a checkpoint, if it is there."""
+        Path(path).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint into the memory of the CPU.
+
+    Raises:
+        InputError: It is missing or damaged.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in many ways, none of them ours
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: not a readable checkpoint ({reason})") from error
+    return checkpoint

@@ -12,6 +12,11 @@ Force = Annotated[bool, typer.Option("--force", help="Replace a dataset that is 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """The names in a text such as ``application,type``."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def print_json(info: "DatasetInfo") -> None:
     """Print ``dataset.json``."""
     import json

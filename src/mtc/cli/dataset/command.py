@@ -1,16 +1,25 @@
 """``mtc dataset``: build a dataset, or look at one."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtc.cli.dataset.building import BytesRead, Folds, Force, Json, print_json, warn
+from mtc.cli.dataset.building import BytesRead, Folds, Force, Json, print_json, split_names, warn
 from mtc.cli.dataset.cicids2017 import cicids2017
 from mtc.cli.shared.captures import On, OnOption, WorkersOption
 
 if TYPE_CHECKING:
     from mtc.datasets import DatasetInfo
+
+
+class RowKind(StrEnum):
+    """What a row of a dataset is."""
+
+    packets = "packets"
+    flows = "flows"
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -77,6 +86,12 @@ def captures(
     cap: Annotated[
         int, typer.Option(min=0, help="Most packets a class of the first task; 0 is no limit.")
     ] = 0,
+    kind: Annotated[
+        RowKind, typer.Option(help="What a row is: a packet's sample, or the sequence of a flow.")
+    ] = RowKind.packets,
+    tasks: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Columns that are tasks; all where none is named.")
+    ] = "",
     workers: WorkersOption = None,
     on: OnOption = On.local,
     force: Force = False,
@@ -85,9 +100,10 @@ def captures(
     """Build a dataset of your own captures, with any tasks and classes.
 
     The column capture names captures, folders, zips or globs, relative to the file; every other column
-    is a task and its values are the classes; an empty cell is a missing label. The columns protocol, src,
-    src_port, dst, dst_port, start and end choose packets of a capture; the first row that chooses a packet
-    labels it. Exit status 3 if a capture was missing, damaged or unreadable and others were read.
+    is a task (or those of --tasks) and its values are the classes; an empty cell is a missing label. The
+    columns protocol, src, src_port, dst, dst_port, start and end choose packets of a capture; the first row
+    that chooses a packet labels it. Columns that are no tasks group the splits group:COLUMN. Exit status 3
+    if a capture was missing, damaged or unreadable and others were read.
     """
     from mtc.datasets import build_captures
 
@@ -95,6 +111,8 @@ def captures(
         info = build_captures(
             labels,
             out,
+            kind=kind.value,
+            tasks=split_names(tasks),
             seed=seed,
             folds=folds,
             cap=cap or None,
@@ -133,7 +151,7 @@ def show(
 
 
 def _draw(info: "DatasetInfo", figure: Path, *, force: bool) -> None:
-    from mtc.cli.shared.output import output_file
+    from mtc.files import output_file
     from mtc.report.figures.class_counts import check_figure_name, draw_classes
 
     check_figure_name(figure)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from mtc.datasets.splits.splits import LEAVE_ONE_OUT
+
 if TYPE_CHECKING:
     from mtc.datasets import DatasetInfo, Leakage
     from mtc.datasets.info import SplitInfo
@@ -30,7 +32,7 @@ def splits_table(info: "DatasetInfo", lines: Lines, unit: str) -> Table:
         caption_justify="left",
     )
     table.add_column(unit, no_wrap=True)
-    names = [name for name in info.splits if "/" not in name]
+    names = [name for name in info.splits if "/" not in name and not name.startswith(LEAVE_ONE_OUT)]
     for name in names:
         table.add_column(name, justify="right", overflow="fold")  # rather than cut a number off
     splits = [info.splits[name] for name in names]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtc.cli.shared.output import output_file
 from mtc.errors import UsageError
+from mtc.files import output_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from mtc.cli.shared.captures import captures_among
-from mtc.cli.shared.output import output_file
 from mtc.errors import MtcError, UsageError
+from mtc.files import output_file
 from mtc.flows.features import convention_named, features_of
 
 if TYPE_CHECKING:

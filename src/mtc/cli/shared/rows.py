@@ -9,9 +9,9 @@ from typing import IO, Annotated, Any
 
 import typer
 
-from mtc.cli.shared.output import output_file
 from mtc.cli.shared.zeek import ZeekWriter
 from mtc.errors import UsageError
+from mtc.files import output_file
 from mtc.rows import CsvWriter, JsonWriter, ParquetWriter, Row, RowSchema, Writer
 
 SHOWN_ROWS = 100

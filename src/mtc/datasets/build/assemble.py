@@ -54,6 +54,7 @@ def _tables(
     columns: Any, chosen: ChosenRows, tasks: Tasks, plan: SplitPlan, content: ContentHash, tally: Tally
 ) -> Iterator[Any]:
     """A table for each row group."""
+    groups = chosen.group_names
     names = [staged.capture.name for staged in chosen.captures]
     for block in chosen.blocks(ROW_GROUP_ROWS):
         rows = block.rows
@@ -79,6 +80,7 @@ def _tables(
                 named(rows.capture, names),
                 plain_array(block.packet),
                 *(named(codes[task], classes) for task, classes in tasks.items()),
+                *(named(chosen.kinds.groups[name][rows.kind], values) for name, values in groups.items()),
                 *split_arrays(splits),
             ],
             schema=columns,

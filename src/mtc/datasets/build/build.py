@@ -16,9 +16,9 @@ from mtc.datasets.info import FORMAT_VERSION, DatasetInfo, FileInfo, SourceRepor
 from mtc.datasets.layout import PACKETS_FILE, ROW_GROUP_ROWS
 from mtc.datasets.build.folder import building
 from mtc.datasets.build.tasks import Progress, read_sources
-from mtc.datasets.splits.splits import FOLDS, check_folds, plan_splits
+from mtc.datasets.splits.splits import FOLDS, SplitPlan, check_folds, plan_splits
 from mtc.datasets.build.stage_tasks import FLOWS, ROWS, StageTask, staged_capture
-from mtc.datasets.build.staging import LabelledCapture
+from mtc.datasets.build.staging import LabelledCapture, RowKind
 from mtc.errors import DatasetError, UsageError
 from mtc.parallel import Backend, Workers
 from mtc.tasks import Tasks, check_task_names
@@ -44,6 +44,8 @@ class BuildPlan:
     """Most packets of a class of ``balance_by``, half plain and half VPN; None for all."""
     folds: int = FOLDS
     """Folds of every split, or 0 for none."""
+    kind: RowKind = "packets"
+    """What a row is: a packet's sample, or a flow's sequence."""
     decapsulate: bool = True
     """Whether tunnels are peeled down to the innermost IP packet."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -112,7 +114,7 @@ def _build(
     splits = plan_splits(chosen.all_rows, plan.seed, plan.folds)
     written = write_dataset(folder / PACKETS_FILE, chosen, plan.tasks, splits)
     report = replace(plan.report, unreadable={**plan.report.unreadable, **unreadable})
-    info = _describe(plan, chosen, written, report, sources)
+    info = _describe(plan, chosen, splits, written, report, sources)
     info.write(folder)
     return info
 
@@ -133,6 +135,7 @@ def _read(
                 plan.cap if rule.labels.get(plan.balance_by) is not None else None for rule in capture.rules
             ),
             decapsulate=plan.decapsulate,
+            kind=plan.kind,
         )
         for capture in plan.captures
     ]
@@ -151,6 +154,7 @@ def _read(
 def _describe(
     plan: BuildPlan,
     chosen: ChosenRows,
+    splits: SplitPlan,
     written: Written,
     report: SourceReport,
     sources: tuple[FileInfo, ...],
@@ -164,16 +168,17 @@ def _describe(
         balance_by=plan.balance_by,
         stratify=plan.stratify,
         folds=plan.folds,
-        mask="paper",
+        mask="paper" if plan.kind == "packets" else "nameless",
         decapsulate=plan.decapsulate,
         draws=ALGORITHM,
         row_group_rows=ROW_GROUP_ROWS,
         written_by=f"pyarrow {pa.__version__}",
+        groups=chosen.group_names,
         **plan.settings,
     )
     return DatasetInfo(
         format_version=FORMAT_VERSION,
-        kind="packets",
+        kind=plan.kind,
         name=plan.name,
         mtc_version=mtc.__version__,
         hash=written.content.hexdigest(
@@ -198,5 +203,5 @@ def _describe(
         counts=counts,
         absent=describe.absent_classes(counts),
         flows=describe.count_flows(chosen, plan.balance_by),
-        splits=describe.describe_splits(written.splits, chosen.labels, plan.tasks, plan.seed, plan.folds),
+        splits=describe.describe_splits(written.splits, chosen.labels, plan.tasks, plan.seed, splits),
     )

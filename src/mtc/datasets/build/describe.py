@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mtc.datasets.build.selection import ChosenRows, Staged
 from mtc.datasets.build.flows import count_spread
 from mtc.datasets.info import CaptureInfo, ClassCounts, FlowCounts, RuleInfo, SplitInfo
-from mtc.datasets.splits.splits import FRACTIONS, PARTS, SPLITS
+from mtc.datasets.splits.splits import FRACTIONS, PARTS, SplitPlan
 from mtc.datasets.build.tally import SplitTally
 from mtc.tasks import Tasks
 
@@ -95,7 +95,7 @@ def describe_splits(
     labels: Mapping[str, NDArray[np.int64]],
     tasks: Tasks,
     seed: int,
-    folds: int,
+    plan: SplitPlan,
 ) -> dict[str, SplitInfo]:
     """Split -> how it was made, what it came to, and what its parts share; folds behind the splits.
 
@@ -104,12 +104,12 @@ def describe_splits(
         labels: Task -> int64 (kinds,).
         tasks: Task -> classes.
         seed: Seed of the splits.
-        folds: Folds of each, or 0.
+        plan: How they were made.
     """
     described = {}
     for split, tally in splits.items():
         name, _, fold = split.partition("/")
-        algorithm, fractions = name_split(SPLITS[name].algorithm, fold, folds)
+        algorithm, fractions = name_split(plan.algorithms[name], fold, plan.counts.get(name, 0))
         counts = count_parts(tally.rows, labels, tasks)
         described[split] = SplitInfo(
             algorithm=algorithm,

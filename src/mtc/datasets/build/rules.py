@@ -38,6 +38,19 @@ class PacketFilter:
     """Nanoseconds since the Unix epoch, the first that counts."""
     end: int | None = None
     """The first that does not count any more."""
+    flows: "FlowWindows | None" = None
+    """Many flows, each with a window of time; given instead of the others."""
+
+    @property
+    def names_a_flow(self) -> bool:
+        """Whether it chooses one five-tuple."""
+        addresses = [*self.src, *self.dst]
+        return (
+            self.protocol is not None
+            and len(self.src) == len(self.dst) == len(self.src_port) == len(self.dst_port) == 1
+            and all(network.prefixlen == network.max_prefixlen for network in addresses)
+            and all(first == last for first, last in (*self.src_port, *self.dst_port))
+        )
 
     @classmethod
     def parse(cls, cells: Mapping[str, str]) -> "PacketFilter":
@@ -65,6 +78,8 @@ class PacketFilter:
 
     def matches(self, headers: Headers, timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
         """bool (N,), which packets of a batch are chosen; ``timestamps`` is int64 (N,)."""
+        if self.flows is not None:
+            return self.flows.match(headers, timestamps)
         chosen = np.ones(len(headers), np.bool_)
         if self.start is not None:
             chosen &= timestamps >= self.start
@@ -85,6 +100,82 @@ class PacketFilter:
         return there | back
 
 
+@dataclass(frozen=True, eq=False)
+class FlowWindows:
+    """Flows by five-tuple, each in a window of time: thousands of them are matched at once.
+
+    Attributes:
+        keys: uint64 (F, 2), two hashes of each five-tuple, the same for both directions; ascending.
+        start: int64 (F,), nanoseconds since the epoch, the first that counts.
+        end: int64 (F,), the first that does not.
+    """
+
+    keys: NDArray[np.uint64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, filters: "Sequence[PacketFilter]") -> "FlowWindows":
+        """From filters that each name a flow."""
+        ends = [
+            [int(f.src[0].network_address), f.src_port[0][0], int(f.dst[0].network_address), f.dst_port[0][0]]
+            for f in filters
+        ]
+        halves = [
+            np.array([[value >> 64, value & _HALF] for value in column], np.uint64).reshape(-1, 2)
+            for column in ([row[0] for row in ends], [row[2] for row in ends])
+        ]
+        ports = [np.array([row[i] for row in ends], np.uint64) for i in (1, 3)]
+        kind = np.array([f.src[0].version << 8 | (f.protocol or 0) for f in filters], np.uint64)
+        keys = _flow_hashes(kind, halves[0], ports[0], halves[1], ports[1])
+        order = np.lexsort((keys[:, 1], keys[:, 0]))
+        start = np.array([-(1 << 62) if f.start is None else f.start for f in filters], np.int64)
+        end = np.array([1 << 62 if f.end is None else f.end for f in filters], np.int64)
+        return cls(keys[order], start[order], end[order])
+
+    def match(self, headers: Headers, timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """bool (N,), which packets are of one of the flows, in its window."""
+        kind = headers.ip_version.astype(np.uint64) << np.uint64(8) | headers.protocol
+        ports = headers.src_port.astype(np.uint64), headers.dst_port.astype(np.uint64)
+        keys = _flow_hashes(kind, headers.src, ports[0], headers.dst, ports[1])
+        found = np.zeros(len(keys), np.bool_)
+        at = np.searchsorted(self.keys[:, 0], keys[:, 0])
+        waiting = np.flatnonzero(headers.is_transport & (at < len(self.keys)))
+        while len(waiting):  # a five-tuple may have several windows
+            here = at[waiting]
+            same = self.keys[here, 0] == keys[waiting, 0]
+            inside = (self.start[here] <= timestamps[waiting]) & (timestamps[waiting] < self.end[here])
+            found[waiting] |= same & (self.keys[here, 1] == keys[waiting, 1]) & inside
+            at[waiting] += 1
+            waiting = waiting[same & ~found[waiting] & (at[waiting] < len(self.keys))]
+        return found
+
+
+def _flow_hashes(
+    kind: NDArray[np.uint64],
+    one: NDArray[np.uint64],
+    one_port: NDArray[np.uint64],
+    other: NDArray[np.uint64],
+    other_port: NDArray[np.uint64],
+) -> NDArray[np.uint64]:
+    """uint64 (N, 2), of five-tuples; addresses are uint64 (N, 2)."""
+    columns = []
+    for seed in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F):
+        both = np.zeros(len(kind), np.uint64)
+        for address, port in ((one, one_port), (other, other_port)):
+            mixed = _mixed(address[:, 0] ^ np.uint64(seed))
+            both += _mixed(_mixed(mixed ^ address[:, 1]) ^ port)  # a sum: the same for both directions
+        columns.append(_mixed(both ^ kind))
+    return np.stack(columns, axis=1)
+
+
+def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Finalizer of splitmix64."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Labels of a capture, or of the packets in it that a filter chooses."""
@@ -95,6 +186,8 @@ class Rule:
     filter: PacketFilter | None = None
     text: Mapping[str, str] = field(default_factory=dict)
     """The filter as it was given."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Column -> value, of columns that are no task: what splits by group keep together."""
 
 
 def first_match(rules: Sequence[Rule], headers: Headers, timestamps: NDArray[np.int64]) -> NDArray[np.int16]:

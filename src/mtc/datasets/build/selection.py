@@ -64,7 +64,12 @@ class ChosenRows:
         """Capture and labels of each kind."""
         rules = np.diff(self.first_kinds)
         capture = np.repeat(np.arange(len(self.captures), dtype=np.int32), rules)
-        return Kinds(capture, {task: self.labels[task] for task in self.stratify})
+        return Kinds(capture, {task: self.labels[task] for task in self.stratify}, _groups(self.captures))
+
+    @cached_property
+    def group_names(self) -> dict[str, tuple[str, ...]]:
+        """Column -> the values that its groups are numbered by."""
+        return group_names(self.captures)
 
     @cached_property
     def all_rows(self) -> AllRows:
@@ -183,6 +188,26 @@ def choose_rows(
         labels=labels,
         stratify=stratify,
     )
+
+
+def _groups(captures: Sequence[Staged]) -> dict[str, NDArray[np.int32]]:
+    """Column -> int32 (kinds,), number of the value of each rule, by first appearance; -1 for none."""
+    rules = [rule for staged in captures for rule in staged.capture.rules]
+    groups = {}
+    for column, values in group_names(captures).items():
+        numbers = {value: number for number, value in enumerate(values)}
+        groups[column] = np.array([numbers.get(rule.groups.get(column, ""), -1) for rule in rules], np.int32)
+    return groups
+
+
+def group_names(captures: Sequence[Staged]) -> dict[str, tuple[str, ...]]:
+    """Column -> its values by first appearance, of the columns that are no tasks."""
+    rules = [rule for staged in captures for rule in staged.capture.rules]
+    columns = dict.fromkeys(name for rule in rules for name in rule.groups)
+    return {
+        column: tuple(dict.fromkeys(value for rule in rules if (value := rule.groups.get(column))))
+        for column in columns
+    }
 
 
 def _label_codes(captures: Sequence[Staged], task: str, classes: tuple[str, ...]) -> NDArray[np.int64]:

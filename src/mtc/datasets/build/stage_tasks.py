@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from mtc.datasets.build.tasks import BuildTask
-from mtc.datasets.build.staging import LabelledCapture, StagedCapture, stage_capture
+from mtc.datasets.build.staging import LabelledCapture, RowKind, StagedCapture, stage_capture
 from mtc.errors import CaptureError
 from mtc.parallel import Advance
 
-_LAYOUT = 3
+_LAYOUT = 4
 """Version of the staged files."""
 
 ROWS, FLOWS = "arrow", "npy"
@@ -31,6 +31,7 @@ class StageTask(BuildTask):
     limits: tuple[int | None, ...]
     """For each rule, how many samples the balance may keep of it, or None for all."""
     decapsulate: bool
+    kind: RowKind = "packets"
 
     @property
     def name(self) -> str:
@@ -49,7 +50,8 @@ class StageTask(BuildTask):
         """What decides the staged rows."""
         rules = [[rule.text, any(rule.labels.values())] for rule in self.capture.rules]
         member = self.capture.source.member
-        return [_LAYOUT, self.capture.name, member, self.seed, self.limits, self.decapsulate, rules]
+        how = [self.seed, self.limits, self.decapsulate, self.kind, self.capture.scope]
+        return [_LAYOUT, self.capture.name, member, *how, rules]
 
     @cached_property
     def work(self) -> int:
@@ -69,6 +71,7 @@ class StageTask(BuildTask):
                     seed=self.seed,
                     limits=self.limits,
                     decapsulate=self.decapsulate,
+                    kind=self.kind,
                     progress=lambda name, count: advance(count),
                 )
                 with flows.open("wb") as file:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from mtc.datasets.build.balance import EVERY, SmallestDraws
 from mtc.datasets.draws import keyed_draws
 from mtc.datasets.build.rules import NO_LABEL, Rule, first_match
 from mtc.flows import FlowRecords, SampleStream
+from mtc.flows.sequences import ROW_BYTES, SequenceTable, sequence_packets
 from mtc.packets import build_samples
 
 Progress = Callable[[str, int], None]
@@ -40,6 +41,9 @@ STAGED = pa.schema(
 )
 """Columns of a staged capture; ``flow`` counts within the capture, ``rule`` is one of its rules."""
 
+RowKind = Literal["packets", "flows"]
+"""What a row of a dataset is: a packet's sample, or the sequence of a flow's first packets."""
+
 _ROWS_AT_ONCE = 4_096
 _BYTES_WAITING = 48 << 20
 """Most bytes of samples that wait, since those that follow may show that the balance does not keep them."""
@@ -56,6 +60,8 @@ class LabelledCapture:
     source: Source
     rules: tuple[Rule, ...]
     """Labels; where there are several, the first that chooses a packet labels it."""
+    scope: str = ""
+    """Captures of one scope share flows; the same five-tuple in captures of two scopes is two flows."""
 
     @property
     def whole(self) -> bool:
@@ -100,6 +106,7 @@ def stage_capture(
     seed: int,
     limits: Sequence[int | None],
     decapsulate: bool,
+    kind: RowKind = "packets",
     progress: Progress | None = None,
 ) -> tuple[StagedCapture, NDArray[np.uint64]]:
     """Read a capture and put aside every sample that the balance may keep.
@@ -110,6 +117,7 @@ def stage_capture(
         seed: Seed of the draws that the balance chooses by.
         limits: Most samples that the balance may keep of each rule, or None for all.
         decapsulate: Whether tunnels are peeled.
+        kind: What a row is.
         progress: Told about the bytes read.
 
     Returns:
@@ -122,6 +130,7 @@ def stage_capture(
     choice = _Choice(capture.rules, limits)
     purpose = draw_purpose(capture.name)
     seen = 0
+    flows = _FlowRows() if kind == "flows" else None
     with (
         SampleStream(capture.source, decapsulate=decapsulate, build=False) as stream,
         _RowWriter(file, choice) as writer,
@@ -134,14 +143,18 @@ def stage_capture(
             of_packet = first_match(capture.rules, headers, batch.timestamps)
             rows = headers.sample_rows()
             rule = of_packet[rows]
-            kept = choice.take(of_packet, rule, draws)
-            if len(kept):
+            if flows is not None:
+                choice.count(of_packet, rule)
+                flows.add(sequence_packets(batch, headers, rows), piece.headers, rule, draws)
+            elif len(kept := choice.take(of_packet, rule, draws)):
                 columns = {name: piece.headers[name][kept] for name in ("timestamp", "packet", "flow")}
                 samples = build_samples(batch, headers, rows[kept], writer.buffer(len(kept)))
                 writer.write(samples, columns, rule[kept], draws[kept])
             if progress is not None and stream.reader.bytes_read > seen:
                 progress(capture.name, stream.reader.bytes_read - seen)
                 seen = stream.reader.bytes_read
+        if flows is not None:
+            flows.write(writer, choice)
     left_out = dict(stream.left_out) | ({NO_LABEL: choice.unlabelled} if choice.unlabelled else {})
     read = StagedCapture(
         format=stream.reader.format,
@@ -153,7 +166,60 @@ def stage_capture(
         rules=tuple((packets, samples) for packets, samples in choice.counts.tolist()),
         flows=len(stream.flows),
     )
-    return read, _flow_keys(stream.flows.records())
+    keys = _flow_keys(stream.flows.records())
+    if capture.scope:
+        # Five-tuples are compared over all captures: what differs by scope makes them differ.
+        keys[:, 0] ^= keyed_draws(0, f"scope\0{capture.scope}", np.zeros(1, np.int64)) << np.uint64(16)
+    return read, keys
+
+
+class _FlowRows:
+    """The flows of a capture as rows; a flow has the label, the time and the draw of its first sample."""
+
+    def __init__(self) -> None:
+        self._table = SequenceTable()
+        self._columns: dict[str, NDArray[Any]] = {
+            name: np.zeros(0, kind)
+            for name, kind in (
+                ("timestamp", np.int64), ("packet", np.int64), ("rule", np.int16), ("draw", np.uint64)
+            )
+        }  # fmt: skip
+
+    def add(
+        self,
+        packets: NDArray[np.uint8],
+        headers: Mapping[str, NDArray[Any]],
+        rule: NDArray[np.int16],
+        draws: NDArray[np.uint64],
+    ) -> None:
+        """Add packets, as ``sequence_packets`` gives them, with rule and draw of each."""
+        if not len(packets):
+            return
+        flow = headers["flow"]
+        self._table.grow(int(flow.max()) + 1)
+        flows, first = np.unique(flow, return_index=True)
+        new = self._table.counts(flows) == 0
+        values = {"timestamp": headers["timestamp"], "packet": headers["packet"], "rule": rule, "draw": draws}
+        for name, column in self._columns.items():
+            grown = np.zeros(len(self._table), column.dtype)
+            grown[: len(column)] = column
+            grown[flows[new]] = values[name][first[new]]
+            self._columns[name] = grown
+        self._table.add(packets, flow)
+
+    def write(self, writer: "_RowWriter", choice: "_Choice") -> None:
+        """Write the flows that have a label and that the balance may keep, by first sample."""
+        columns = self._columns
+        flows = np.flatnonzero(self._table.counts(np.arange(len(self._table))))
+        flows = flows[columns["rule"][flows] >= 0]
+        flows = flows[np.argsort(columns["packet"][flows], kind="stable")]
+        flows = flows[choice.offer(columns["rule"][flows], columns["draw"][flows])]
+        for begin in range(0, len(flows), _ROWS_AT_ONCE):
+            some = flows[begin : begin + _ROWS_AT_ONCE]
+            rows = np.zeros((len(some), ragged.WIDTH), np.uint8)
+            rows[:, :ROW_BYTES] = self._table.sequences(some)
+            of_flow = {name: columns[name][some] for name in ("timestamp", "packet")}
+            writer.write(rows, of_flow | {"flow": some}, columns["rule"][some], columns["draw"][some])
 
 
 class _Choice:
@@ -180,13 +246,22 @@ class _Choice:
         self, of_packet: NDArray[np.int16], rule: NDArray[np.int16], draws: NDArray[np.uint64]
     ) -> NDArray[np.int64]:
         """The samples to put aside, by the rules of all packets, and rule and draw of each sample."""
+        self.count(of_packet, rule)
+        return np.flatnonzero(self.offer(rule, draws))
+
+    def count(self, of_packet: NDArray[np.int16], rule: NDArray[np.int16]) -> None:
+        """Count packets, and the samples among them, by rule."""
+        for i in range(len(self.counts)):
+            self.counts[i] += np.count_nonzero(of_packet == i), np.count_nonzero(rule == i)
+        self.unlabelled += int(np.count_nonzero(rule < 0))
+
+    def offer(self, rule: NDArray[np.int16], draws: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """bool (N,), which rows the balance may keep, by rule and draw of each."""
         kept = np.zeros(len(rule), np.bool_)
         for i, smallest in enumerate(self._smallest):
             mine = rule == i
             kept[mine] = True if smallest is None else smallest.offer(draws[mine])
-            self.counts[i] += np.count_nonzero(of_packet == i), np.count_nonzero(mine)
-        self.unlabelled += int(np.count_nonzero(rule < 0))
-        return np.flatnonzero(kept)
+        return kept
 
 
 @dataclass(frozen=True, slots=True)

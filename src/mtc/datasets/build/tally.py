@@ -39,10 +39,10 @@ class Tally:
         self._plan = plan
         self._kinds = kinds
         columns = len(plan.parts) + len(plan.folds)
-        self._rows = np.zeros((columns, len(kinds), max(len(PARTS), plan.count + 1)), np.int64)
+        self._rows = np.zeros((columns, len(kinds), max(len(PARTS), *(count + 1 for count in plan.counts.values()), 0)), np.int64)
         self._files = ExitStack()
         self._flows, self._samples = (
-            self._files.enter_context(KeyTally(len(plan.parts), plan.count, rows, folder)) for _ in range(2)
+            self._files.enter_context(KeyTally(len(plan.parts), tuple(plan.counts.values()), rows, folder)) for _ in range(2)
         )
 
     def __enter__(self) -> Self:
@@ -87,14 +87,11 @@ class Tally:
     def _rows_of_splits(self) -> list[NDArray[np.int64]]:
         splits = len(self._plan.parts)
         found = [table[:, : len(PARTS)] for table in self._rows[:splits]]
-        for table in self._rows[splits:]:
-            for fold in range(1, self._plan.count + 1):
-                part_of_fold = parts_of_fold(np.arange(self._plan.count + 1), fold, self._plan.count)
-                found.append(
-                    np.stack(
-                        [table[:, part_of_fold == part].sum(axis=1) for part in range(len(PARTS))], axis=1
-                    )
-                )
+        for table, folds in zip(self._rows[splits:], self._plan.counts.values(), strict=True):
+            for fold in range(1, folds + 1):
+                part_of_fold = parts_of_fold(np.arange(folds + 1), fold, folds)
+                shares = [table[:, : folds + 1][:, part_of_fold == part].sum(axis=1) for part in range(len(PARTS))]
+                found.append(np.stack(shares, axis=1))
         return found
 
 

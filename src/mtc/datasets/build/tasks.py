@@ -7,7 +7,6 @@ Files appear whole, by renaming; a task counts as done when its JSON file is the
 import hashlib
 import json
 import os
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 import mtc
 from mtc.datasets.info import FileInfo
 from mtc.errors import DatasetError
+from mtc.files import replacing
 from mtc.parallel import Advance, Workers, ordered_map
 
 Progress = Callable[[str, int, int], None]
@@ -102,12 +102,8 @@ class BuildTask(ABC):
     def file(self, folder: Path, suffix: str) -> Iterator[Path]:
         """A place to write a file, which takes its name when the block ends well and vanishes otherwise."""
         # The same task may run twice at a time, where a worker was given up that still lives.
-        place = folder / f"{self.key}.{secrets.token_hex(8)}"
-        try:
-            yield place
-            place.replace(self.made(folder, suffix))
-        finally:
-            place.unlink(missing_ok=True)
+        with replacing(self.made(folder, suffix), unique=True) as partial:
+            yield partial
 
 
 @dataclass(frozen=True)

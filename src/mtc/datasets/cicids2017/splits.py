@@ -66,7 +66,7 @@ def make_splits(rows: FeatureRows, chosen: NDArray[np.int64], seed: int, folds: 
     return SplitColumns(
         parts=assign(lambda name: cut_of_parts(name, seed)),
         folds=assign(lambda name: cut_of_folds(name, seed, folds)) if folds else {},
-        count=folds,
+        counts=dict.fromkeys(ALGORITHMS, folds) if folds else {},
     )
 
 
@@ -85,9 +85,10 @@ def describe_splits(rows: FeatureRows, splits: SplitColumns, tasks: Tasks, seed:
         name, _, fold = split.partition("/")
         inside = parts != OUTSIDE
         counts = _count(rows, parts, inside, tasks)
-        algorithm, fractions = describe.name_split(ALGORITHMS[name], fold, splits.count)
+        folds = splits.counts.get(name, 0)
+        algorithm, fractions = describe.name_split(ALGORITHMS[name], fold, folds)
         tables, samples = shared[name]
-        leaks = leakages(SharedKeys.none(1 + splits.count), tables, samples)
+        leaks = leakages(SharedKeys.none(1 + folds), tables, samples)
         described[split] = SplitInfo(
             algorithm=algorithm,
             seed=seed,
@@ -110,7 +111,7 @@ def _shared(name: str, rows: FeatureRows, splits: SplitColumns) -> tuple[SharedK
     table = np.where(table < 0, -1 - np.arange(len(table)), table)
     found = []
     for keys in (table, rows.inputs[inside]):
-        with KeyTally(1, splits.count, len(keys)) as tally:
+        with KeyTally(1, [splits.counts[name]] if splits.folds else [], len(keys)) as tally:
             tally.add(keys, np.column_stack(columns))
             found.append(tally.count())
     return found[0], found[1]

@@ -2,25 +2,28 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mtc.capture import Source, expand_inputs
 from mtc.datasets.build.build import BuildPlan, build_dataset
 from mtc.datasets.build.folder import check_target
-from mtc.datasets.build.rules import FILTER_COLUMNS, PacketFilter, Rule
-from mtc.datasets.build.staging import LabelledCapture
+from mtc.datasets.build.rules import FILTER_COLUMNS, FlowWindows, PacketFilter, Rule
+from mtc.datasets.build.staging import LabelledCapture, RowKind
 from mtc.datasets.build.tasks import Progress
 from mtc.datasets.flow_features.dialect import decode_text, find_separator
 from mtc.datasets.info import DatasetInfo, SourceReport
 from mtc.datasets.splits.splits import FOLDS
-from mtc.errors import DatasetError
+from mtc.errors import DatasetError, UsageError
 from mtc.parallel import Backend
 from mtc.tasks import check_task_names
 
 CAPTURE_COLUMN = "capture"
 VPN_COLUMN = "vpn"
+GROUP_COLUMNS = ("evidence", "name", "host")
+"""Columns that ``mtc label`` writes beside the labels: no tasks unless they are named."""
 FOLDER_TASK = "label"
 """The task of a folder for each class."""
 Classes = dict[str, tuple[str, ...]]
@@ -39,10 +42,10 @@ class _Found:
     missing: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
 
-    def in_order(self) -> list[LabelledCapture]:
-        """The captures by name."""
+    def in_order(self, kind: RowKind) -> list[LabelledCapture]:
+        """The captures by name, for rows of a kind."""
         return [
-            LabelledCapture(file, file, source, tuple(rules))
+            LabelledCapture(file, file, source, merged_flows(rules), _scope(file, rules, kind))
             for file, (source, rules) in sorted(self.captures.items())
         ]
 
@@ -60,6 +63,8 @@ def build_captures(
     labels: str | Path,
     out: str | Path,
     *,
+    kind: RowKind = "packets",
+    tasks: Sequence[str] = (),
     seed: int = 1,
     folds: int = FOLDS,
     cap: int | None = None,
@@ -76,9 +81,15 @@ def build_captures(
     of appearance are the classes, and an empty cell is a missing label. The columns ``FILTER_COLUMNS``
     choose packets of a capture; the first row that chooses a packet labels it.
 
+    Columns that are no tasks and no numbers are groups: for each there are the splits ``group:COLUMN`` and
+    ``leave-one-out:COLUMN``. The same five-tuple in captures of different labels is not one flow, and of
+    flow sequences none in different captures is: an address and a port may be used again.
+
     Args:
         labels: The CSV file (UTF-8), or a folder (or zip) with a folder for each class of one task.
         out: The dataset folder to write.
+        kind: What a row is: a packet's sample, or the sequence of a flow's first packets.
+        tasks: Columns that are tasks; all but ``GROUP_COLUMNS`` where none is named.
         seed: Seed of the balance and of the splits.
         folds: Folds of every split (at least 3), or 0 for none.
         cap: Most packets a class of the first task; None for all.
@@ -96,15 +107,16 @@ def build_captures(
     check_target(Path(out), force=force)
     path = Path(labels)
     found = _Found()
-    tasks = _look_through(path, found)
+    classes = _look_through(path, found, tasks)
     plan = BuildPlan(
         name=path.stem,
-        tasks=tasks,
-        captures=found.in_order(),
+        tasks=classes,
+        captures=found.in_order(kind),
+        kind=kind,
         files=dict(sorted(found.files.items())),
         report=found.report(),
-        balance_by=next(iter(tasks)),
-        stratify=tuple(tasks),
+        balance_by=next(iter(classes)),
+        stratify=tuple(classes),
         seed=seed,
         folds=folds,
         cap=cap,
@@ -113,18 +125,20 @@ def build_captures(
     return build_dataset(plan, out, force=force, workers=workers, on=on, progress=progress)
 
 
-def _look_through(path: Path, found: _Found) -> Classes:
+def _look_through(path: Path, found: _Found, wanted: Sequence[str]) -> Classes:
     """Collect what a labels file, or a folder of folders, leads to; returns the tasks."""
     if path.is_dir() or path.suffix.lower() == ".zip":
+        if wanted and tuple(wanted) != (FOLDER_TASK,):
+            raise UsageError(f"{path}: folders have one task, {FOLDER_TASK}")
         return _read_folders(path, found)
-    tasks, rows = _read_labels(path)
+    tasks, rows = _read_labels(path, wanted)
     for place, pattern, rule in rows:
         _collect(found, path.parent, place, pattern, rule)
     found.files[path.name] = path
     return tasks
 
 
-def _read_labels(path: Path) -> tuple[Classes, list[tuple[str, str, Rule]]]:
+def _read_labels(path: Path, wanted: Sequence[str]) -> tuple[Classes, list[tuple[str, str, Rule]]]:
     """Tasks with their classes; and for each row its place, its pattern, and what it says."""
     try:
         text = decode_text(path.read_bytes())
@@ -141,13 +155,17 @@ def _read_labels(path: Path) -> tuple[Classes, list[tuple[str, str, Rule]]]:
         raise DatasetError(f"{path}: no column {CAPTURE_COLUMN!r}")
     if len(set(columns)) < len(columns):
         raise DatasetError(f"{path}: two columns of one name")
-    names = [c for c in columns if c not in (CAPTURE_COLUMN, VPN_COLUMN, *FILTER_COLUMNS)]
+    free = [c for c in columns if c not in (CAPTURE_COLUMN, VPN_COLUMN, *FILTER_COLUMNS)]
+    if missing := [name for name in wanted if name not in free]:
+        raise UsageError(f"{path}: no column {', '.join(missing)}; there are {', '.join(free) or 'none'}")
+    names = list(wanted) or [column for column in free if column not in GROUP_COLUMNS]
     if not names:
         raise DatasetError(
             f"{path}: no task (a column besides {CAPTURE_COLUMN!r}, {VPN_COLUMN!r} and filters)"
         )
     check_task_names(names)
     rows: list[tuple[str, str, Rule]] = []
+    others: list[dict[str, str]] = []
     for line in _read_lines(path, lines):
         place = f"{path}: line {lines.line_num}"
         if None in line:
@@ -156,7 +174,49 @@ def _read_labels(path: Path) -> tuple[Classes, list[tuple[str, str, Rule]]]:
         if not cells[CAPTURE_COLUMN]:
             raise DatasetError(f"{place}: no capture")
         rows.append((place, cells[CAPTURE_COLUMN], _rule(place, cells, names)))
+        others.append({name: cells[name] for name in free if name not in names})
+    numbers = {name for name in free if all(_is_number(cells.get(name, "")) for cells in others)}
+    rows = [
+        (place, pattern, replace(rule, groups={n: v for n, v in cells.items() if v and n not in numbers}))
+        for (place, pattern, rule), cells in zip(rows, others, strict=True)
+    ]
     return {name: _classes(path, name, rows) for name in names}, rows
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or 0)
+    except ValueError:
+        return False
+    return True
+
+
+def merged_flows(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Make one rule of those that each name a flow and say the same, so that many are matched at once.
+
+    The first rule of a five-tuple goes before the later ones only among rules of the same labels.
+    """
+    merged: dict[Any, list[Rule]] = {}
+    for place, rule in enumerate(rules):
+        flow = rule.filter is not None and rule.filter.names_a_flow
+        key = (tuple(rule.labels.items()), rule.vpn, tuple(rule.groups.items())) if flow else place
+        merged.setdefault(key, []).append(rule)
+    found = []
+    for same in merged.values():
+        filters = [rule.filter for rule in same if rule.filter is not None]
+        if len(same) > 1:
+            windows = PacketFilter(flows=FlowWindows.of(filters))
+            found.append(replace(same[0], filter=windows, text={"flows": f"{len(same)}"}))
+        else:
+            found += same
+    return tuple(found)
+
+
+def _scope(file: str, rules: Sequence[Rule], kind: RowKind) -> str:
+    """What flows of a capture are shared with: none of flow sequences, else captures of the same labels."""
+    if kind == "flows":
+        return file
+    return "" if any(rule.filter is not None for rule in rules) else repr(sorted(rules[0].labels.items()))
 
 
 def _known(names: Iterable[str]) -> int:

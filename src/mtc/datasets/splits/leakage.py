@@ -1,5 +1,6 @@
 """What the parts of a split share: flows, captures, and samples equal byte for byte."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -48,7 +49,7 @@ def measure_leakage(
     """
     shared = []
     for keys in (flow, capture, digests):
-        with KeyTally(1, 0, len(parts)) as tally:
+        with KeyTally(1, (), len(parts)) as tally:
             tally.add(keys, parts[:, None])
             shared.append(tally.count())
     return leakages(*shared)[0]
@@ -96,17 +97,18 @@ class KeyTally:
     A context manager: the files, which have no names, are gone at its end.
     """
 
-    def __init__(self, splits: int, folds: int, rows: int, folder: Path | None = None) -> None:
+    def __init__(self, splits: int, folds: Sequence[int], rows: int, folder: Path | None = None) -> None:
         """Begin with no row.
 
         Args:
-            splits: Splits by part; there are as many by fold, where there are folds.
-            folds: Folds of each split, or 0.
+            splits: Splits by part.
+            folds: Folds of each split by fold.
             rows: How many rows are to come, about.
             folder: Where files are preferred.
         """
-        self._splits, self._folds = splits, folds
-        width = splits * (2 if folds else 1)
+        self._splits, width = splits, splits + len(folds)
+        several = [(splits + i, fold + 1, count) for i, count in enumerate(folds) for fold in range(count)]
+        self._folds = np.array(several, np.int64).reshape(-1, 3)
         self._type = np.dtype([("key", np.uint64), ("parts", np.uint8, (width,))])
         # Rows of one key go to one file, and a file fits into memory.
         self._bits = min(max(rows // _ROWS_AT_ONCE, 1).bit_length(), _MOST_FILES.bit_length()) - 1
@@ -139,7 +141,7 @@ class KeyTally:
 
     def count(self) -> SharedKeys:
         """What was counted; nothing can be added any more."""
-        splits = self._splits * (1 + self._folds)
+        splits = self._splits + len(self._folds)
         shared, trained = np.zeros(splits, np.int64), np.zeros(splits, np.int64)
         present = np.zeros((splits, len(PARTS)), np.int64)
         for spool in self._files:
@@ -156,12 +158,16 @@ def _count(
     parts: NDArray[np.uint8],
     order: NDArray[np.int64],
     splits: int,
-    folds: int,
+    folds: NDArray[np.int64],
     shared: NDArray[np.int64],
     trained: NDArray[np.int64],
     present: NDArray[np.int64],
 ) -> None:
-    rows = np.zeros((parts.shape[1], max(3, folds + 1)), np.int64)
+    """Count the rows of each key; ``folds`` (F, 3) holds column, number and folds of each split by fold."""
+    most = 3
+    for k in range(len(folds)):
+        most = max(most, folds[k, 2] + 1)
+    rows = np.zeros((parts.shape[1], most), np.int64)
     of_parts = np.zeros(3, np.int64)
     begin = 0
     while begin < len(order):
@@ -176,9 +182,9 @@ def _count(
             if split < splits:
                 of_parts[:] = rows[split, :3]
             else:
-                column, fold = splits + (split - splits) // folds, (split - splits) % folds + 1
+                column, fold, count = folds[split - splits]
                 of_parts[2] = rows[column, fold]
-                of_parts[1] = rows[column, fold % folds + 1]
+                of_parts[1] = rows[column, fold % count + 1]
                 of_parts[0] = end - begin - of_parts[1] - of_parts[2]
             inside = 0
             for part in range(3):

@@ -1,7 +1,7 @@
 """What splits look at: rows in pieces, and what is counted over all of them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -20,10 +20,12 @@ class Kinds:
     Attributes:
         capture: int32 (kinds,).
         labels: Task -> int64 (kinds,), of the tasks whose classes are spread over the parts.
+        groups: Column -> int32 (kinds,), number of the group, such as the program; -1 where it has none.
     """
 
     capture: NDArray[np.int32]
     labels: Mapping[str, NDArray[np.int64]]
+    groups: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.capture)
@@ -63,11 +65,18 @@ class SplitRows:
         time: NDArray[np.int64],
         draws: NDArray[np.uint64],
         labels: Mapping[str, NDArray[np.int64]],
+        groups: Mapping[str, NDArray[np.int64]] | None = None,
     ) -> Self:
-        """Rows whose capture and labels (N,) are given row by row."""
-        columns = np.stack([capture.astype(np.int64), *labels.values()])
+        """Rows whose capture, labels and groups (N,) are given row by row."""
+        groups = groups or {}
+        columns = np.stack([capture.astype(np.int64), *labels.values(), *groups.values()])
         values, kind = np.unique(columns, axis=1, return_inverse=True)
-        kinds = Kinds(values[0].astype(np.int32), dict(zip(labels, values[1:], strict=True)))
+        of_labels, of_groups = values[1 : 1 + len(labels)], values[1 + len(labels) :].astype(np.int32)
+        kinds = Kinds(
+            values[0].astype(np.int32),
+            dict(zip(labels, of_labels, strict=True)),
+            dict(zip(groups, of_groups, strict=True)),
+        )
         return cls(flow, kind.reshape(-1).astype(np.int32), time, draws, kinds)
 
     def __len__(self) -> int:

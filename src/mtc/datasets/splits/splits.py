@@ -6,7 +6,7 @@ random; ``flow`` is the default here, since packets of one flow on both sides ar
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -27,6 +27,10 @@ FOLDS = 5
 MIN_FOLDS = 3
 """One fold tests, one validates, and at least one trains."""
 MAX_FOLDS = 100
+
+GROUP, LEAVE_ONE_OUT = "group:", "leave-one-out:"
+"""Beginnings of the names of splits by a column of the labels file. ``leave-one-out:COLUMN`` has a fold for
+each value, and is itself the first of them."""
 
 RARE_CAPTURES = 3
 """A class of fewer captures is only trained in ``capture``: it cannot reach all three parts."""
@@ -57,6 +61,17 @@ class ByFlow:
     def __call__(self, rows: SplitRows) -> NDArray[np.uint8]:
         """uint8 (N,), part of each row."""
         return self.parts[rows.flow]
+
+
+@dataclass(frozen=True, slots=True)
+class ByKind:
+    """The part of each kind, uint8 (kinds,)."""
+
+    parts: NDArray[np.uint8]
+
+    def __call__(self, rows: SplitRows) -> NDArray[np.uint8]:
+        """uint8 (N,), part of each row."""
+        return self.parts[rows.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +136,38 @@ def split_by_time(rows: AllRows, cut: Cut) -> Assignment:
     return ByFlow(parts)
 
 
+def split_by_group(column: str) -> Callable[[AllRows, Cut], Assignment]:
+    """Split group by group (program, host, site, day), the rows of every class in the shares as far as
+    groups allow. Rows without a group are only trained on.
+    """
+
+    def assign(rows: AllRows, cut: Cut) -> Assignment:
+        survey, kinds = rows.survey, rows.survey.kinds
+        groups = kinds.groups[column]
+        parts = np.zeros(len(kinds), np.uint8)
+        free = np.flatnonzero((survey.kind_rows > 0) & (groups >= 0))
+        if len(free):
+            everything = np.zeros(len(free), np.int64)
+            strata = [everything, *(labels[free] for labels in kinds.labels.values())]
+            cells = count_cells(groups[free], strata, survey.kind_rows[free])
+            parts[free] = assign_cells(cells, cut)[np.searchsorted(cells.names, groups[free])]
+        return ByKind(parts)
+
+    return assign
+
+
+def leave_one_out(groups: NDArray[np.int32], present: NDArray[np.bool_]) -> tuple[ByKind, int]:
+    """A fold for each group that has rows; kinds without a group are trained on in every fold.
+
+    Args:
+        groups: int32 (kinds,), number of the group; -1 for none.
+        present: bool (kinds,), kinds with rows.
+    """
+    names = np.unique(groups[present & (groups >= 0)])
+    folds = np.where(np.isin(groups, names), np.searchsorted(names, groups) + 1, 0)
+    return ByKind(folds.astype(np.uint8)), len(names)
+
+
 def joined_captures(survey: RowSurvey) -> NDArray[np.int32]:
     """int32 (captures,), the first of the captures that flows join to each, in any number of steps."""
     from scipy.sparse import coo_array  # slow to import
@@ -177,12 +224,12 @@ class SplitColumns:
     Attributes:
         parts: Split -> uint8 (N,), index into ``PARTS``.
         folds: Split -> uint8 (N,), fold from 1; 0 is trained on in every fold.
-        count: How many folds there are, or 0.
+        counts: Split -> how many folds it has.
     """
 
     parts: dict[str, NDArray[np.uint8]]
     folds: dict[str, NDArray[np.uint8]]
-    count: int
+    counts: Mapping[str, int]
 
     @property
     def matrix(self) -> NDArray[np.uint8]:
@@ -193,8 +240,8 @@ class SplitColumns:
         """Name and parts (N,) of every split, and of the splits that the folds stand for."""
         yield from self.parts.items()
         for name, fold_of_row in self.folds.items():
-            for fold, split in enumerate(fold_names(name, self.count), start=1):
-                yield split, parts_of_fold(fold_of_row, fold, self.count)
+            for fold, split in enumerate(fold_names(name, self.counts[name]), start=1):
+                yield split, parts_of_fold(fold_of_row, fold, self.counts[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +250,15 @@ class SplitPlan:
 
     parts: Mapping[str, Assignment]
     folds: Mapping[str, Assignment]
-    count: int
-    """How many folds there are, or 0."""
+    counts: Mapping[str, int]
+    """Split -> how many folds it has."""
+    algorithms: Mapping[str, str]
+    """Split -> name and version of its algorithm."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every split, and those that the folds stand for."""
-        folds = (fold for name in self.folds for fold in fold_names(name, self.count))
+        folds = (fold for name in self.folds for fold in fold_names(name, self.counts[name]))
         return (*self.parts, *folds)
 
     def columns(self, rows: SplitRows) -> SplitColumns:
@@ -217,7 +266,7 @@ class SplitPlan:
         return SplitColumns(
             parts={name: assignment(rows) for name, assignment in self.parts.items()},
             folds={name: assignment(rows) for name, assignment in self.folds.items()},
-            count=self.count,
+            counts=self.counts,
         )
 
 
@@ -229,13 +278,27 @@ def plan_splits(rows: AllRows, seed: int, folds: int) -> SplitPlan:
         seed: Seed of the splits.
         folds: Folds of each, or 0 for none.
     """
-    return SplitPlan(
-        parts={name: method.assign(rows, cut_of_parts(name, seed)) for name, method in SPLITS.items()},
-        folds={name: method.assign(rows, cut_of_folds(name, seed, folds)) for name, method in SPLITS.items()}
-        if folds
-        else {},
-        count=folds,
-    )
+    columns = rows.kinds.groups
+    methods = {
+        **SPLITS,
+        **{f"{GROUP}{column}": SplitMethod("group v1", split_by_group(column)) for column in columns},
+    }
+    parts = {name: method.assign(rows, cut_of_parts(name, seed)) for name, method in methods.items()}
+    several, counts = {}, {}
+    if folds:
+        several = {
+            name: method.assign(rows, cut_of_folds(name, seed, folds)) for name, method in methods.items()
+        }
+        counts = dict.fromkeys(several, folds)
+        for column, groups in columns.items():
+            found, count = leave_one_out(groups, rows.survey.kind_rows > 0)
+            if MIN_FOLDS <= count <= MAX_FOLDS:
+                name = f"{LEAVE_ONE_OUT}{column}"
+                several[name], counts[name] = found, count
+                parts[name] = replace(found, parts=parts_of_fold(found.parts, 1, count))
+    algorithms = {name: method.algorithm for name, method in methods.items()}
+    algorithms |= {name: "leave-one-out v1" for name in several if name.startswith(LEAVE_ONE_OUT)}
+    return SplitPlan(parts, several, counts, algorithms)
 
 
 def cut_of_parts(name: str, seed: int) -> Cut:

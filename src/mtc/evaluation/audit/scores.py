@@ -14,7 +14,7 @@ from mtc.evaluation.audit.fields import IDENTIFYING_FEATURES
 from mtc.metrics import score
 from mtc.models import build_network, predict_logits
 from mtc.models.shallow.base import ShallowNetwork
-from mtc.training.samples import trainable_tasks
+from mtc.training.batches import trainable_tasks
 
 HONEST = {"packets": "flow", "features": "honest"}
 FLATTERING = {"packets": "packet", "features": "paper"}

@@ -3,10 +3,14 @@
 The first that fits decides, so what proves more stands before what proves less.
 """
 
+from mtc.flows.detectors.data import DATA
 from mtc.flows.detectors.detector import Detector, Side
 from mtc.flows.detectors.encrypted import ENCRYPTED
+from mtc.flows.detectors.media import MEDIA
+from mtc.flows.detectors.network import NETWORK
+from mtc.flows.detectors.peers import PEERS
 from mtc.flows.detectors.text import TEXT
 
-DETECTORS: tuple[Detector, ...] = (*ENCRYPTED, *TEXT)
+DETECTORS: tuple[Detector, ...] = (*TEXT, *NETWORK, *ENCRYPTED, *DATA, *PEERS, *MEDIA)
 
 __all__ = ["DETECTORS", "Detector", "Side"]

@@ -16,12 +16,23 @@ class Side:
         peer: What the other side sent, likewise; may be empty.
         port: Port of the sender.
         peer_port: Port of the receiver.
+        opened: Whether the stream is known from its first byte on; False for datagrams.
     """
 
     packets: Sequence[bytes]
     peer: Sequence[bytes]
     port: int
     peer_port: int
+    opened: bool = False
+
+    @property
+    def answer(self) -> bytes:
+        """The first payload of the other side, or no bytes."""
+        return self.peer[0] if self.peer else b""
+
+    def at(self, *ports: int) -> bool:
+        """Whether either side has one of the ports."""
+        return self.port in ports or self.peer_port in ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,12 @@ class Detector:
     needs_port: bool = False
 
 
+def is_text(data: bytes) -> bool:
+    """Whether bytes are a line of ASCII, or the beginning of one, but for a letter here and there."""
+    odd = sum(not (32 <= byte < 127 or byte in (9, 10, 13)) for byte in data[:64])
+    return 16 * odd <= len(data[:64])
+
+
 def number(data: bytes, at: int, size: int, order: Literal["big", "little"] = "big") -> int:
     """An unsigned integer of ``size`` bytes at ``at``; -1 where the bytes end before it."""
-    piece = data[at : at + size]
-    return int.from_bytes(piece, order) if len(piece) == size else -1
+    return int.from_bytes(data[at : at + size], order) if at + size <= len(data) else -1

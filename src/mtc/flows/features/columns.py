@@ -17,7 +17,7 @@ from mtc.flows.features.conventions import (
 )
 from mtc.flows.features.packets import ICMP, ICMPV6, SCTP
 from mtc.flows.features.table import FeatureRows
-from mtc.flows.records import format_address
+from mtc.flows.texts import format_address
 from mtc.packets.transport import TCP, UDP
 
 Values = list[int] | list[float] | list[str] | list[str | None]

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
 from mtc.flows.features.conventions import CICIDS2017, CORRECTED, Convention
+from mtc.packets.endian import be16, be32, byte
 from mtc.packets.headers import decode, read_only
 from mtc.packets.kernel import inlined, kernel, part
 from mtc.packets.reasons import FRAGMENT
 from mtc.packets.transport import TCP, UDP
-from mtc.packets.words import be16, be32, byte
 
 Data = NDArray[np.uint8]
 Row = Any

@@ -1,6 +1,5 @@
 """Writing a model: its weights in half precision, its card, and texts of its own."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from mtc.errors import OutputError
+from mtc.files import replacing
 from mtc.models.files.card import CARD, PREPROCESSING, WEIGHTS, ModelCard
 from mtc.models.networks.base import Network
 
@@ -44,18 +44,10 @@ def save_model(
     weights |= {f"{PREPROCESSING}{name}": torch.from_numpy(array) for name, array in arrays.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{WEIGHTS}.partial"
-        save_file(weights, partial)
-        _move(partial, folder / WEIGHTS)
+        with replacing(folder / WEIGHTS, sync=True) as partial:
+            save_file(weights, partial)
         for name, text in {**network.texts(), CARD: card.to_json()}.items():
-            partial = folder / f".{name}.partial"
-            partial.write_text(text, encoding="utf-8")
-            _move(partial, folder / name)
+            with replacing(folder / name, sync=True) as partial:
+                partial.write_text(text, encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{folder}: the model cannot be written ({error})") from error
-
-
-def _move(partial: Path, place: Path) -> None:
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(place)

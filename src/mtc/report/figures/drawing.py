@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtc.errors import OutputError
+from mtc.files import write_bytes, write_text
 from mtc.palette import COLOURS, GRID, GROUND, INK, SERIES, Colour
-from mtc.training.run_folder import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,14 +59,7 @@ class Figure:
             OutputError: It is not writable.
         """
         write_text(folder / f"{self.name}.svg", self.svg)
-        path = folder / f"{self.name}.png"
-        partial = path.with_name(f"{path.name}.partial")
-        try:
-            partial.write_bytes(self.png)
-            partial.replace(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        write_bytes(folder / f"{self.name}.png", self.png)
 
 
 def draw(

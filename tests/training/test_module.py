@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mtc.training.loss import class_weights, multi_task_loss
+from mtc.training.module import class_weights, multi_task_loss
 
 WEIGHTS = {"application": 6.0, "traffic": 2.0}
 
