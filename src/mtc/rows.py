@@ -30,19 +30,23 @@ class Seconds(float):
 
     def __new__(cls, ns: int) -> "Seconds":
         """A time, in nanoseconds since the epoch."""
-        made = super().__new__(cls, ns / 1e9)
+        made = super().__new__(cls, _decimal(ns))  # rounded once; ns / 1e9 would round twice
         made.ns = ns
         return made
 
     def __repr__(self) -> str:
-        whole, rest = divmod(abs(self.ns), 1_000_000_000)
-        digits = f"{rest:09d}".rstrip("0") or "0"
-        return f"{'-' if self.ns < 0 else ''}{whole}.{digits}"
+        return _decimal(self.ns)
 
     __str__ = __repr__
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Seconds, (self.ns,)
+
+
+def _decimal(ns: int) -> str:
+    whole, rest = divmod(abs(ns), 1_000_000_000)
+    digits = f"{rest:09d}".rstrip("0") or "0"
+    return f"{'-' if ns < 0 else ''}{whole}.{digits}"
 
 
 Row = Mapping[str, Any]

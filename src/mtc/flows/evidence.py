@@ -162,7 +162,7 @@ class EvidenceCollector:
                 table.ja4[at] = finding.names.ja4
                 table.alpn[at] = None if finding.names.alpn is None else list(finding.names.alpn)
         self._name_by_address(flows[rows], table)
-        self._add_services(table)
+        self._add_services(flows[rows], table)
         return table
 
     def _positions(self, ids: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
@@ -185,21 +185,25 @@ class EvidenceCollector:
         for at, name in self._addresses.names(flows[nameless]):
             table.server_name[nameless[at]], table.server_name_by[nameless[at]] = name, "dns"
 
-    def _add_services(self, table: FlowEvidence) -> None:
-        known: dict[tuple[str | None, str | None], dict[str, str | None] | None] = {}
+    def _add_services(self, flows: NDArray[Any], table: FlowEvidence) -> None:
+        known: dict[tuple[str | None, str | None, int], dict[str, str | None] | None] = {}
         said = np.flatnonzero(is_known(table.server_name) | is_known(table.app_proto))
+        ports = np.minimum(flows["src_port"], flows["dst_port"])
         for at in said.tolist():
-            key = table.server_name[at], table.app_proto[at]
+            app_proto = table.app_proto[at]
+            key = table.server_name[at], app_proto, int(ports[at]) if app_proto == "tls" else 0
             if key not in known:
                 known[key] = self._service(*key)
             table.service[at] = known[key]
 
-    def _service(self, server_name: str | None, app_proto: str | None) -> dict[str, str | None] | None:
+    def _service(
+        self, server_name: str | None, app_proto: str | None, port: int
+    ) -> dict[str, str | None] | None:
         found, by = None, "server_name"
         if server_name is not None:
             found = self._services.lookup(server_name)
         if found is None and app_proto is not None:
-            found, by = self._services.of_protocol(app_proto), "protocol"
+            found, by = self._services.of_protocol(app_proto, port), "protocol"
         if found is None:
             return None
         return {"application": found.application, "type": found.type, "by": by}

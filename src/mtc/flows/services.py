@@ -110,9 +110,14 @@ class Services:
                 return found
         return None
 
-    def of_protocol(self, app_proto: str) -> Service | None:
-        """What a protocol stands for, whichever program speaks it; None for TLS, QUIC and the like."""
-        return self._protocols.get(app_proto)
+    def of_protocol(self, app_proto: str, port: int = 0) -> Service | None:
+        """What a protocol stands for, whichever program speaks it; None for TLS, QUIC and the like.
+
+        Args:
+            app_proto: The protocol.
+            port: The server's port, which decides for TLS: ``tls/993`` is Email.
+        """
+        return self._protocols.get(f"{app_proto}/{port}") or self._protocols.get(app_proto)
 
     def _by_first_label(self, label: str, rest: str) -> Service | None:
         for (begin, end), service in self._first_labels.get(rest, {}).items():

@@ -73,9 +73,6 @@ def classify(
     where = Workers(workers, on.value)
     classifier = Classifier.load(_default_model(inputs) if model is None else model)
     order = options.Order(sort, limit)
-    if reject and (tasks := classifier.tasks_without_threshold(per.value)):
-        known = ", ".join(tasks)
-        typer.echo(f"mtc: model {classifier.name} has no threshold for {known}: never unknown", err=True)
     if classifier.reads_features:
         from mtc.cli.classify.feature_tables import classify_tables
 
@@ -103,6 +100,8 @@ class _Run:
         self._groups = None if by is None else _groups(by, classifier)
         self._problems: list[str] = []
         self._summary = Summary(classifier.tasks, model=classifier.name)
+        if settings.reject:
+            self._summary.never_unknown = classifier.tasks_without_threshold(per.value)
 
     def write(
         self, inputs: list[str], chosen: Format, out: Path | None, order: options.Order, *, force: bool

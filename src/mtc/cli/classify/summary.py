@@ -26,6 +26,7 @@ class Summary:
         self.counts: Counter[str] = Counter()
         self.conflicts: Counter[str] = Counter()
         self.labels: dict[str, Counter[str]] = {}
+        self.never_unknown: tuple[str, ...] = ()
         self._unlike_captures = self._captures = 0
 
     def count(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -79,4 +80,7 @@ class Summary:
             lines.append(
                 f"{share} of {counts['flows']:,} {flows} unlike what `{self._model}` was trained on{where}"
             )
+        if self.never_unknown:
+            tasks = ", ".join(self.never_unknown)
+            lines.append(f"`{self._model}` stores no threshold for {tasks}: no label is rejected")
         return "\n".join(lines)
