@@ -61,10 +61,15 @@ def check_task_names(names: Iterable[str]) -> None:
     """Refuse task names that would collide with a field of the output.
 
     Raises:
-        UsageError: A name is empty, reserved, or begins with ``split_``.
+        UsageError: A name is empty, reserved, or begins with ``split_`` or ``fold_``; or it is that of a
+            column of another task, such as ``type_confidence`` beside ``type``.
     """
+    names = tuple(names)
+    derived = {
+        f"{name}_{column}" for name in names for column in ("confidence", "likeliest", "probabilities")
+    }
     for name in names:
-        if not name or name in RESERVED or name.startswith("split_"):
+        if not name or name in RESERVED or name.startswith(("split_", "fold_")) or name in derived:
             raise UsageError(f"a task may not be named {name!r}: that is a field of the output")
 
 

@@ -119,9 +119,6 @@ def test_other_blocks_are_stepped_over(tmp_path: Path, order: str) -> None:
         (0x80 | 32, (5 << 32) | (1 << 30), 5_250_000_000),
         (0x80 | 60, 3 << 59, 1_500_000_000),
         (0x80 | 127, 1 << 63, 1_000_000_000),
-        (0, (1 << 64) - 1, (1 << 63) - 1),
-        (6, (1 << 64) - 1, (1 << 63) - 1),
-        (0x80, (1 << 64) - 1, (1 << 63) - 1),
     ],
 )
 @pytest.mark.parametrize("order", "<>")
@@ -136,15 +133,42 @@ def test_time_resolution(tmp_path: Path, resolution: int, ticks: int, expected: 
     [
         (1_600_000_000, 250, 1_600_000_000_000_250_000),
         (-3600, 3_601_000_000, 1_000_000_000),
-        ((1 << 63) - 1, 1 << 50, (1 << 62) + (1 << 50) * 1000),
-        (-(1 << 63), 1000, -(1 << 62) + 1_000_000),
-        (1_600_000_000, (1 << 64) - 1, (1 << 63) - 1),
+        (-3600, 1, -3_599_999_999_000),
+        (-9_223_372_036, 1, -9_223_372_035_999_999_000),
+        (9_223_372_036, 854_775, 9_223_372_036_854_775_000),
     ],
-    ids=["later", "earlier", "far future is held", "far past is held", "sum is held"],
+    ids=["later", "earlier", "before 1970", "the first year", "the last year"],
 )
 def test_time_offset(tmp_path: Path, order: str, offset_s: int, ticks: int, expected: int) -> None:
     path = write(tmp_path, section(order), timed(order, 6, offset_s), enhanced(order, ticks, b"x", 1))
-    assert read(path)[0][0].time_ns == expected
+    packets, damage = read(path)
+    assert packets[0].time_ns == expected
+    assert damage is None
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(
+    ("resolution", "offset_s", "ticks"),
+    [
+        (0, 0, (1 << 64) - 1),
+        (6, 0, (1 << 64) - 1),
+        (0x80, 0, (1 << 64) - 1),
+        (6, (1 << 63) - 1, 1 << 50),
+        (6, -(1 << 63), 1000),
+        (6, 9_223_372_036, 854_776),
+        (6, 1_600_000_000, (1 << 64) - 1),
+    ],
+)
+def test_a_time_that_nanoseconds_cannot_hold_is_reported(
+    tmp_path: Path, order: str, resolution: int, offset_s: int, ticks: int
+) -> None:
+    begin = section(order) + timed(order, resolution, offset_s) + timed(order, 9)
+    path = write(tmp_path, begin, enhanced(order, ticks, b"x", 1), enhanced(order, 7, b"later", 5, number=1))
+    packets, damage = read(path)
+    assert [(packet.data, packet.time_ns) for packet in packets] == [(b"x", 0), (b"later", 7)]
+    assert damage is not None
+    assert "before 1677 or after 2262 in 1 packets" in str(damage)
+    assert len(begin) <= damage.offset < path.stat().st_size
 
 
 def test_lengths_without_the_padding_are_understood(tmp_path: Path) -> None:

@@ -110,3 +110,20 @@ def test_what_a_tunnel_or_link_layer_carries(mtc: Any, case: Case, number: str, 
     rows = list(csv.DictReader(io.StringIO(done.out)))
     assert len(rows) == right.pop("flows")
     assert {key: rows[0][key] for key in right} == {key: str(value) for key, value in right.items()}
+
+
+def test_samples_that_the_snap_length_cuts(mtc: Any, case: Case) -> None:
+    folder = case("12")
+    right, capture = expected(folder)["cut_samples"], folder / "input.pcap"
+    assert json.loads(mtc("inspect", "--json", capture).out)["captures"][0]["cut_samples"] == right
+    assert f"{right} of {right} samples are cut by the snap length" in mtc("classify", capture).err
+    events = [json.loads(line) for line in mtc("watch", capture).out.splitlines()]
+    assert events[-1]["cut_samples"] == right
+
+
+def test_events_before_1970(mtc: Any, case: Case) -> None:
+    folder = case("15")
+    done = mtc("watch", folder / "input.pcapng")
+    flow = json.loads(done.out.splitlines()[0])["flow"]
+    right = expected(folder)
+    assert {key: flow[key] for key in right} == right

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mtc.datasets import build_cicids2017, build_iscx
-from mtc.datasets.build import stage_tasks
+from mtc.datasets.build import build
 from mtc.datasets.cicids2017 import staging as cicids_staging
 from mtc.parallel import WorkerLost
 
@@ -130,7 +130,7 @@ def children(pid: int) -> list[int]:
 def test_a_build_goes_on_where_it_was(
     source: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, staged = stage_tasks.stage_capture, []
+    original, staged = build.stage_capture, []
 
     def interrupted(capture: object, *arguments: object, **settings: object) -> object:
         staged.append(capture.name)  # type: ignore[attr-defined]
@@ -138,7 +138,7 @@ def test_a_build_goes_on_where_it_was(
             raise KeyboardInterrupt
         return original(capture, *arguments, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(stage_tasks, "stage_capture", interrupted)
+    monkeypatch.setattr(build, "stage_capture", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_iscx(source, tmp_path / "out", cap=1_500)
     assert not (tmp_path / "out").exists()

@@ -11,7 +11,7 @@ import pytest
 
 from mtc.datasets import PARTS, Dataset, LabelledSamples, build_iscx, remake_splits
 from mtc.datasets.layout import ROW_GROUP_ROWS
-from mtc.datasets.spool import SampleSpool
+from mtc.datasets.samples import SampleSpool
 from mtc.errors import DatasetError, UsageError
 
 

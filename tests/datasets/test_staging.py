@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from mtc.capture import expand_inputs
-from mtc.datasets.arrow import plain_values
+from mtc.datasets.arrow import plain_values, read_batches
 from mtc.datasets.build import staging
 from mtc.datasets.build.rules import Rule
 from mtc.datasets.build.staging import LabelledCapture, draw_purpose, stage_capture
 from mtc.datasets.draws import keyed_draws
-from mtc.datasets.staged_files import read_batches
 
 PACKETS, LIMIT = 30_000, 500
 

@@ -16,7 +16,7 @@ from mtc.capture import PacketBatch, open_capture
 from mtc.errors import UsageError
 from mtc.inference import Classifier
 from mtc.serving.engine import WatchEngine
-from mtc.serving.events import EventMaker, encode, event_schema, iso_time
+from mtc.serving.events import EventMaker, encode, event_schema, iso_time, nanoseconds
 from mtc.serving.packet_queue import owned
 from mtc.serving.pseudonyms import Pseudonyms
 from mtc.serving.watch_settings import WatchSettings
@@ -229,7 +229,7 @@ def test_memory_is_bounded_by_the_flows_alive(classifier: Classifier) -> None:
     assert len(engine._aggregator.columns["flow"]) == 256  # SMALLEST
 
 
-def test_models_of_flow_features_are_refused() -> None:
+def test_models_of_flow_features_need_their_own_engine() -> None:
     with pytest.raises(UsageError, match="not packets"):
         WatchEngine(Classifier.load("cicids2017"), EventMaker({}, ""), lambda event: None)
 
@@ -244,10 +244,12 @@ def test_wrong_settings_are_refused(setting: dict[str, Any]) -> None:
     ("ns", "text"),
     [
         (0, "1970-01-01T00:00:00.000000+00:00"),
-        (1_764_000_000_123_456_789, "2025-11-24T16:00:00.123456+00:00"),
-        (-5, "1970-01-01T00:00:00.000000+00:00"),
-        (2**63 - 1, "2262-04-11T23:47:16.854775+00:00"),
+        (1_764_000_000_123_456_789, "2025-11-24T16:00:00.123456789+00:00"),
+        (-5, "1969-12-31T23:59:59.999999995+00:00"),
+        (2**63 - 1, "2262-04-11T23:47:16.854775807+00:00"),
+        (-(2**63), "1677-09-21T00:12:43.145224192+00:00"),
     ],
 )
 def test_times(ns: int, text: str) -> None:
     assert iso_time(ns) == text
+    assert nanoseconds(text) == ns

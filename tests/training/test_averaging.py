@@ -17,7 +17,7 @@ from mtc.config import RunConfig
 from mtc.errors import UsageError
 from mtc.models import build_network, load_model
 from mtc.training import Interrupted, train
-from mtc.training.averaging import MovingAverage
+from mtc.training.module import MovingAverage
 from mtc.training.run_folder import CHECKPOINTS, read_checkpoint
 
 DECAY = 0.8

@@ -28,6 +28,8 @@ _SECTION, _INTERFACE, _OBSOLETE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
 NO_SWAP, SWAP, SWAP_IF_LARGER = range(3)
 
 _INT64_MAX = np.int64(0x7FFF_FFFF_FFFF_FFFF)
+OUT_OF_RANGE = np.int64(-0x8000_0000_0000_0000)
+"""A time that int64 nanoseconds cannot hold: before September 1677 or after April 2262."""
 _INT64_MAX_U = np.uint64(0x7FFF_FFFF_FFFF_FFFF)
 
 
@@ -162,29 +164,31 @@ def index_snoop(
 
 @njit(cache=True, nogil=True)
 def _nanoseconds(high: int, low: int, interfaces: NDArray[np.int64], interface: int) -> Any:
-    """A time stamp of a pcapng interface in nanoseconds since the epoch, held inside int64."""
+    """A time stamp of a pcapng interface in ns since the epoch, or ``OUT_OF_RANGE``."""
     unit, scale = interfaces[interface, UNIT], interfaces[interface, SCALE]
     offset_ns = interfaces[interface, OFFSET_NS]
     ticks = (np.uint64(high) << np.uint64(32)) | np.uint64(low)
     if unit == MULTIPLY:
         if ticks > _INT64_MAX_U // np.uint64(scale):
-            return _INT64_MAX
+            return OUT_OF_RANGE
         ns = np.int64(ticks * np.uint64(scale))
     elif unit == DIVIDE:
-        ns = np.int64(min(ticks // np.uint64(scale), _INT64_MAX_U))
+        if ticks // np.uint64(scale) > _INT64_MAX_U:
+            return OUT_OF_RANGE
+        ns = np.int64(ticks // np.uint64(scale))
     else:
         # scale bits of fraction: 30 of them are enough for a nanosecond, and keep products in 64 bits
         bits = np.uint64(scale)
         seconds = ticks >> bits
         if seconds > np.uint64(9_000_000_000):
-            return _INT64_MAX
+            return OUT_OF_RANGE
         fraction = ticks & ((np.uint64(1) << bits) - np.uint64(1))
         if bits > np.uint64(30):
             fraction >>= bits - np.uint64(30)
             bits = np.uint64(30)
         ns = np.int64(seconds * np.uint64(1_000_000_000) + ((fraction * np.uint64(1_000_000_000)) >> bits))
-    if offset_ns > 0 and ns > _INT64_MAX - offset_ns:
-        return _INT64_MAX
+    if offset_ns == OUT_OF_RANGE or (offset_ns > 0 and ns > _INT64_MAX - offset_ns):
+        return OUT_OF_RANGE
     return ns + offset_ns
 
 

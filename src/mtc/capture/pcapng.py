@@ -12,7 +12,7 @@ _MAX_BLOCK = 16 << 20
 _SECTION, _INTERFACE = 0x0A0D0D0A, 1
 _OPT_END, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
 _MAX_OPTIONS = 1000
-_FAR = 1 << 62
+_FAR = (1 << 63) - 1
 
 
 class Pcapng:
@@ -127,7 +127,9 @@ class Pcapng:
             at += 4 + ((length + 3) & ~3)
         if self._interface_count == len(self._interfaces):
             self._interfaces = np.concatenate([self._interfaces, np.zeros_like(self._interfaces)])
-        offset_ns = max(-_FAR, min(_FAR, offset_s * 1_000_000_000))
+        offset_ns = offset_s * 1_000_000_000
+        if abs(offset_ns) > _FAR:
+            offset_ns = int(kernels.OUT_OF_RANGE)
         limit = max_caplen(link_type)
         unit, scale = _tick(resolution)
         row = self._interfaces[self._interface_count]

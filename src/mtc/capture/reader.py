@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from types import TracebackType
 
+import numpy as np
+
 from mtc.capture import kernels
 from mtc.capture.archives import MemberStream
 from mtc.capture.batch import PacketBatch
@@ -47,6 +49,8 @@ class CaptureReader:
         self._resources = resources
         self._next_packet = 1
         self._finished = False
+        self._untimed = 0
+        self._untimed_at = 0
 
     @property
     def format(self) -> str:
@@ -75,6 +79,7 @@ class CaptureReader:
             records = Records.room_for(rows, self._batch_bytes)
             stop = self._format.index(window.data, window.position, window.stop, records)
             window.position = stop.position
+            self._note_untimed(records)
             if stop.state == kernels.MORE and not window.ended:
                 if not records.count:
                     window.fill()
@@ -97,6 +102,16 @@ class CaptureReader:
             first_packet=first,
         )
 
+    def _note_untimed(self, records: Records) -> None:
+        """Count packets whose time cannot be held in nanoseconds, and take the time from them."""
+        rows = np.flatnonzero(records.timestamps[: records.count] == kernels.OUT_OF_RANGE)
+        if not len(rows):
+            return
+        if not self._untimed:
+            self._untimed_at = self._window.base + int(records.offsets[rows[0]])
+        self._untimed += len(rows)
+        records.timestamps[rows] = 0
+
     def _finish(self, reason: str) -> None:
         """Stop for good, for a ``reason`` in the records or because the bytes have ended."""
         self._finished = True
@@ -105,7 +120,12 @@ class CaptureReader:
             reason = window.failure
         elif not reason and window.position < window.stop:
             reason = "a record cut off by the end of the file"
-        if reason:
+        if not reason and self._untimed:
+            reason = (
+                f"times before 1677 or after 2262 in {self._untimed:,} packets, which are read without them"
+            )
+            self.damage = Damage(self._untimed_at, reason)
+        elif reason:
             self.damage = Damage(window.base + window.position, reason)
 
     def __enter__(self) -> "CaptureReader":

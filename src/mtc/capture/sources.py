@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mtc.capture import formats
 from mtc.capture.archives import MemberStream, archive_members, member_size
@@ -191,7 +192,39 @@ def standard_input() -> io.RawIOBase:
     """Standard input as an unbuffered binary file, which stays open when closed."""
     if sys.stdin is None:
         raise CaptureError("there is no standard input")
-    return io.FileIO(sys.stdin.fileno(), closefd=False)
+    return _StandardInput(sys.stdin.fileno(), closefd=False)
+
+
+def peek_standard_input(size: int) -> bytes:
+    """The first bytes of standard input, fewer where it is shorter; they stay to be read."""
+    head = _StandardInput.unread
+    with standard_input() as file:
+        while len(head) < size and (data := io.FileIO.read(file, size - len(head))):  # type: ignore[arg-type]
+            head += data
+    return bytes(head[:size])
+
+
+class _StandardInput(io.FileIO):
+    """Standard input, of which some bytes may have been looked at."""
+
+    unread = bytearray()
+    """Bytes read by ``peek_standard_input``, of this process's only standard input."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not self.unread:
+            return super().read(size) or b""
+        count = len(self.unread) if size is None or size < 0 else size
+        data = bytes(self.unread[:count])
+        del self.unread[:count]
+        return data
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        if not self.unread:
+            return super().readinto(buffer)
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view)) or b""
+        view[: len(data)] = data
+        return len(data)
 
 
 def _mode(path: Path) -> int:

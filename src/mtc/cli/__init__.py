@@ -44,6 +44,7 @@ COMMANDS = {
     "export": "Write a model as ONNX, checked against the original.",
     "explain": "Show which header fields and bytes of a packet made its verdict.",
     "serve": "Serve verdicts over HTTP, with a web page.",
+    "lab": "Record labelled captures of real programs, plain and inside real tunnels.",
     "models": "List the bundled models: tasks, classes, data and honest scores.",
 }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mtc.cli.shared.progress import progress_bar
 from mtc.files import check_output, create_output_folder
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ def audit(
     [dim]mtc audit datasets/iscx --model iscx --out audit[/dim]
     """
     from rich.console import Console
-    from rich.progress import Progress
 
     from mtc.datasets import Dataset
     from mtc.evaluation.audit.audit import AuditSettings
@@ -66,14 +66,13 @@ def audit(
     if place is not None:
         create_output_folder(place.parent if alone else place.parent / "figures")
     settings = AuditSettings(shallow=shallow.value, rows=rows, seed=seed)
-    errors = Console(stderr=True)
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
-
-        def progress(step: str, done: int, total: int) -> None:
-            bar.update(task, description=step, completed=done, total=total)
-
-        found = audit_dataset(opened, model, settings, progress=progress)
+    with progress_bar("reading") as advance:
+        found = audit_dataset(
+            opened,
+            model,
+            settings,
+            progress=lambda step, done, total: advance(completed=done, total=total, text=step),
+        )
     if place is not None:
         _write(found, place, figures=not alone)
     if as_json:

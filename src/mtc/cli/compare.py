@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mtc.cli.shared.progress import progress_bar
+
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
@@ -76,20 +78,13 @@ def compare(
 
 def _paired(runs: list[Path], *, as_json: bool) -> None:
     from rich.console import Console
-    from rich.progress import Progress
 
     from mtc.evaluation import compare_runs, pair_runs
 
-    console = Console(stderr=True)
     pairs = pair_runs(runs)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        models = 2 * len(pairs)
-        task = bar.add_task("predicting", total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, advance=done, total=models * total)
-
-        found = compare_runs(pairs, progress=advance)
+    models = 2 * len(pairs)
+    with progress_bar("predicting") as advance:
+        found = compare_runs(pairs, progress=lambda done, total: advance(done, total=models * total))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mtc.cli.shared.progress import progress_bar
 from mtc.files import output_file
 
 
@@ -37,25 +38,21 @@ def evaluate(
 
     [dim]mtc evaluate runs/first[/dim]
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from mtc.cli.shared.scores import print_scores
     from mtc.datasets import Dataset
     from mtc.evaluation import evaluate as score_model
     from mtc.files import write_json
 
     dataset = Dataset.open(data) if data is not None else None
-    console = Console(stderr=True)
     with ExitStack() as stack:
         place = None if out is None else stack.enter_context(output_file(out, force=force))
-        bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
-        task = bar.add_task("scoring", total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, advance=done, total=total)
-
-        metrics = score_model(run, dataset, part.value if part else None, progress=advance)
+        advance = stack.enter_context(progress_bar("scoring"))
+        metrics = score_model(
+            run,
+            dataset,
+            part.value if part else None,
+            progress=lambda done, total: advance(done, total=total),
+        )
         if place is not None:
             write_json(place, metrics)
     if as_json:
@@ -63,6 +60,6 @@ def evaluate(
         return
     print_scores(metrics)
     for name, labels in metrics["unknown_classes"].items():
-        console.print(f"{name}: the model does not know {', '.join(labels)}", highlight=False)
+        typer.echo(f"mtc: {name}: the model does not know {', '.join(labels)}", err=True)
     for name in metrics["left_out_tasks"]:
-        console.print(f"{name}: not a task of both model and dataset, left out", highlight=False)
+        typer.echo(f"mtc: {name}: not a task of both model and dataset, skipped", err=True)

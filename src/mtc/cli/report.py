@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mtc.cli.shared.progress import progress_bar
+
 
 def report(
     runs: Annotated[
@@ -25,21 +27,16 @@ def report(
 
     [dim]mtc report results data/iscx-mini --out report[/dim]
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from mtc.report import TITLE, build_report, load_sources
 
     sources = load_sources(runs)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
+    with progress_bar("reading") as advance:
         written = build_report(
             sources,
             out,
             title=title or TITLE,
             force=force,
-            progress=lambda section: bar.update(task, description=section),
+            progress=lambda section: advance(text=section),
         )
     if as_json:
         about = {

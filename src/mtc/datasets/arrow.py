@@ -3,7 +3,8 @@
 pyarrow's own ``array`` and ``to_numpy`` import pandas, which takes longer than to build a small dataset.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,3 +47,15 @@ def named(codes: NDArray[Any], names: Sequence[str]) -> Any:
     known = (codes >= 0) & (codes < len(names))
     indices = plain_array(np.where(known, codes, 0).astype(np.int32), None if known.all() else known)
     return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string()))
+
+
+def read_batches(file: Path, names: Sequence[str] = ()) -> Iterator[Any]:
+    """The record batches of an Arrow file, with the columns ``names`` alone (or all)."""
+    # Not mapped: pages of a file that is read once would count as memory of this process.
+    with pa.OSFile(str(file)) as source:
+        schema = pa.ipc.open_file(source).schema
+        fields = [schema.get_field_index(name) for name in names]
+        options = pa.ipc.IpcReadOptions(included_fields=fields or None)
+        reader = pa.ipc.open_file(source, options=options)
+        for i in range(reader.num_record_batches):
+            yield reader.get_batch(i)

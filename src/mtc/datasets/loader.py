@@ -15,9 +15,8 @@ from mtc.datasets.arrow import binary_buffers
 from mtc.datasets.flow_features.layout import feature_schema, read_inputs
 from mtc.datasets.info import DatasetInfo
 from mtc.datasets.layout import schema
-from mtc.datasets.samples import LabelledSamples
+from mtc.datasets.samples import LabelledSamples, SampleSpool
 from mtc.datasets.splits.splits import OUTSIDE, PARTS, parts_of_fold
-from mtc.datasets.spool import SampleSpool
 from mtc.errors import DatasetError, UsageError
 from mtc.packets import Mask, mask_samples
 from mtc.tasks import UNLABELLED, Tasks

@@ -12,7 +12,22 @@ from mtc.flows.protocols import NO_NAMES, Names, read_names
 from mtc.packets.transport import TCP, UDP
 
 NAMED = frozenset(
-    ("tls", "dtls", "quic", "http", "http2", "smtp", "imap", "pop3", "ftp", "xmpp", "ldap", "pgsql", "rdp")
+    (
+        "tls",
+        "dtls",
+        "quic",
+        "http",
+        "http2",
+        "smtp",
+        "imap",
+        "pop3",
+        "ftp",
+        "xmpp",
+        "ldap",
+        "pgsql",
+        "rdp",
+        "socks",
+    )
 )
 """Protocols whose payload may hold a server's name, perhaps after a STARTTLS."""
 

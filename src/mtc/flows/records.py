@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from mtc.flows.evidence import FlowEvidence
 from mtc.flows.texts import community_ids, format_addresses, seconds
-from mtc.packets.transport import TCP
+from mtc.packets.transport import ICMP, ICMPV6, IGMP, SCTP, TCP, UDP
+
+PROTOCOLS = {TCP: "tcp", UDP: "udp", ICMP: "icmp", IGMP: "igmp", ICMPV6: "icmp6", SCTP: "sctp"}
+"""Number of a protocol -> its name in a row. Flows other than of TCP and UDP have features only."""
 
 
 @dataclass(frozen=True)
@@ -108,23 +111,24 @@ class FlowRecords:
         return cls(**columns, evidence=evidence).take(np.argsort(columns["flow"], kind="stable"))
 
     def protocol_name(self, row: int) -> str:
-        """``tcp`` or ``udp``."""
-        return "tcp" if self.protocol[row] == TCP else "udp"
+        """One of ``PROTOCOLS``, or ``other``."""
+        return PROTOCOLS.get(int(self.protocol[row]), "other")
 
     def address(self, side: str, row: int) -> str:
         """Address of a row as text; ``side`` is ``src`` or ``dst``."""
         return str(self._value(side, row))
 
-    def community_id(self, row: int) -> str:
-        """Community id (version 1, seed 0) of a row, which other tools know the flow by."""
-        return str(self._value("community_id", row))
+    def community_id(self, row: int) -> str | None:
+        """Community id (version 1, seed 0) of a row, by which other tools know it; None without ports."""
+        found: str | None = self._value("community_id", row)
+        return found
 
     def columns(self) -> dict[str, list[Any]]:
         """All flows as columns of plain values: fields and units as in ``mtc flows --format json``."""
         said = {} if self.evidence is None else self.evidence.columns()
         return {
             "flow": (self.flow + 1).tolist(),
-            "protocol": np.where(self.protocol == TCP, "tcp", "udp").tolist(),
+            "protocol": [PROTOCOLS.get(number, "other") for number in self.protocol.tolist()],
             "src": format_addresses(self.ip_version, self.src),
             "src_port": self.src_port.tolist(),
             "dst": format_addresses(self.ip_version, self.dst),

@@ -14,6 +14,7 @@ from mtc.capture.batch import PacketBatch
 from mtc.flows.evidence import EvidenceCollector
 from mtc.flows.services import Services
 from mtc.flows.table import FlowTable
+from mtc.packets.checks import CaptureChecks
 from mtc.packets.fields import SAMPLE_LENGTH, Mask, check_mask
 from mtc.packets.headers import Headers, decode
 from mtc.packets.samples import build_samples, mask_samples
@@ -78,6 +79,7 @@ class SampleStream:
         flows: The flow table, filled while iterating.
         packets: Packets read so far.
         left_out: Reason -> packets left out so far.
+        checks: Counts of cut samples, copies and packets out of order so far.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class SampleStream:
         self.flows = flows
         self.packets = 0
         self.left_out: Counter[str] = Counter()
+        self.checks = CaptureChecks()
         self.batch: PacketBatch | None = None
         self.batch_headers: Headers | None = None
         self.batch_flows: NDArray[np.int64] | None = None
@@ -160,8 +163,9 @@ class SampleStream:
 
     def _samples(self, batch: PacketBatch) -> Samples:
         headers = decode(batch, decapsulate=self._decapsulate)
+        copies = self.checks.add(batch, headers)
         if self._selector is not None:
-            _leave_out(headers, self._selector.reasons(batch))
+            _leave_out(headers, self._selector.reasons(batch, copies))
         flow = self.flows.update(headers, batch, capture_index=self._capture_index)
         rows = headers.sample_rows()
         left_out = headers.left_out()

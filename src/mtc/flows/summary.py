@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mtc.flows.records import FlowRecords
 from mtc.flows.stream import SampleStream
+from mtc.packets.checks import CheckCounts
 from mtc.packets.kernel import kernel
 from mtc.packets.reasons import NOT_SELECTED
 from mtc.packets.selection import Selection
@@ -35,10 +36,10 @@ class CaptureSummary:
         flows: Distinct bidirectional TCP or UDP five-tuples.
         damage: A sentence on where and why reading ended early, or None.
         cut: Packets of which fewer bytes were captured than were on the wire.
+        checks: Cut samples, packets that come twice, packets out of order.
         wire_bytes: Bytes on the wire.
         start: Time of the earliest packet that has one, ns since the epoch; None without any.
         end: Time of the latest packet.
-        cut_samples: Samples of which fewer bytes were captured than were on the wire.
         protocols: What the packets are, from the link layer to the application protocol.
     """
 
@@ -51,10 +52,10 @@ class CaptureSummary:
     flows: int = 0
     damage: str | None = None
     cut: int = 0
+    checks: CheckCounts = field(default_factory=CheckCounts)
     wire_bytes: int = 0
     start: int | None = None
     end: int | None = None
-    cut_samples: int = 0
     protocols: "ProtocolTree" = field(default_factory=lambda: ProtocolTree("all"))
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,7 +69,9 @@ class CaptureSummary:
             "left_out": dict(self.left_out),
             "flows": self.flows,
             "damage": self.damage,
-            "cut_samples": self.cut_samples,
+            "cut_samples": self.checks.cut_samples,
+            "duplicates": self.checks.duplicates,
+            "out_of_order": self.checks.out_of_order,
             "start": None if self.start is None else Seconds(self.start),
             "end": None if self.end is None else Seconds(self.end),
             "protocols": [child.to_dict() for child in self.protocols.ordered()],
@@ -157,14 +160,12 @@ def summarize(
                     np.ascontiguousarray(batch.wirelens[kept], np.int64),
                     protocols,
                 )
-                summary.cut_samples += int(
-                    np.count_nonzero(piece.headers["caplen"] < piece.headers["wirelen"])
-                )
             advance(stream.reader.bytes_read - seen)
             seen = stream.reader.bytes_read
         summary.format = stream.reader.format
         summary.link_types = stream.reader.link_types
         summary.packets, summary.left_out = stream.packets, stream.left_out
+        summary.checks = stream.checks.counts
         summary.flows = len(stream.flows)
         summary.protocols = _tree(protocols, stream.flows.records())
         if stream.reader.damage is not None:

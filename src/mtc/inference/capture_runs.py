@@ -5,9 +5,10 @@ changes no verdict. What runs over all captures are the numbers of flows and the
 be read.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Protocol
 
 from mtc.capture import Source
 from mtc.config import Precision
@@ -15,9 +16,17 @@ from mtc.errors import CaptureError, UsageError
 from mtc.inference.captures import CaptureEnd, CaptureInference, Per, Progress, Verdicts
 from mtc.inference.model_registry import find_model
 from mtc.inference.settings import VerdictSettings
-from mtc.models import load_model
+from mtc.models import LoadedModel, load_model
 from mtc.models.engine.threads import thread_count, use_threads
 from mtc.parallel import Advance, Workers, ordered_map
+
+
+class Inference(Protocol):
+    """Gives verdicts on capture after capture."""
+
+    def run(self, source: Source, advance: Advance = ...) -> Generator[Verdicts, None, CaptureEnd]:
+        """Verdicts on a capture."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +49,19 @@ class WorkerSpec:
 
 
 @lru_cache(maxsize=1)
-def _inference(spec: WorkerSpec) -> CaptureInference:
+def _inference(spec: WorkerSpec) -> Inference:
     """The model of a worker, loaded once."""
     use_threads(spec.threads)
-    return CaptureInference(load_model(find_model(spec.model)), spec.precision, spec.settings, spec.per)
+    return inference_of(load_model(find_model(spec.model)), spec.precision, spec.settings, spec.per)
+
+
+def inference_of(model: LoadedModel, precision: Precision, settings: VerdictSettings, per: Per) -> Inference:
+    """What classifies captures with a model: by packets, or by features of whole flows."""
+    if model.scaler is None:
+        return CaptureInference(model, precision, settings, per)
+    from mtc.inference.feature_flows import FeatureInference  # its libraries are of no use to other models
+
+    return FeatureInference(model, precision, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +74,7 @@ class CaptureOutcome:
 
 
 def classify_whole(
-    inference: CaptureInference, source: Source, advance: Advance = lambda done: None
+    inference: Inference, source: Source, advance: Advance = lambda done: None
 ) -> CaptureOutcome:
     """Classify a capture as a whole."""
     pieces: list[Verdicts] = []
@@ -86,7 +104,7 @@ class CaptureRun:
     _read: int = 0
 
     def run_here(
-        self, inference: CaptureInference, sources: Iterable[Source], progress: Progress | None
+        self, inference: Inference, sources: Iterable[Source], progress: Progress | None
     ) -> Iterator[Verdicts]:
         """Classify captures one after the other, holding no more than a piece."""
         for source in sources:

@@ -1,7 +1,7 @@
 """Verdicts on one capture."""
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from mtc.inference.verdicts import CaptureVerdicts, PacketVerdicts
 from mtc.models import LoadedModel, predict_probabilities
 from mtc.models.flow_scores import energies
 from mtc.packets import Mask
+from mtc.packets.checks import CheckCounts
 from mtc.parallel import Advance
 
 Per = Literal["packet", "flow"]
@@ -42,6 +43,8 @@ class CaptureEnd:
         flows_unlike: Those of them that are unlike the model's training data.
         left_out: Reason -> packets that are no samples.
         damage: Where and why reading ended early, as a sentence, or None.
+        notes: What else is remarkable about it, a sentence each.
+        checks: Cut samples, packets that come twice, packets out of order.
     """
 
     capture: str
@@ -54,6 +57,8 @@ class CaptureEnd:
     flows_unlike: int
     left_out: dict[str, int]
     damage: str | None
+    notes: tuple[str, ...] = ()
+    checks: CheckCounts = field(default_factory=CheckCounts)
 
 
 Verdicts = CaptureVerdicts | PacketVerdicts
@@ -114,6 +119,7 @@ class CaptureInference:
                 flows_unlike=counts.unlike,
                 left_out=dict(stream.left_out),
                 damage=None if stream.damage is None else str(stream.damage),
+                checks=stream.checks.counts,
             )
 
     def _open(self, source: Source) -> SampleStream:

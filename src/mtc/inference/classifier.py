@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mtc.capture import Source, expand_inputs
 from mtc.config import Precision
 from mtc.errors import UsageError
-from mtc.inference.capture_runs import CaptureRun, WorkerSpec
-from mtc.inference.captures import CaptureEnd, CaptureInference, Per, Progress, mask_of
+from mtc.inference.capture_runs import CaptureRun, WorkerSpec, inference_of
+from mtc.inference.captures import CaptureEnd, Per, Progress, mask_of
 from mtc.inference.model_registry import bundled_models, find_model
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
@@ -154,7 +154,7 @@ class Classifier:
             UsageError: No input was given, the model does not read what it is for, or a setting is wrong.
         """
         problems: list[str] = []
-        if self.reads_features:
+        if self.reads_features and _hold_tables(inputs):
             from mtc.datasets.flow_features.sources import find_tables
             from mtc.inference.feature_rows import TableVerdicts
 
@@ -255,11 +255,14 @@ class Classifier:
         workers: Workers | None,
         progress: Progress | None,
     ) -> Iterator[CaptureVerdicts | PacketVerdicts]:
-        self._check_reads_packets()
+        if self.reads_features and per == "packet":
+            raise UsageError(f"model {self.name}: reads features of whole flows, and no single packet")
+        if not self.reads_features:
+            self._check_reads_packets()
         settings, workers = settings or VerdictSettings(), workers or Workers()
         Selector(settings.selection)  # a wrong filter is reported before anything is read
         if workers.here:
-            inference = CaptureInference(self.model, self.precision, settings, per)
+            inference = inference_of(self.model, self.precision, settings, per)
             return run.run_here(inference, sources, progress)
         if not self.name:
             raise UsageError("other processes need a model that was loaded by its name or folder")
@@ -280,3 +283,9 @@ class Classifier:
             raise UsageError(
                 f"model {self.name}: reads {length} values a flow, not packets of {SAMPLE_LENGTH} bytes"
             )
+
+
+def _hold_tables(inputs: Iterable[str | Path]) -> bool:
+    from mtc.datasets.flow_features.sources import hold_tables
+
+    return hold_tables(inputs)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +125,22 @@ def _feature_logits(
     return model.row_logits(scaled, precision=precision)
 
 
+def feature_verdicts(
+    model: LoadedModel, values: NDArray[Any], precision: Precision, per: Literal["packet", "flow"]
+) -> tuple[dict[str, NDArray[np.float32]], Below]:
+    """Calibrated probabilities of rows, and which of them are below the model's threshold.
+
+    Args:
+        model: A model that reads flow features.
+        values: As in ``feature_probabilities``.
+        precision: ``exact`` or ``auto``.
+        per: Which thresholds apply: those of ``packet`` to rows of tables.
+    """
+    logits = _feature_logits(model, values, precision)
+    found = predict_probabilities(logits, model.temperatures("packet"), model.absent)
+    return found, below_thresholds(model.card, per, found, energies(logits, model.absent))
+
+
 def classify_rows(
     model: LoadedModel,
     sources: Iterable[TableSource],
@@ -165,14 +181,13 @@ def classify_rows(
             continue
         with table:
             for rows in table:
-                logits = _feature_logits(model, rows.values, precision)
-                found = predict_probabilities(logits, model.temperatures("packet"), model.absent)
-                scores = energies(logits, model.absent)
-                below = below_thresholds(model.card, "packet", found, scores) if reject else {}
+                found, below = feature_verdicts(model, rows.values, precision, "packet")
                 unreadable += int((~rows.readable).sum())
                 flows = rows.flows()
                 no_flow += int((rows.readable & ~flows).sum())
-                yield RowVerdicts(table.name, tasks, rows.first, flows, found, below, model.card.pairs)
+                yield RowVerdicts(
+                    table.name, tasks, rows.first, flows, found, below if reject else {}, model.card.pairs
+                )
                 if progress is not None:
                     progress(source, table.bytes_read - seen)
                     seen = table.bytes_read

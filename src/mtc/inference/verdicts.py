@@ -83,7 +83,7 @@ class PacketVerdicts:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """One row per sample, in the order of the capture: a flow's row, with ``packet`` after ``flow``."""
-        community_ids: dict[int, str] = {}
+        community_ids: dict[int, str | None] = {}
         found = VerdictBuilder(self.tasks, self.pairs).rows(self.probabilities, self.below)
         for i, verdicts in enumerate(found):
             row = self.packets.row(i)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
 from mtc.errors import UsageError
-from mtc.packets.reasons import FILTERED, OUTSIDE_WINDOW, SAMPLE
+from mtc.packets.reasons import DUPLICATE, FILTERED, OUTSIDE_WINDOW, SAMPLE
 
 _SECONDS = re.compile(r"([+-]?\d{1,10})(?:\.(\d+))?")
 _LIMIT = 1 << 63
@@ -25,11 +25,13 @@ class Selection:
         bpf: A filter as for tcpdump, on packets as they were captured (outside any tunnel); empty: all.
         start_ns: Time of the first packet that counts, nanoseconds since the epoch; None: any.
         end_ns: Time of the first packet after the window; None: none.
+        drop_duplicates: Whether copies of packets just before are left out (``CaptureChecks``).
     """
 
     bpf: str = ""
     start_ns: int | None = None
     end_ns: int | None = None
+    drop_duplicates: bool = False
 
     def __post_init__(self) -> None:
         if self.start_ns is not None and self.end_ns is not None and self.start_ns >= self.end_ns:
@@ -41,14 +43,21 @@ class Selection:
         bpf: str = "",
         start: str | float | datetime | None = None,
         end: str | float | datetime | None = None,
+        drop_duplicates: bool = False,
     ) -> "Selection":
         """From times as people write them, see ``time_ns``."""
-        return cls(bpf, None if start is None else time_ns(start), None if end is None else time_ns(end))
+        return cls(
+            bpf,
+            None if start is None else time_ns(start),
+            None if end is None else time_ns(end),
+            drop_duplicates,
+        )
 
     @property
     def takes_all(self) -> bool:
         """Whether no packet can be left out."""
-        return not self.bpf.strip() and self.start_ns is None and self.end_ns is None
+        window = self.start_ns is not None or self.end_ns is not None
+        return not (self.bpf.strip() or window or self.drop_duplicates)
 
 
 class Selector:
@@ -70,12 +79,18 @@ class Selector:
 
             compile_filter(selection.bpf, _COMMON_LINKS[0])  # raises what is wrong with it
 
-    def reasons(self, batch: PacketBatch) -> NDArray[np.uint8]:
+    def reasons(self, batch: PacketBatch, copies: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Why each packet is left out, uint8 (N,): an index into ``REASONS``, 0 where it is not.
 
-        A packet that is outside the window and filtered counts as outside the window.
+        Of several reasons the window of time counts first, then the filter.
+
+        Args:
+            batch: The packets.
+            copies: bool (N,), which of them are copies of another.
         """
         reasons = np.full(len(batch), SAMPLE, np.uint8)
+        if self._selection.drop_duplicates:
+            reasons[copies] = DUPLICATE
         if self._selection.bpf.strip():
             reasons[~self._pass_filter(batch)] = FILTERED
         start, end = self._selection.start_ns, self._selection.end_ns

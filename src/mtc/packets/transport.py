@@ -27,6 +27,7 @@ Data = NDArray[np.uint8]
 
 TCP = 6
 UDP = 17
+ICMP, IGMP, ICMPV6, SCTP = 1, 2, 58, 132
 
 
 @inlined

@@ -19,10 +19,10 @@ from mtc.report.tables.comparison import (
     class_table,
     common_table,
     flow_table,
+    paired_table,
     table_4,
     table_5,
 )
-from mtc.report.tables.paired import paired_table
 from mtc.report.tables.runs import (
     SWEEP_TABLES,
     cost_table,

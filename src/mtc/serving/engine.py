@@ -9,19 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import PacketBatch
-from mtc.columns import CONFLICT, UNKNOWN, VPN
 from mtc.errors import UsageError
 from mtc.flows import FlowRecords, FlowSettings, FlowTable
 from mtc.inference import Classifier
 from mtc.inference.flow_aggregator import FlowAggregator
-from mtc.inference.verdict_builder import VerdictBuilder
 from mtc.packets import Headers, build_samples, decode, mask_samples
+from mtc.serving.event_verdicts import EventVerdicts
 from mtc.serving.events import Event, EventMaker, FlowState
 from mtc.serving.sampling import flow_shares
 from mtc.serving.watch_settings import WatchCounts, WatchSettings
 
 PIECE = 8192
 """Most packets handled at a time."""
+
+NEVER = -(1 << 63)
+"""A time before all packets, ns."""
 
 COMPUTE_AT = 512
 """Samples that are worth a call of the model; fewer wait for the next tick."""
@@ -70,11 +72,8 @@ class WatchEngine:
             )
         )
         self._classifier = classifier
-        card = classifier.model.card
-        self._tasks = tuple(classifier.tasks)
-        self._builder = VerdictBuilder(classifier.tasks, card.pairs)
+        self._verdicts = EventVerdicts(classifier, self.settings, reject=reject)
         self._maker, self._emit = maker, emit
-        self._reject = reject
         self._aggregator = FlowAggregator(
             classifier.model,
             precision=classifier.precision,
@@ -83,7 +82,7 @@ class WatchEngine:
             extra={"first": np.int64, "sampled": np.bool_, "reported": np.bool_, "rate": np.float64},
         )
         self._seed = secrets.randbits(64)
-        self.now = 0  # time of the newest packet, ns
+        self.now = NEVER  # time of the newest packet, ns
 
     def take(self, batch: PacketBatch) -> None:
         """Take in packets."""
@@ -129,6 +128,7 @@ class WatchEngine:
         counts.packets += len(batch)
         counts.wire_bytes += int(batch.wirelens.sum())
         counts.samples += len(rows)
+        counts.cut_samples += int(np.count_nonzero((batch.caplens < batch.wirelens)[rows]))
         counts.left_out.update(headers.left_out())
         if len(batch):
             self.now = max(self.now, int(batch.timestamps.max()))
@@ -217,10 +217,10 @@ class WatchEngine:
         found: Iterator[dict[str, Any]] = iter(())
         if judged.any():
             probabilities = self._aggregator.probabilities(rows[judged > 0])
-            below = self._aggregator.below(rows[judged > 0], probabilities) if self._reject else None
-            found = self._builder.rows(probabilities, below)
+            below = self._aggregator.below(rows[judged > 0], probabilities)
+            found = self._verdicts.of(probabilities, below)
         for row, count, reason in zip(rows.tolist(), judged.tolist(), reasons, strict=True):
-            verdicts = self._told(next(found) if count else self._builder.nothing())
+            verdicts = next(found) if count else self._verdicts.nothing()
             if row < 0:
                 yield FlowState(state, reason, 0, 0, verdicts)
                 continue
@@ -233,40 +233,6 @@ class WatchEngine:
                 sampled=bool(columns["sampled"][row]),
                 sampling_rate=float(columns["rate"][row]),
             )
-
-    def _told(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Verdicts as events tell them."""
-        for name in (*self._tasks, VPN):
-            found = row.get(name)
-            if found and found["label"] == UNKNOWN and name != VPN:
-                found["likeliest"] = max(found["probabilities"], key=found["probabilities"].__getitem__)
-            if found and not self.settings.probabilities:
-                del found["probabilities"]
-        told = {"tasks": {task: row[task] for task in self._tasks}}
-        return told | {name: row[name] for name in (VPN, CONFLICT) if name in row}
-
-
-def warm_up(classifier: Classifier) -> None:
-    """Load what the first packet would wait for: compiled kernels, and the model's first call."""
-    frame = np.frombuffer(_FRAME, np.uint8)
-    one = np.ones(1, np.int64)
-    batch = PacketBatch(
-        data=frame,
-        offsets=one - 1,
-        caplens=one * len(frame),
-        wirelens=one * len(frame),
-        timestamps=one,
-        link_types=np.full(1, 101, np.int32),
-        first_packet=1,
-    )
-    maker = EventMaker({"name": "", "version": ""}, "")
-    engine = WatchEngine(classifier, maker, lambda event: None)
-    engine.take(batch)
-    engine.finish(0, "stopped")
-
-
-_FRAME = bytes.fromhex("45000021000000004011000000000000000000000400040000000d0000") + b"hello"
-"""A UDP packet over IPv4 with five bytes of payload."""
 
 
 def _wire_lengths(batch: PacketBatch, headers: Headers, snaplen: int) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
@@ -16,6 +16,7 @@ from mtc.flows import FlowRecords
 from mtc.packets.transport import TCP
 
 SCHEMA_VERSION = 1
+_EPOCH = datetime(1970, 1, 1)
 RUN_BITS, FLOW_BITS = 20, 33
 """A flow id is a random number of the run and the number of the flow: 53 bits, exact in a double."""
 
@@ -37,15 +38,22 @@ def encode(event: Event) -> str:
 
 
 def iso_time(ns: int) -> str:
-    """A time as the events write it: ISO 8601 with microseconds, UTC.
+    """A time as the events write it: ISO 8601, UTC, with microseconds, or nanoseconds where there are any.
 
     Args:
-        ns: Nanoseconds since the Unix epoch; years beyond 1970 to 9999 are brought to the nearest.
+        ns: Nanoseconds since the Unix epoch, of 64 bits: the years 1677 to 2262.
     """
-    seconds, rest = divmod(min(max(ns, 0), 253_402_300_799_999_999_999), 1_000_000_000)
-    return (
-        datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000).isoformat("T", "microseconds")
-    )
+    seconds, rest = divmod(ns, 1_000_000_000)
+    second = (_EPOCH + timedelta(seconds=seconds)).isoformat("T", "seconds")
+    digits = f"{rest:09d}".removesuffix("000")
+    return f"{second}.{digits}+00:00"
+
+
+def nanoseconds(text: str) -> int:
+    """The inverse of ``iso_time``."""
+    second, _, rest = text.removesuffix("+00:00").partition(".")
+    since = datetime.fromisoformat(second) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + int(rest.ljust(9, "0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +132,7 @@ class EventMaker:
                 "bytes_toclient": int(records.bytes_back[row]),
                 "start": iso_time(start),
                 "end": iso_time(end),
-                "age": round((end - start) / 1e9, 6),
+                "age": round((end - start) / 1e9, 9),
             },
             "state": told.state,
             "reason": told.reason,

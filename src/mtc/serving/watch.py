@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from mtc.serving.engine import WatchEngine
+from mtc.serving.engine import NEVER, WatchEngine
 from mtc.serving.events import Event, EventMaker
+from mtc.serving.feature_engine import FeatureEngine
 from mtc.serving.feeder import Feeder
 from mtc.serving.sampling import SamplingRate
 
@@ -45,7 +46,7 @@ class Watch:
     def __init__(
         self,
         feeder: Feeder,
-        engine: WatchEngine,
+        engine: WatchEngine | FeatureEngine,
         maker: EventMaker,
         outlet: Outlet,
         *,
@@ -124,13 +125,14 @@ class Watch:
                 "evicted": counts.flows_evicted,
             },
             "samples": {"total": counts.samples, "judged": counts.judged},
+            "cut_samples": counts.cut_samples,
             "sampling_rate": round(self.engine.rate, 6),
             "queue": {"packets": queue.packets, "bytes": queue.bytes, "fill": round(queue.fill, 4)},
             "sinks": self._outlet.status(),
         }
         if (rss := resident_bytes()) is not None:
             told["rss_bytes"] = rss
-        return self._maker.stats(told, time.time_ns())
+        return self._maker.stats(told, time.time_ns() // 1000 * 1000)
 
     def troubles(self) -> dict[str, str]:
         """What is dropped and which sinks are down, as sentences by what they are about."""
@@ -141,6 +143,8 @@ class Watch:
             told["packets"] = "packets dropped so far: " + ", ".join(
                 f"{count:,} by the {where}" for where, count in dropped.items() if count
             )
+        if counts.cut_samples:
+            told["snaplen"] = "samples are cut by the snap length: their verdicts are made of fewer bytes"
         if counts.sampling or self.engine.rate < 1:
             rate = f"{self.engine.rate:.1%}"
             told["sampling"] = f"packets come faster than the model can judge: {rate} of new flows are judged"
@@ -162,8 +166,8 @@ class Watch:
     def _now(self) -> int:
         """The time by the packets' clock, ns: that of the newest, and what has passed since on a link."""
         now = self.engine.now
-        if self.feeder.live and now:
-            now += int((time.monotonic() - self._newest_at) * 1e9)
+        if self.feeder.live and now != NEVER:
+            now += int((time.monotonic() - self._newest_at) * 1e6) * 1000
         return now
 
     def _tick(self, now_s: float) -> None:

@@ -46,6 +46,7 @@ class WatchCounts:
     packets: int = 0
     wire_bytes: int = 0
     samples: int = 0
+    cut_samples: int = 0
     judged: int = 0
     sampling: int = 0
     flows_ended: int = 0

@@ -104,12 +104,20 @@ def write_model(
             *_started(plan, fresh),
             *_notes(plan, names, metrics["parts"]["test"]),
         ],
-        features=() if scaler is None or dataset.info.features is None else dataset.info.features.selected,
+        **_features(plan),
         **found.card_fields(),
     )
     save_model(out, network, card, scaler)
     write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def _features(plan: Plan) -> dict[str, Any]:
+    """What the card says of flow features."""
+    info = plan.dataset.info.features
+    if plan.scaler is None or info is None:
+        return {}
+    return {"features": info.selected, "convention": info.convention}
 
 
 def label_pairs(labels: Mapping[str, NDArray[np.int64]], tasks: Tasks) -> Pairs:

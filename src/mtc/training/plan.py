@@ -9,7 +9,7 @@ from mtc.config import RunConfig
 from mtc.datasets.flow_features.features import QuantileScaler
 from mtc.datasets.flow_features.samples import are_features, balance_samples, scale_samples
 from mtc.errors import DatasetError, UsageError
-from mtc.tasks import Tasks
+from mtc.tasks import Tasks, check_task_names
 from mtc.training.batches import chosen_tasks, trainable_tasks
 from mtc.training.initial import Start, load_start
 
@@ -56,6 +56,7 @@ def plan_run(config: RunConfig, dataset: "Dataset", init: str | Path | None = No
         ModelError: The model cannot be read.
     """
     chosen = chosen_tasks(config.data.tasks, dataset.tasks)
+    check_task_names(chosen)
     start = load_start(init, dataset) if init is not None else None
     train_part, validation_part = (
         dataset.part(config.data.split, part, mask=config.data.mask) for part in ("train", "validation")

@@ -42,6 +42,7 @@ def classify(
     bpf: captures.Filter = "",
     start: captures.From = None,
     end: captures.To = None,
+    drop_duplicates: captures.DropDuplicates = False,
     reuse: options.Reuse = True,
     decapsulate: captures.Decapsulate = True,
     workers: WorkersOption = None,
@@ -56,6 +57,7 @@ def classify(
     Every row of a table of flow features gets the labels of a model that reads those.
 
     [dim]mtc classify flows.csv[/dim]
+    [dim]mtc classify capture.pcap --model cicids2017[/dim]
     """
     chosen = choose_format(output_format, as_json, out)
     if chosen is Format.zeek:
@@ -68,17 +70,24 @@ def classify(
     from mtc.parallel import Workers
 
     settings = VerdictSettings(
-        packets, early, reuse, decapsulate, Selection.of(bpf, start, end), reject, names, services
+        packets,
+        early,
+        reuse,
+        decapsulate,
+        Selection.of(bpf, start, end, drop_duplicates),
+        reject,
+        names,
+        services,
     )
     where = Workers(workers, on.value)
     classifier = Classifier.load(_default_model(inputs) if model is None else model)
     order = options.Order(sort, limit)
-    if classifier.reads_features:
+    if classifier.reads_features and _are_tables(inputs):
         from mtc.cli.classify.feature_tables import classify_tables
 
         defaults = VerdictSettings(decapsulate=decapsulate, reject=reject)
         if by is not None or where != Workers() or settings != defaults:
-            raise UsageError("a model of flow features reads tables: these options are for captures")
+            raise UsageError("these options are for captures, not for tables of flow features")
         classify_tables(classifier, inputs, chosen, out, force=force, reject=reject, order=order)
         return
     _Run(classifier, settings, where, per, by).write(inputs, chosen, out, order, force=force)
@@ -201,6 +210,13 @@ def _default_model(inputs: list[str]) -> str:
             "give one with --model (mtc train cicids2017-mtc makes one)"
         )
     return DEFAULT_TABLE_MODEL
+
+
+def _are_tables(inputs: list[str]) -> bool:
+    """Whether a model of flow features is to read tables, and not captures."""
+    from mtc.datasets.flow_features.sources import hold_tables
+
+    return hold_tables(inputs)
 
 
 def _may_hold_tables(name: str) -> bool:

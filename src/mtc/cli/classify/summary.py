@@ -19,6 +19,8 @@ class Summary:
 
     def __init__(self, tasks: Tasks, *, model: str) -> None:
         """Count nothing; ``model`` is the name of the model with these tasks."""
+        from mtc.packets.checks import CheckCounts
+
         self.rows = 0
         self._model = model
         self._judged = tuple(with_vpn(tasks))
@@ -26,6 +28,8 @@ class Summary:
         self.counts: Counter[str] = Counter()
         self.conflicts: Counter[str] = Counter()
         self.labels: dict[str, Counter[str]] = {}
+        self.checks = CheckCounts()
+        self.notes: list[str] = []
         self.never_unknown: tuple[str, ...] = ()
         self._unlike_captures = self._captures = 0
 
@@ -46,6 +50,8 @@ class Summary:
     def add_end(self, end: "CaptureEnd") -> None:
         """Count a capture that was read."""
         self.left_out.update(end.left_out)
+        self.notes += [f"{end.capture}: {note}" for note in end.notes]
+        self.checks += end.checks
         self.counts.update(packets=end.packets, samples=end.samples, judged=end.judged, computed=end.computed)
         self.counts.update(flows=end.flows_computed, unlike=end.flows_unlike)
         self._captures += 1
@@ -64,6 +70,8 @@ class Summary:
                 f"{counts['judged']:,} of {counts['samples']:,} samples used by the model"
                 + (f", {again:,} of them equal to one before" if again else "")
             )
+            dropped = "duplicate" in self.left_out
+            lines += self.checks.notes(counts["packets"], counts["samples"], dropped=dropped)
         lines += [
             f"{task}: " + ", ".join(f"{label} {n:,}" for label, n in by_label.most_common())
             for task, by_label in self.labels.items()
@@ -83,4 +91,4 @@ class Summary:
         if self.never_unknown:
             tasks = ", ".join(self.never_unknown)
             lines.append(f"`{self._model}` stores no threshold for {tasks}: no label is rejected")
-        return "\n".join(lines)
+        return "\n".join(lines + self.notes)

@@ -1,11 +1,16 @@
 """What the commands that build datasets share: options, progress, and what they say at the end."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtc.cli.shared.progress import progress_bar
+
 if TYPE_CHECKING:
     from mtc.datasets import DatasetInfo
+    from mtc.datasets.build.tasks import Progress
 
 Folds = Annotated[int, typer.Option(min=0, help="Folds of every split, at least 3; 0 is none.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")]
@@ -41,42 +46,8 @@ def warn(info: "DatasetInfo") -> None:
         typer.echo(f"mtc: {rows:,} rows not used: no class is known for the label {label!r}", err=True)
 
 
-class BytesRead:
-    """A progress bar over the bytes of the source, on a terminal only."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task: Any = None
-
-    def __enter__(self) -> "BytesRead":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def update(self, capture: str, read: int, total: int) -> None:
-        """Count bytes that were read of a capture or table."""
-        if self._task is None:
-            self._task = self._bar.add_task(capture, total=total)
-        self._bar.update(self._task, advance=read, description=f"{capture:24.24}")
+@contextmanager
+def build_progress() -> Iterator["Progress"]:
+    """Show a progress bar over the bytes of the source while a dataset is built."""
+    with progress_bar("reading", in_bytes=True) as advance:
+        yield lambda file, read, total: advance(read, total=total, text=file)

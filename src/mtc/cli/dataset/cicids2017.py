@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtc.cli.dataset.building import BytesRead, Folds, Force, Json, print_json, warn
-from mtc.cli.dataset.splits import Lines, splits_table
+from mtc.cli.dataset.building import Folds, Force, Json, build_progress, print_json, warn
+from mtc.cli.dataset.tables import Lines, splits_table
 from mtc.cli.shared.captures import On, OnOption, WorkersOption
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def cicids2017(
     """
     from mtc.datasets import build_cicids2017
 
-    with BytesRead() as progress:
+    with build_progress() as progress:
         info = build_cicids2017(
             sources,
             out,
@@ -73,7 +73,7 @@ def cicids2017(
             force=force,
             workers=workers,
             on=on.value,
-            progress=progress.update,
+            progress=progress,
         )
     warn(info)
     if as_json:

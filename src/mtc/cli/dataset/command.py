@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtc.cli.dataset.building import BytesRead, Folds, Force, Json, print_json, split_names, warn
+from mtc.cli.dataset.building import Folds, Force, Json, build_progress, print_json, split_names, warn
 from mtc.cli.dataset.cicids2017 import cicids2017
 from mtc.cli.shared.captures import On, OnOption, WorkersOption
 
@@ -59,7 +59,7 @@ def iscx(
     """
     from mtc.datasets import build_iscx
 
-    with BytesRead() as progress:
+    with build_progress() as progress:
         info = build_iscx(
             sources,
             out,
@@ -70,7 +70,7 @@ def iscx(
             force=force,
             workers=workers,
             on=on.value,
-            progress=progress.update,
+            progress=progress,
         )
     _finish(info, out, as_json=as_json, listed_missing_counts=False)
 
@@ -107,7 +107,7 @@ def captures(
     """
     from mtc.datasets import build_captures
 
-    with BytesRead() as progress:
+    with build_progress() as progress:
         info = build_captures(
             labels,
             out,
@@ -119,7 +119,7 @@ def captures(
             force=force,
             workers=workers,
             on=on.value,
-            progress=progress.update,
+            progress=progress,
         )
     _finish(info, out, as_json=as_json, listed_missing_counts=True)
 

@@ -1,14 +1,20 @@
 """Tables of ``mtc dataset``, on standard output."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtc.cli.dataset.splits import Lines, splits_table
-from mtc.datasets import DatasetInfo
+if TYPE_CHECKING:
+    from mtc.datasets import DatasetInfo, Leakage
+    from mtc.datasets.info import SplitInfo
+
+
+Lines = tuple[tuple[str, "Callable[[Leakage], int]"], ...]
+"""What is reported of each split, and how it is counted."""
 
 _MOST_NAMES = 8
 _LEAKAGE: Lines = (
@@ -20,7 +26,7 @@ _LEAKAGE: Lines = (
 )
 
 
-def show_build(info: DatasetInfo, out: Path) -> None:
+def show_build(info: "DatasetInfo", out: Path) -> None:
     """What a build came to."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     show_dataset(info, console)
@@ -31,7 +37,7 @@ def show_build(info: DatasetInfo, out: Path) -> None:
     console.print(f"Written: {out} ({sum(file.bytes for file in info.files) / 1e6:,.1f} MB)")
 
 
-def show_dataset(info: DatasetInfo, console: Console | None = None) -> None:
+def show_dataset(info: "DatasetInfo", console: Console | None = None) -> None:
     """What a dataset holds, and what its splits share."""
     console = console or Console(highlight=False, markup=False, soft_wrap=True)
     console.print(
@@ -62,7 +68,7 @@ def show_dataset(info: DatasetInfo, console: Console | None = None) -> None:
         console.print(f"Damaged: {file}: {reason}")
 
 
-def _classes(info: DatasetInfo, task: str) -> Table:
+def _classes(info: "DatasetInfo", task: str) -> Table:
     default = next(iter(info.splits))
     table = Table(title=f"{task}: packets, and rows by part of the split {default!r}", title_justify="left")
     table.add_column("label", no_wrap=True)
@@ -83,3 +89,53 @@ def _largest(counts: dict[str, int]) -> Iterable[tuple[str, int]]:
 def _some(names: tuple[str, ...]) -> str:
     rest = len(names) - _MOST_NAMES
     return ", ".join(names[:_MOST_NAMES]) + (f", and {rest:,} more" if rest > 0 else "")
+
+
+_OF_FOLDS = 3
+
+
+def splits_table(info: "DatasetInfo", lines: Lines, unit: str) -> Table:
+    """Rows by part, and what the parts share; for folds from the least to the most.
+
+    Args:
+        info: The dataset.
+        lines: What is told; of folds the first three.
+        unit: What a row of the dataset is.
+    """
+    table = Table(
+        title="Splits, and what their parts share",
+        caption="Shared: in several parts. Seen: in the training part too.",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column(unit, no_wrap=True)
+    from mtc.datasets.splits.splits import LEAVE_ONE_OUT
+
+    names = [name for name in info.splits if "/" not in name and not name.startswith(LEAVE_ONE_OUT)]
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")  # rather than cut a number off
+    splits = [info.splits[name] for name in names]
+    for part in ("train", "validation", "test"):
+        table.add_row(part, *(_share(split, part) for split in splits))
+    table.add_section()
+    for line, number in lines:
+        table.add_row(line, *(f"{number(split.leakage):,}" for split in splits))
+    folds = {name: [s for fold, s in info.splits.items() if fold.startswith(f"{name}/")] for name in names}
+    if any(folds.values()):
+        table.add_section()
+        tested = [[split.rows["test"] for split in group] for group in folds.values()]
+        table.add_row(f"test of {max(map(len, folds.values()))} folds", *map(_range, tested))
+        for line, number in lines[:_OF_FOLDS]:
+            table.add_row(line, *(_range([number(s.leakage) for s in group]) for group in folds.values()))
+    return table
+
+
+def _share(split: "SplitInfo", part: str) -> str:
+    return f"{split.rows[part]:,} ({split.rows[part] / max(sum(split.rows.values()), 1):.0%})"
+
+
+def _range(numbers: list[int]) -> str:
+    if not numbers:
+        return ""
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,}-{high:,}"

@@ -60,6 +60,7 @@ def flows(
     bpf: capture_inputs.Filter = "",
     start: capture_inputs.From = None,
     end: capture_inputs.To = None,
+    drop_duplicates: capture_inputs.DropDuplicates = False,
     idle_timeout_s: IdleTimeout = None,
     active_timeout_s: ActiveTimeout = None,
     tcp_end: TcpEnd = False,
@@ -89,7 +90,7 @@ def flows(
     from mtc.packets import Selection, Selector
     from mtc.parallel import Workers
 
-    selection = Selection.of(bpf, start, end)
+    selection = Selection.of(bpf, start, end, drop_duplicates)
     Selector(selection)  # a wrong filter is reported before anything is read
     settings = FlowSettings(idle_timeout_s, active_timeout_s, tcp_end)
     reading = FlowReading(names, services, decapsulate, settings, selection)

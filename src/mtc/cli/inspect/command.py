@@ -28,6 +28,7 @@ def inspect(
     bpf: capture_inputs.Filter = "",
     start: capture_inputs.From = None,
     end: capture_inputs.To = None,
+    drop_duplicates: capture_inputs.DropDuplicates = False,
     workers: WorkersOption = None,
     on: OnOption = On.local,
 ) -> None:
@@ -36,7 +37,7 @@ def inspect(
     from mtc.packets import Selection, Selector
     from mtc.parallel import Workers
 
-    selection = Selection.of(bpf, start, end)
+    selection = Selection.of(bpf, start, end, drop_duplicates)
     Selector(selection)  # a wrong filter is reported before anything is read
     look = partial(summarize, decapsulate=decapsulate, selection=None if selection.takes_all else selection)
     summaries, failed = _summarize_all(captures, look, Workers(workers, on.value))
@@ -70,6 +71,9 @@ def _summarize_all(
         summaries.append(result)
         if result.damage:
             print(f"mtc: {result.file}: {result.damage}", file=sys.stderr)
+        dropped = "duplicate" in result.left_out
+        for note in result.checks.notes(result.packets, result.samples, dropped=dropped):
+            print(f"mtc: {result.file}: {note}", file=sys.stderr)
     for error in errors if summaries else errors[:-1]:
         print(f"mtc: {error}", file=sys.stderr)
     if not summaries and errors:

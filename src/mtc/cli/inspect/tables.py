@@ -111,7 +111,7 @@ def _facts(summary: CaptureSummary) -> Iterator[Text]:
         "lasts": _lasts(summary),
         "packets": f"{summary.packets:,}, {size_text(summary.wire_bytes)} on the wire",
         "samples": f"{summary.samples:,}"
-        + (f", {summary.cut_samples:,} of them cut" if summary.cut_samples else ""),
+        + (f", {summary.checks.cut_samples:,} of them cut" if summary.checks.cut_samples else ""),
         "skipped": f"{sum(summary.left_out.values()):,}",
         "flows": f"{summary.flows:,}",
         "cut packets": f"{summary.cut:,}" if summary.cut else "",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from mtc.cli.shared.progress import progress_bar
+
 if TYPE_CHECKING:
     from mtc.capture import Source
     from mtc.errors import CaptureError
@@ -26,6 +28,10 @@ From = Annotated[
     typer.Option("--from", metavar="TIME", help="Only packets from then on: Unix seconds or ISO, in UTC."),
 ]
 To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only packets before then.")]
+DropDuplicates = Annotated[
+    bool,
+    typer.Option("--drop-duplicates", help="Skip copies of packets just before, as of a mirrored port."),
+]
 Decapsulate = Annotated[
     bool, typer.Option("--decapsulate/--no-decapsulate", help="Peel tunnels to the innermost IP packet.")
 ]
@@ -76,22 +82,8 @@ def reading_bar(verb: str, size: int) -> "Iterator[Callable[[object, int], None]
     Yields:
         Called with what is read and the bytes newly read of it.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn(verb),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(verb, total=size or None)
-        yield lambda what, read: bar.advance(task, read)
+    with progress_bar(verb, total=size or None, in_bytes=True) as advance:
+        yield lambda what, read: advance(read)
 
 
 def map_captures(

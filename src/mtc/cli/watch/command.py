@@ -113,7 +113,7 @@ def _watch(
     stats_interval: float,
 ) -> None:
     from mtc.inference import Classifier
-    from mtc.serving.engine import WatchEngine, warm_up
+    from mtc.serving.engines import engine_for, warm_up
     from mtc.serving.events import EventMaker
     from mtc.serving.feeder import Feeder
     from mtc.serving.packet_queue import PacketQueue
@@ -138,7 +138,7 @@ def _watch(
         reader.close()
         raise
     feeder = Feeder(reader, PacketQueue(int(queue_mb * MIB)))
-    engine = WatchEngine(classifier, maker, sinks.put, settings)
+    engine = engine_for(classifier, maker, sinks.put, settings)
     on_tick = table.update if table else _teller()
     run = Watch(feeder, engine, maker, sinks, stats_interval_s=stats_interval, on_tick=on_tick)
     _run(run, sinks, table)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mtc.datasets.arrow import binary_array, named, plain_array
 from mtc.datasets.build.selection import ChosenRows
-from mtc.datasets.identity import ContentHash
+from mtc.datasets.layout import ContentHash
 from mtc.datasets.info import FileInfo
 from mtc.datasets.layout import ROW_GROUP_ROWS, schema, split_arrays, write_rows
 from mtc.datasets.splits.splits import SplitPlan

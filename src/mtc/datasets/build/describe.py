@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.datasets.build.selection import ChosenRows, Staged
-from mtc.datasets.build.flows import count_spread
+from mtc.datasets.build.selection import count_spread
 from mtc.datasets.info import CaptureInfo, ClassCounts, FlowCounts, RuleInfo, SplitInfo
 from mtc.datasets.splits.splits import FRACTIONS, PARTS, SplitPlan
 from mtc.datasets.build.tally import SplitTally

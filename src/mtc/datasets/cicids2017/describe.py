@@ -19,7 +19,6 @@ from mtc.datasets.flow_features import balance as features_balance
 from mtc.datasets.flow_features.features import FEATURES, SELECTED
 from mtc.datasets.flow_features.info import ClassRows, FeatureInfo, Repeats
 from mtc.datasets.flow_features.selection import FeatureSelection
-from mtc.datasets.identity import ContentHash
 from mtc.datasets.info import (
     FORMAT_VERSION,
     CaptureInfo,
@@ -29,7 +28,7 @@ from mtc.datasets.info import (
     FlowCounts,
     SourceReport,
 )
-from mtc.datasets.layout import ROW_GROUP_ROWS
+from mtc.datasets.layout import ROW_GROUP_ROWS, ContentHash
 from mtc.datasets.splits.splits import OUTSIDE, PARTS
 from mtc.tasks import INFILTRATION, Tasks
 

@@ -18,9 +18,8 @@ from mtc.datasets.flow_features.features import FEATURES, SELECTED
 from mtc.datasets.flow_features.layout import feature_schema
 from mtc.datasets.flow_features.row_digests import hash_inputs
 from mtc.datasets.flow_features.selection import FeatureStatistics
-from mtc.datasets.identity import ContentHash
 from mtc.datasets.info import FileInfo
-from mtc.datasets.layout import split_arrays, write_rows
+from mtc.datasets.layout import ContentHash, split_arrays, write_rows
 from mtc.datasets.splits.splits import SplitColumns
 from mtc.tasks import UNLABELLED, Tasks
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mtc.datasets.arrow import read_batches
 from mtc.datasets.build.tasks import BuildTask
 from mtc.datasets.cicids2017.labels import LABELS, read_label, readable_label
 from mtc.datasets.flow_features.features import FEATURES, SELECTED, positions
@@ -18,7 +19,6 @@ from mtc.datasets.flow_features.opening import open_table
 from mtc.datasets.flow_features.row_digests import hash_inputs, hash_rows
 from mtc.datasets.flow_features.sources import TableSource
 from mtc.datasets.flow_features.tables import FeatureRows, FeatureTable
-from mtc.datasets.staged_files import read_batches
 from mtc.errors import DatasetError
 from mtc.parallel import Advance
 

@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mtc.datasets.flow_features.features import DOUBLED, FEATURES
+from mtc.flows.features import FeatureRows
+from mtc.flows.features.conventions import STATISTICS
 
 _WORDS: Mapping[str, str] = MappingProxyType(
     {
@@ -91,3 +96,16 @@ def match_columns(header: Sequence[str]) -> Columns:
         features.setdefault(DOUBLED, features["Fwd Header Length"])
     missing = tuple(name for name in FEATURES if name not in features)
     return Columns(features, label, missing, tuple(unused))
+
+
+_PORT = "Destination Port"
+_PLACES = match_columns([_PORT, *STATISTICS]).features
+
+
+def values_of_flows(rows: FeatureRows) -> NDArray[np.float64]:
+    """The 78 features of flows that were computed from packets, float64 (N, 78), in CICFlowMeter's order."""
+    values = np.empty((len(rows), len(FEATURES)))
+    for column, name in enumerate(FEATURES):
+        place = _PLACES[name]
+        values[:, column] = rows.dst_port if place == 0 else rows.values[:, place - 1]
+    return values

@@ -63,3 +63,5 @@ class FeatureInfo:
     """Splits whose rows were balanced before they were split."""
     complete: bool
     """Whether the rows read of each label are those of the original download."""
+    convention: str = "cicids2017"
+    """How the features were computed, see ``mtc.flows.features``."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mtc.capture import expand_inputs, formats
 from mtc.capture.archives import MemberStream, archive_members
-from mtc.capture.sources import standard_input, unwrap
+from mtc.capture.sources import peek_standard_input, standard_input, unwrap
 from mtc.capture.streams import PlainStream, Pushback, StreamError
 from mtc.errors import DatasetError
 
@@ -106,6 +106,10 @@ def hold_tables(inputs: Iterable[str | Path]) -> bool:
     inputs = list(inputs)
     for given in inputs:
         path = Path(given)
+        if str(given) == "-":
+            if not _stdin_is_text():
+                return False
+            continue
         if is_table(path.name) and not path.is_dir():
             continue
         if not path.is_dir() and not formats.is_zip_file(path):
@@ -114,6 +118,12 @@ def hold_tables(inputs: Iterable[str | Path]) -> bool:
         if not tables or any(capture.problem is None for capture in expand_inputs([path])):
             return False
     return bool(inputs)
+
+
+def _stdin_is_text() -> bool:
+    """Whether standard input begins with text, as a table does; captures hold bytes that text does not."""
+    head = peek_standard_input(64)
+    return bool(head) and all(byte >= 32 or byte in b"\t\r\n" for byte in head)
 
 
 def _or_itself(found: Iterator[TableSource], path: Path, problem: str) -> Iterator[TableSource]:

@@ -9,8 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mtc.datasets.samples import Spool
 from mtc.datasets.splits.splits import PARTS
-from mtc.datasets.spool import Spool
 
 _ROWS_AT_ONCE = 1 << 18
 _MOST_FILES = 64

@@ -1,7 +1,5 @@
 """Rows of features as columns of text and numbers: Flow ID, addresses and times as the tools write them."""
 
-import base64
-import hashlib
 from datetime import UTC, datetime, timedelta
 
 import communityid
@@ -15,10 +13,9 @@ from mtc.flows.features.conventions import (
     STATISTICS,
     Convention,
 )
-from mtc.flows.features.packets import ICMP, ICMPV6, SCTP
 from mtc.flows.features.table import FeatureRows
-from mtc.flows.texts import format_address
-from mtc.packets.transport import TCP, UDP
+from mtc.flows.texts import format_addresses
+from mtc.packets.transport import ICMP, ICMPV6
 
 Values = list[int] | list[float] | list[str] | list[str | None]
 
@@ -76,9 +73,7 @@ def output_columns(rows: FeatureRows, convention: Convention, capture: str) -> d
         convention: The one they were computed by.
         capture: Name of their capture.
     """
-    versions = rows.ip_version.tolist()
-    src = [format_address(version, halves) for version, halves in zip(versions, rows.src, strict=True)]
-    dst = [format_address(version, halves) for version, halves in zip(versions, rows.dst, strict=True)]
+    src, dst = format_addresses(rows.ip_version, rows.src), format_addresses(rows.ip_version, rows.dst)
     src_port, dst_port = rows.src_port.tolist(), rows.dst_port.tolist()
     protocol = rows.protocol.tolist()
     swapped = _signed_greater(rows) if convention.code == CICIDS2017 else rows.reversed_id
@@ -97,7 +92,7 @@ def output_columns(rows: FeatureRows, convention: Convention, capture: str) -> d
         values = rows.values[:, place]
         columns[name] = values.astype(np.int64).tolist() if name in whole else values.tolist()
     columns[LABEL] = [convention.label] * len(rows)
-    columns[COMMUNITY_ID] = _community_ids(rows, src, dst)
+    columns[COMMUNITY_ID] = _community_ids(rows)
     columns[CAPTURE] = [capture] * len(rows)
     return columns
 
@@ -126,31 +121,15 @@ def _signed_greater(rows: FeatureRows) -> np.ndarray[tuple[int], np.dtype[np.boo
     return greater
 
 
-def _community_ids(rows: FeatureRows, src: list[str], dst: list[str]) -> list[str | None]:
-    """Community ids (version 1, seed 0); None for protocols that a convention does not tell apart."""
-    kinds = dict(
-        zip(("code", "type"), (STATISTICS.index("ICMP Code"), STATISTICS.index("ICMP Type")), strict=True)
-    )
-    found: list[str | None] = []
-    for i, protocol in enumerate(rows.protocol.tolist()):
-        if protocol in (TCP, UDP, SCTP):
-            found.append(_community_id(rows, i, protocol))
-        elif protocol in (ICMP, ICMPV6):
-            make = communityid.FlowTuple.make_icmp if protocol == ICMP else communityid.FlowTuple.make_icmp6
-            kind, code = (int(rows.values[i, kinds[name]]) for name in ("type", "code"))
-            found.append(str(communityid.CommunityID().calc(make(src[i], dst[i], kind, code))))
-        else:
-            found.append(None)
+def _community_ids(rows: FeatureRows) -> list[str | None]:
+    """Community ids; of ICMP, which stands for its type and code instead of ports, by the library."""
+    records = rows.records()
+    kinds = [STATISTICS.index(name) for name in ("ICMP Type", "ICMP Code")]
+    found: list[str | None] = records.columns()["community_id"]
+    for i in np.flatnonzero(np.isin(rows.protocol, (ICMP, ICMPV6))).tolist():
+        tuples = communityid.FlowTuple
+        make = tuples.make_icmp if rows.protocol[i] == ICMP else tuples.make_icmp6
+        kind, code = (int(value) for value in rows.values[i, kinds])
+        flow = make(records.address("src", i), records.address("dst", i), kind, code)
+        found[i] = str(communityid.CommunityID().calc(flow))
     return found
-
-
-def _community_id(rows: FeatureRows, i: int, protocol: int) -> str:
-    """Hashed here rather than by the library, which takes ten times as long."""
-    size = 16 if rows.ip_version[i] == 6 else 4
-    ends = sorted(
-        (rows_side[i].astype(">u8").tobytes()[-size:], int(port[i]).to_bytes(2, "big"))
-        for rows_side, port in ((rows.src, rows.src_port), (rows.dst, rows.dst_port))
-    )
-    (low, low_port), (high, high_port) = ends
-    text = b"\0\0" + low + high + bytes((protocol, 0)) + low_port + high_port
-    return "1:" + base64.b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode()

@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 from mtc.flows.features import flow
 from mtc.flows.features.conventions import CICIDS2017, CORRECTED
 from mtc.flows.features.flow import Integers, Reals, Row
-from mtc.flows.features.packets import ICMP, ICMPV6
 from mtc.flows.kernels import hash_five_tuple, mix
 from mtc.packets.blocks import prefetch
 from mtc.packets.kernel import inlined, kernel, part
-from mtc.packets.transport import TCP, UDP
+from mtc.packets.transport import ICMP, ICMPV6, TCP, UDP
 
 BEGIN, JOIN, CLOSE, DROP, RENEW, REPLACE = range(6)
 """What a packet does: it begins the first flow of its five-tuple; it joins the flow; it joins and closes it;
 nothing; it ends the flow and begins the next of the same connection; it ends the flow and begins another."""
 
-ROWS, FLOWS, SEEN = range(3)
-"""Counters: flows that are open, flows begun so far, fingerprints of TCP packets."""
+ROWS, FLOWS, SEEN, UNWRITTEN = range(4)
+"""Counters: flows that are open, flows begun, fingerprints of TCP packets, flows ended and not written."""
 
 AHEAD = 8
 """How many packets before its turn a flow is asked of the memory."""
@@ -46,8 +45,8 @@ def update(
 ) -> int:
     """Add packets; returns how many flows were written, which are copied to the first rows of ``closed_*``.
 
-    ``counts`` holds the number of rows, of flows begun so far, and of entries in ``seen``. The caller sees
-    to it that ``slots`` and ``seen`` (powers of two) and all rows have room for every packet.
+    ``counts`` holds what ``ROWS`` and its neighbours name. The caller sees to it that ``slots`` and ``seen``
+    (powers of two) and all rows have room for every packet.
     """
     wrap = np.uint64(len(slots) - 1)
     closed = 0
@@ -74,6 +73,8 @@ def update(
             if is_written(integers, row, convention):
                 _copy(integers, reals, row, closed_integers, closed_reals, closed)
                 closed += 1
+            else:
+                counts[UNWRITTEN] += 1
             _begin_again(integers, reals, row, packet, effect, convention, counts)
         else:
             if effect == JOIN:

@@ -5,6 +5,7 @@ IPv4 and IPv6, the innermost packet of a tunnel. With ``strict`` they are those 
 finds, its mistakes included; each is described beside the line that repeats it.
 """
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,14 @@ from mtc.flows.features.conventions import CICIDS2017, CORRECTED, Convention
 from mtc.packets.endian import be16, be32, byte
 from mtc.packets.headers import decode, read_only
 from mtc.packets.kernel import inlined, kernel, part
-from mtc.packets.reasons import FRAGMENT
-from mtc.packets.transport import TCP, UDP
+from mtc.packets.reasons import FRAGMENT, NOT_IP, REASONS, SAMPLE
+from mtc.packets.transport import ICMP, ICMPV6, IGMP, SCTP, TCP, UDP
 
 Data = NDArray[np.uint8]
 Row = Any
 """One record of ``PACKET``, as kernels see it."""
 
-ICMP, IGMP, IP_IN_IP, ICMPV6, SCTP = 1, 2, 4, 58, 132
+IP_IN_IP = 4
 
 PACKET = np.dtype(
     [
@@ -58,17 +59,30 @@ MAX_LAYERS = 16
 
 
 class PacketReader:
-    """Reads the packets of one capture, batch after batch, as a convention sees them."""
+    """Reads the packets of one capture, batch after batch, as a convention sees them.
 
-    def __init__(self, convention: Convention, *, strict: bool) -> None:
-        """Begin a capture; ``strict`` as for ``FeatureTable``."""
+    Attributes:
+        left_out: Reason -> packets that take part in no flow.
+    """
+
+    def __init__(self, convention: Convention, *, strict: bool, decapsulate: bool = True) -> None:
+        """Begin a capture; arguments as for ``FeatureTable``."""
         self._code = convention.code
-        self._strict = strict
+        self._strict, self._decapsulate = strict, decapsulate
+        self.left_out: Counter[str] = Counter()
         self._last_header = np.full(1, -1, np.int64)
         self._packets = np.zeros(0, PACKET)
 
-    def read(self, batch: PacketBatch) -> NDArray[Any]:
-        """The packets of a batch, ``PACKET`` (N,), valid until the next call."""
+    def read(self, batch: PacketBatch, reasons: NDArray[np.uint8] | None = None) -> NDArray[Any]:
+        """Read the packets of a batch.
+
+        Args:
+            batch: The packets.
+            reasons: uint8 (N,), why a packet is not to be looked at, an index into ``REASONS``, or 0.
+
+        Returns:
+            ``PACKET`` (N,), valid until the next call.
+        """
         if len(self._packets) < len(batch):
             self._packets = np.zeros(len(batch), PACKET)
         packets = self._packets[: len(batch)]
@@ -81,8 +95,9 @@ class PacketReader:
         )
         if self._strict:
             _read_strictly(*place, self._code, self._last_header, packets)
-            return packets
-        headers = decode(batch)
+            found = np.where(packets["ip_version"] == 0, NOT_IP, SAMPLE).astype(np.uint8)
+            return self._without(packets, found if reasons is None else np.where(reasons, reasons, found))
+        headers = decode(batch, decapsulate=self._decapsulate)
         _read_decoded(
             *place,
             headers.ip_version,
@@ -97,6 +112,15 @@ class PacketReader:
             self._last_header,
             packets,
         )
+        found = np.where(headers.ip_version == 0, headers.reason, np.uint8(SAMPLE))
+        return self._without(packets, found if reasons is None else np.where(reasons, reasons, found))
+
+    def _without(self, packets: NDArray[Any], reasons: NDArray[np.uint8]) -> NDArray[Any]:
+        """Count packets that take part in no flow, and mark them so."""
+        counts = np.bincount(reasons, minlength=len(REASONS))
+        if counts[SAMPLE] < len(reasons):
+            packets["ip_version"][reasons != SAMPLE] = 0
+            self.left_out.update({REASONS[i]: int(counts[i]) for i in np.flatnonzero(counts) if i != SAMPLE})
         return packets
 
 

@@ -1,8 +1,9 @@
 """From packets to the features of flows that have ended."""
 
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +16,9 @@ from mtc.flows.features.packets import PacketReader
 from mtc.flows.features.statistics import write_statistics
 from mtc.flows.kernels import KEYS
 from mtc.flows.records import FlowRecords
+from mtc.packets.checks import CaptureChecks
+from mtc.packets.headers import decode
+from mtc.packets.selection import Selection, Selector
 
 SMALLEST = 512
 """Rows of an empty table."""
@@ -82,11 +86,16 @@ class FeatureRows:
             return parts[0]
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
-    def records(self, first: int = 0) -> FlowRecords:
-        """The same flows as records, in the same order, numbered from ``first``."""
+    def without_values(self) -> Self:
+        """The same flows, but for their features."""
+        return replace(self, values=np.empty((len(self), 0)))
+
+    def records(self, number: NDArray[np.int64] | None = None) -> FlowRecords:
+        """The same flows as records, in the same order; numbered so, or from 0."""
         shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name in _RECORD}
         none = np.zeros(len(self), np.int64)
-        return FlowRecords(flow=first + np.arange(len(self)), capture=none, **shared)
+        flow = np.arange(len(self)) if number is None else number
+        return FlowRecords(flow=flow, capture=none, **shared)
 
 
 class FeatureTable:
@@ -95,25 +104,59 @@ class FeatureTable:
     Flows that have ended leave with ``update``, those still open with ``finish``. No flow ends by the clock
     alone, in none of the conventions, so that memory grows with the number of five-tuples; where packets
     come without end, ``take_idle`` bounds it.
+
+    Attributes:
+        convention: How flows are delimited and features computed.
+        packets: Packets read so far.
     """
 
-    def __init__(self, convention: Convention, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        convention: Convention,
+        *,
+        strict: bool = False,
+        decapsulate: bool = True,
+        selection: Selection | None = None,
+    ) -> None:
         """Begin with no flows.
 
         Args:
             convention: How flows are delimited and features computed.
             strict: Whether to read packets with the eyes of the original tool: IPv4 over Ethernet or raw IP
                 only, its mistakes included.
+            decapsulate: Whether tunnels are peeled down to the innermost IP packet; ``strict`` peels none.
+            selection: Which packets count.
+
+        Raises:
+            UsageError: A wrong filter.
         """
         self.convention = convention
-        self._reader = PacketReader(convention, strict=strict)
+        self.packets = 0
+        self._reader = PacketReader(convention, strict=strict, decapsulate=decapsulate)
+        self._selector = None if selection is None or selection.takes_all else Selector(selection)
+        self._checks = CaptureChecks() if selection is not None and selection.drop_duplicates else None
         self._keys = np.frombuffer(secrets.token_bytes(8 * KEYS), np.uint64)
-        self._counts = np.zeros(3, np.int64)
+        self._counts = np.zeros(4, np.int64)
         self._slots = np.full(2 * SMALLEST, -1, np.int64)
         self._integers = np.zeros((SMALLEST, flow.INTEGERS), np.int64)
         self._reals = np.zeros((SMALLEST, flow.REALS))
         self._closed = np.zeros((0, flow.INTEGERS), np.int64), np.zeros((0, flow.REALS))
         self._seen, self._owners = np.zeros(2, np.uint64), np.zeros(2, np.int64)
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """Reason -> packets so far that take part in no flow."""
+        return self._reader.left_out
+
+    @property
+    def unwritten(self) -> int:
+        """Flows so far that ended with one packet, which the convention does not write."""
+        return int(self._counts[kernels.UNWRITTEN])
+
+    @property
+    def begun(self) -> int:
+        """Flows so far."""
+        return int(self._counts[kernels.FLOWS])
 
     @property
     def held(self) -> int:
@@ -128,7 +171,9 @@ class FeatureTable:
         return parts[0] if len(parts) == 1 else FeatureRows.joined(parts)
 
     def _update(self, batch: PacketBatch) -> FeatureRows:
-        packets = self._reader.read(batch)
+        reasons = None if self._selector is None else self._selector.reasons(batch, self._copies(batch))
+        packets = self._reader.read(batch, reasons)
+        self.packets += len(batch)
         self._reserve(len(packets))
         closed = kernels.update(
             packets,
@@ -145,6 +190,12 @@ class FeatureTable:
         )
         return self._rows(self._closed[0][:closed], self._closed[1][:closed])
 
+    def _copies(self, batch: PacketBatch) -> NDArray[np.bool_]:
+        """Which packets are copies of another, where those do not count."""
+        if self._checks is None:
+            return np.zeros(len(batch), np.bool_)
+        return self._checks.add(batch, decode(batch))
+
     def finish(self) -> Iterator[FeatureRows]:
         """The flows that are open, by first packet, in pieces; the table is empty then."""
         yield from self._pieces(np.arange(self.held))
@@ -158,11 +209,19 @@ class FeatureTable:
             self._keep(np.flatnonzero(~idle))
         return rows
 
+    def take_idlest(self, count: int) -> FeatureRows:
+        """Hand out and forget the ``count`` flows whose last packet is longest ago."""
+        order = np.argsort(self._integers[: self.held, flow.LAST], kind="stable")
+        rows = FeatureRows.joined(list(self._pieces(order[:count])))
+        self._keep(np.sort(order[count:]))
+        return rows
+
     def _pieces(self, order: NDArray[np.int64]) -> Iterator[FeatureRows]:
         """Those of some open flows that are written; at least one piece."""
         integers = self._integers
         if not self.convention.writes_single:
             packets = integers[order, flow.FORWARD_PACKETS] + integers[order, flow.BACKWARD_PACKETS]
+            self._counts[kernels.UNWRITTEN] += np.count_nonzero(packets == 1)
             order = order[packets > 1]
         order = order[np.argsort(integers[order, flow.NUMBER], kind="stable")]
         for begin in range(0, max(len(order), 1), PIECE):

@@ -25,7 +25,7 @@ def request_host(stream: bytes) -> str | None:
         The ``Host`` field; else the host of an absolute target or of CONNECT; None without one.
     """
     head = stream[:MAX_HEAD]
-    request = _REQUEST.search(head)
+    request = _REQUEST.search(head) if b" HTTP/1." in head else None
     if request is None or request.start() > _MAX_PREFACE:
         return None
     end = head.find(b"\r\n\r\n", request.end() - 2)

@@ -49,7 +49,8 @@ def _stream_names(one: bytes, other: bytes) -> Names:
     for client, server in ((one, other), (other, one)):
         hello = tls.find_client_hello(client)
         if hello is not None:
-            return _hello_names(hello, "t", "tls_sni", _chosen_version(server), tls.certificate_names(server))
+            certificate = tls.certificate_names(server) if hello.server_name is None else ()
+            return _hello_names(hello, "t", "tls_sni", _chosen_version(server), certificate)
     for client in (one, other):
         host = http.request_host(client)
         if host is not None:

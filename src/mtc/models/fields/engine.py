@@ -61,7 +61,7 @@ class FieldsEngine:
         """
         if config.name != "fields":
             return None
-        expected = shapes_of(config, classes)
+        expected = shapes_of(config, classes, weights)
         found = {name: array.shape for name, array in weights.items()}
         if wrong := sorted(name for name in expected | found if expected.get(name) != found.get(name)):
             raise ModelError(f"weights and settings do not fit together ({wrong[0]}, {len(wrong)} in all)")

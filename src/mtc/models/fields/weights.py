@@ -1,6 +1,6 @@
 """The stored arrays of a network of fields, checked and laid out for its kernels."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,7 @@ from mtc.models.engine.store import Floats, Store, padded, split
 from mtc.models.engine.tiles import product_address
 from mtc.models.fields.kernels import Setting
 from mtc.models.fields.numbers import BEYOND, BINS, NUMBERS, OCTAVES
+from mtc.models.head_names import stored_head
 
 _EPSILON = 1e-5
 """Of batch normalization, PyTorch's default."""
@@ -18,8 +19,10 @@ _EPSILON = 1e-5
 _CATEGORIES = BEYOND + 1
 
 
-def shapes_of(config: ModelConfig, classes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of the arrays of a network of fields."""
+def shapes_of(
+    config: ModelConfig, classes: Mapping[str, int], weights: Container[str]
+) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the arrays of a network of fields; ``weights`` holds the names of those at hand."""
     places, width, members = config.leading_bytes, config.encoding_width, config.members
     numbers = len(NUMBERS) if places else config.length
     shapes: dict[str, tuple[int, ...]] = {"edges": (numbers * (BINS + 1),)}
@@ -36,8 +39,9 @@ def shapes_of(config: ModelConfig, classes: Mapping[str, int]) -> dict[str, tupl
                 shapes[f"{name}.dense.{i}.norm.{part}"] = (outer,)
             shapes[f"{name}.dense.{i}.norm.num_batches_tracked"] = ()
     for task, size in classes.items():
-        shapes[f"heads.{task}.weight"] = (size, members * config.dense_widths[-1])
-        shapes[f"heads.{task}.bias"] = (size, members)
+        head = f"heads.{stored_head(task, weights)}"
+        shapes[f"{head}.weight"] = (size, members * config.dense_widths[-1])
+        shapes[f"{head}.bias"] = (size, members)
     return shapes
 
 
@@ -58,8 +62,9 @@ def setting_of(config: ModelConfig, classes: Mapping[str, int], weights: Mapping
         layers = [_folded(weights, f"{name}.dense.{i}") for i in range(1, depth)]
         steps = [store.add([matrix], shift, relu=True) for matrix, shift in layers]
         last = slice(member * config.dense_widths[-1], (member + 1) * config.dense_widths[-1])
-        heads = np.concatenate([weights[f"heads.{task}.weight"][:, last] for task in classes])
-        bias = np.concatenate([weights[f"heads.{task}.bias"][:, member] for task in classes])
+        names = [f"heads.{stored_head(task, weights)}" for task in classes]
+        heads = np.concatenate([weights[f"{head}.weight"][:, last] for head in names])
+        bias = np.concatenate([weights[f"{head}.bias"][:, member] for head in names])
         later.append([*steps, store.add([heads], bias)])
     numbers, table = store.arrays()
     factors, absent = (

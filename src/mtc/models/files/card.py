@@ -43,6 +43,7 @@ class ModelCard:
         metrics: Scores, as in ``metrics.json``.
         notes: Limits and other remarks, one sentence each.
         features: Names of the flow features that it reads, in their order; none where it reads packets.
+        convention: How those features were computed, see ``mtc.flows.features``.
         mtc_version: Version of the package that wrote the file.
         format_version: Version of the file's layout.
     """
@@ -59,6 +60,7 @@ class ModelCard:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     features: Sequence[str] = ()
+    convention: str = "cicids2017"
     mtc_version: str = __version__
     format_version: int = FORMAT_VERSION
 

@@ -4,7 +4,7 @@ from collections.abc import ItemsView, Mapping
 
 from torch import nn
 
-_PREFIX = "task "
+from mtc.models.head_names import PREFIX, quoted_head
 
 
 def head_name(task: str) -> str:
@@ -13,9 +13,7 @@ def head_name(task: str) -> str:
     PyTorch takes a name such as ``type`` or ``float`` for a method of the module, and a dot for a path.
     """
     plain = not hasattr(nn.ModuleDict, task) and not hasattr(_EMPTY, task) and "." not in task
-    if plain and not task.startswith(_PREFIX):
-        return task
-    return _PREFIX + task.replace("%", "%25").replace(".", "%2E")
+    return task if plain and not task.startswith(PREFIX) else quoted_head(task)
 
 
 class Heads(nn.ModuleDict):

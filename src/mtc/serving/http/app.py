@@ -62,7 +62,7 @@ def _make_parts(settings: ServeSettings, *, serving: bool = True) -> Parts:
     limits = settings.limits
     shelf = Shelf(settings.models)
     try:
-        shelf.check_reads_captures(settings.default_model)
+        shelf.card(settings.default_model)
     except Refusal as refusal:
         raise UsageError(f"the default model: {refusal}") from None
     workers = Workers(limits.running + QUESTIONS)

@@ -143,7 +143,9 @@ class Jobs:
         if unfinished >= self._limits.waiting + self._limits.running:
             raise Refusal(503, "too many jobs are waiting; try again later", "busy")
         name = model or self._settings.default_model
-        self._shelf.check_reads_captures(name)
+        self._shelf.card(name)
+        if per == "packet":
+            self._shelf.check_reads_packets(name)
         job_id = secrets.token_urlsafe(16)
         job = Job(
             id=job_id,
@@ -178,6 +180,7 @@ class Jobs:
         Raises:
             Refusal: There is no such flow, or the question cannot be answered.
         """
+        self._shelf.check_reads_packets(job.model)
         for capture in summary_of(job)["captures"]:
             number = flow - capture["first_flow"]
             if 0 <= number < capture["flows"]:

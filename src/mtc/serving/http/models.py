@@ -49,19 +49,19 @@ class Shelf:
         path = self._folders[name] / CARD_TEXT
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
-    def reads_captures(self, name: str) -> bool:
-        """Whether a model reads packets, and not flow features."""
+    def reads_packets(self, name: str) -> bool:
+        """Whether a model reads packets, and not features of whole flows."""
         model = self.card(name)["config"]["model"]
         return bool(model["tokens"] * model["width"] == SAMPLE_BYTES)
 
-    def check_reads_captures(self, name: str) -> None:
-        """Refuse a model that reads something else.
+    def check_reads_packets(self, name: str) -> None:
+        """Refuse a model that reads whole flows where single packets are asked for.
 
         Raises:
             Refusal: It does, or there is no such model.
         """
-        if not self.reads_captures(name):
-            raise Refusal(422, f"model {name} reads flow features, not captures", "model")
+        if not self.reads_packets(name):
+            raise Refusal(422, f"model {name} reads features of whole flows, not packets", "model")
 
     def brief(self, name: str) -> dict[str, Any]:
         """Tasks, data and scores of a model, without its whole configuration."""
@@ -69,7 +69,7 @@ class Shelf:
         return {
             "name": name,
             "kind": card["config"]["model"]["name"],
-            "reads": "captures" if self.reads_captures(name) else "features",
+            "reads": "captures" if self.reads_packets(name) else "features",
             "tasks": card["tasks"],
             "absent": card.get("absent", {}),
             "dataset": {key: card.get("dataset", {}).get(key) for key in ("name", "split", "train_rows")},

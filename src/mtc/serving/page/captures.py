@@ -34,10 +34,9 @@ class Drop:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         limits = parts.settings.limits
-        readers = [name for name in parts.shelf if parts.shelf.reads_captures(name)]
         with ui.element("section").classes("part").props('aria-label="Upload"'):
             with ui.element("div").classes("row-of"):
-                self._model = ui.select(readers, value=parts.settings.default_model, label="Model")
+                self._model = ui.select(list(parts.shelf), value=parts.settings.default_model, label="Model")
                 self._model.props("dense outlined").style("min-width: 11rem")
                 self._reject = ui.checkbox("Say unknown where the model is unsure", value=True)
                 self._hide = ui.checkbox("Pseudonyms for addresses", value=parts.settings.pseudonymise)

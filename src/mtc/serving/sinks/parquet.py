@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from mtc.serving.events import nanoseconds
 from mtc.serving.sinks.appending import append_whole
 from mtc.serving.sinks.base import SinkDown
 
@@ -148,7 +149,7 @@ def _schema(tasks: Sequence[str]) -> Any:
     types = {
         name: pa.type_for_alias(name) for name in ("string", "int64", "uint16", "int32", "float64", "bool")
     }
-    types["time"] = pa.timestamp("us", tz="UTC")
+    types["time"] = pa.timestamp("ns", tz="UTC")
     fields = [(name, types[kind]) for name, kind in _FIXED.items()]
     for task in tasks:
         kinds = (pa.string(), pa.float64(), pa.string(), pa.map_(pa.string(), pa.float64()))
@@ -166,7 +167,7 @@ def _row(event: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
     row = {name: value for name, value in event.items() if name not in ("flow", "tasks", "model")}
     row |= {name: event["flow"][name] for name in _FLOW}
     for name in ("timestamp", "start", "end"):
-        row[name] = datetime.fromisoformat(row[name])
+        row[name] = nanoseconds(row[name])
     for name in ("vpn", "conflict"):
         if name in row:
             row[name] = json.dumps(row[name])

@@ -94,7 +94,7 @@ class SyslogSink:
         return made
 
     def _write(self, connected: socket.socket, lines: Sequence[str]) -> None:
-        head = self._head.format(iso_time(time.time_ns()))
+        head = self._head.format(iso_time(time.time_ns() // 1000 * 1000))
         messages = [(head + line).encode() for line in lines]
         if self._tcp:
             connected.sendall(b"".join(b"%d %s" % (len(message), message) for message in messages))

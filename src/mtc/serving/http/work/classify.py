@@ -12,7 +12,7 @@ import numpy as np
 
 from mtc import columns
 from mtc.capture import Source
-from mtc.errors import MtcError, UsageError
+from mtc.errors import MtcError
 from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts, VerdictSettings
 from mtc.inference.verdicts import flow_schema
 from mtc.rows import CsvWriter, JsonWriter, ParquetWriter, RowSchema, Writer
@@ -46,13 +46,11 @@ def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
         MtcError: Nothing could be read, or too much came out.
     """
     chosen = classifier(task["model"])
-    if chosen.reads_features:
-        raise UsageError(f"model {task['model_name']} reads flow features, not captures")
     key = task["pseudonym_key"]
     rename = None if key is None else Pseudonyms(bytes.fromhex(key)).address
     problems: list[str] = []
     sources, budget = sources_of(task, problems)
-    tally = Tally(chosen.tasks)
+    tally = Tally(chosen.tasks, over_time=not chosen.reads_features)
     tell_progress = _progress(sources, tell)
     with ExitStack() as stack:
         writers = _writers(stack, Path(task["folder"]), task["per"], chosen.tasks)
@@ -79,8 +77,10 @@ def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
 class Tally:
     """What is counted over all rows of a job."""
 
-    def __init__(self, tasks: Tasks) -> None:
-        self._tasks = tasks
+    def __init__(self, tasks: Tasks, *, over_time: bool) -> None:
+        """Begin with no rows; ``over_time``: whether flows are those of ``FlowTable``, whose packets are
+        found again for traffic over time."""
+        self._tasks, self._over_time = tasks, over_time
         self._labels: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
         self._bytes: dict[str, Counter[str]] = {task: Counter() for task in with_vpn(tasks)}
         self._confidence = {task: [0] * STEPS for task in with_vpn(tasks)}
@@ -131,7 +131,7 @@ class Tally:
         }
 
     def _timeline(self, sources: list[Source]) -> dict[str, Any] | None:
-        if self._span[1] == 0:
+        if self._span[1] == 0 or not self._over_time:
             return None
         timeline = Timeline(*self._span)
         for source in sources:

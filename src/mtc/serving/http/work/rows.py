@@ -41,7 +41,10 @@ def pseudonymous(row: dict[str, Any], rename: Rename) -> dict[str, Any]:
     The real one would give the addresses away: it can be computed for every address there is.
     """
     row = {**row, "src": rename(row["src"]), "dst": rename(row["dst"])}
-    make = communityid.FlowTuple.make_tcp if row["protocol"] == "tcp" else communityid.FlowTuple.make_udp
+    if row["community_id"] is None:
+        return row
+    tuples = communityid.FlowTuple
+    make = {"tcp": tuples.make_tcp, "udp": tuples.make_udp, "sctp": tuples.make_sctp}[row["protocol"]]
     flow = make(row["src"], row["dst"], row["src_port"], row["dst_port"])
     row["community_id"] = str(communityid.CommunityID().calc(flow))
     return row
