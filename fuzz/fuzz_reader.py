@@ -4,14 +4,16 @@
     python fuzz/fuzz_reader.py --seed-corpus          # writes fuzz/corpus from small valid captures
     python fuzz/fuzz_reader.py fuzz/corpus -max_total_time=600
 
-A finding is any exception but `mtc.errors.CaptureError`, a batch that breaks its contract, a crash,
-or an input that takes longer than libFuzzer's timeout. The Python code guides the fuzzer; the compiled
-kernels do not, so run it a second time with ``NUMBA_BOUNDSCHECK=1`` and a ``NUMBA_CACHE_DIR`` of its
+A finding is any exception but `mtc.errors.CaptureError`, a batch or a flow record that breaks its contract,
+a crash, or an input that takes longer than libFuzzer's timeout. The Python code guides the fuzzer; the
+compiled kernels do not, so run it a second time with ``NUMBA_BOUNDSCHECK=1`` and a ``NUMBA_CACHE_DIR`` of its
 own, which turns any read past an array into an exception. New inputs are written to the first folder
 named, so give an empty one before ``fuzz/corpus`` to keep that small.
 """
 
 import gzip
+import importlib.util
+import re
 import struct
 import sys
 import tempfile
@@ -19,16 +21,27 @@ from pathlib import Path
 
 import atheris
 
-# The kernels are left out: numba cannot compile what atheris has instrumented.
-with atheris.instrument_imports(
-    include=["mtc.capture", "mtc.flows.protocols"], exclude=["mtc.capture.kernels"]
-):
-    from mtc.capture import open_capture
-    from mtc.flows.protocols import dns, read_names
-    from mtc.flows.protocols.certificates import names_in_certificate
+_COMPILES = re.compile(r"import numba|from numba|\.kernel import")
 
-from mtc.errors import CaptureError
-from mtc.flows import SampleStream
+
+def _modules_of_kernels() -> list[str]:
+    """Numba cannot compile what atheris has instrumented."""
+    spec = importlib.util.find_spec("mtc")
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).parent
+    kernels = [path for path in package.rglob("*.py") if _COMPILES.search(path.read_text(encoding="utf-8"))]
+    return [".".join(("mtc", *path.relative_to(package).with_suffix("").parts)) for path in kernels]
+
+
+with atheris.instrument_imports(include=["mtc"], exclude=_modules_of_kernels()):
+    from mtc.capture import open_capture
+    from mtc.errors import CaptureError
+    from mtc.flows import SampleStream
+    from mtc.flows.detection import detect
+    from mtc.flows.payloads import Opening
+    from mtc.flows.protocols import read_names
+    from mtc.flows.protocols.certificates import names_in_certificate
 
 CORPUS = Path(__file__).parent / "corpus"
 _INPUT = Path(tempfile.mkdtemp(prefix="mtc-fuzz-"), "capture")
@@ -51,9 +64,12 @@ def fuzz_one(data: bytes) -> None:
                 assert (batch.offsets + batch.caplens <= len(batch.data)).all()
                 number += len(batch)
         if how[0] & 4:
-            with SampleStream(_INPUT, decapsulate=bool(how[0] & 8)) as stream:
+            with SampleStream(_INPUT, decapsulate=bool(how[0] & 8), names=True) as stream:
                 samples = sum(len(piece) for piece in stream)
                 assert samples + sum(stream.left_out.values()) == stream.packets == number - 1
+                records = stream.flows.records()
+                assert records.packets.sum() <= stream.packets
+                assert sum(1 for _ in records.rows()) == len(records) == len(records.evidence)
     except CaptureError:
         return  # refusing a damaged file is what is asked for
 
@@ -64,11 +80,16 @@ def fuzz_handshake(how: int, data: bytes) -> None:
     pieces = [data[at : at + size] for at in range(2, len(data), size)]
     names = read_names("udp" if how & 1 else "tcp", pieces[::2], pieces[1::2])
     found = [names.server_name or "", *names_in_certificate(data)]
-    message = dns.parse_message(data)
-    if message is not None:
-        found += [name for _, name in message.addresses()]
-        found += [question.name for question in message.questions]
     assert all(name.isprintable() for name in found)
+    sides = pieces[::2], pieces[1::2]
+    if not how & 1:
+        sides = [b"".join(sides[0])], [b"".join(sides[1])]
+    port = _PORTS[how >> 5]
+    finding = detect(Opening(17 if how & 1 else 6, 40_000, port, sides, (bool(how & 2), bool(how & 4))))
+    assert (finding.app_proto is None) == (finding.by is None)
+
+
+_PORTS = (40_000, 21, 53, 80, 137, 443, 4500, 5060)
 
 
 def _block(order: str, kind: int, body: bytes) -> bytes:
@@ -115,16 +136,10 @@ def seed_corpus() -> None:
         b"\x03\x03" + bytes(32) + b"\0\0\x02\x13\x01\x01\0" + struct.pack(">H", len(extensions)) + extensions
     )
     message = b"\x01" + len(hello).to_bytes(3, "big") + hello
-    name = b"\x07example\x03org\0"
     handshakes = {
         "tls-16": b"\x16\x03\x01" + struct.pack(">H", len(message)) + message,
         "quic-17": b"\xc3\0\0\0\x01\x08" + bytes(8) + b"\0\0\x44\x9e" + bytes(1182),
         "gquic-17": b"\x0d" + bytes(8) + b"Q043\x01CHLO\x01\0\0\0SNI\0\x0b\0\0\0example.org",
-        "dns-17": bytes.fromhex("000781800001000100000000")
-        + name
-        + b"\0\x01\0\x01\xc0\x0c\0\x01\0\x01"
-        + bytes(4)
-        + b"\0\x04\x7f\0\0\x01",
         "http-16": b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
     }
     CORPUS.mkdir(exist_ok=True)

@@ -87,7 +87,7 @@ HOST: Columns = MappingProxyType(
 """A host of ``mtc classify --by host``."""
 
 VPN, CONFLICT = "vpn", "conflict"
-"""What is derived of the tasks' verdicts."""
+"""Columns derived from the tasks' verdicts."""
 
 UNKNOWN = "unknown"
 """Label of a verdict that is less sure than its task's threshold."""

@@ -1,7 +1,7 @@
 """Every setting of a run: frozen, typed, checked at construction, unknown keys refused.
 
 A recipe is a TOML file with the sections below; ``seed`` stands at its top. The defaults are the
-paper's recipe for ISCX (Sec. 3.3, 4.1.3); docs/paper.md tells where they are readings of ours.
+paper's recipe for ISCX (Sec. 3.3, 4.1.3); docs/paper.md says where they are readings of ours.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """What of a dataset is trained on, and how a sample is seen."""
+    """Data of a run: split, mask, tasks and balance."""
 
     split: str = "flow"
     """Split column of the dataset: ``flow``, ``packet``, or another that it holds."""
@@ -41,10 +41,14 @@ class DataConfig:
     """Whether the classes of the training part are balanced: ``none``, or, for flow features, ``table2``
     (fewer benign rows, synthesised rows of rare attacks, in the proportions of Table 2)."""
 
+    copies: int = 0
+    """Changed copies of each flow sequence of the training part (``mtc.flows.augment``)."""
+
     hide: tuple[str, ...] = ()
     """Flow features that the model never sees, such as ``Destination Port``."""
 
     def __post_init__(self) -> None:
+        _require(0 <= self.copies <= 100, "data.copies must lie between 0 and 100")
         _require(self.balance in ("none", "table2"), "data.balance must be none or table2")
         _require(
             self.mask in ("paper", "strict", "nameless"),
@@ -62,14 +66,15 @@ class ModelConfig:
         "transformer",
         "cnn",
         "fields",
+        "flows",
         "gradient-boosting",
         "extra-trees",
         "nearest-neighbour",
         "majority",
     ] = "mtc"
     """Which model of ``mtc.models``: ``mtc``, the multi-task ``transformer`` or ``cnn`` (1D-CNN) that it is
-    compared with, ``fields``, which is not of the paper, or a shallow one, which all of them must beat. A
-    model does not read the settings of the others."""
+    compared with, ``fields`` or, on flow sequences, ``flows``, which are not of the paper, or a shallow one,
+    which all of them must beat. A model does not read the settings of the others."""
     tokens: int = 30
     """n, tokens of the Transformer; n x d is the length of a sample, for the 1D-CNN too."""
     width: int = 50
@@ -99,12 +104,13 @@ class ModelConfig:
     fusion: bool = True
     """Whether the branches exchange features (off only to show what the fusion is worth)."""
     cnn_pooling: Literal["global", "tokens"] = "global"
-    """How heads read the 1D-CNN branch: global average, or average pooling to n tokens, flattened."""
+    """Pooling of the 1D-CNN branch before the heads: global average, or average to n tokens, flattened."""
     transformer_tasks: tuple[str, ...] = ("application", "attack")
     """Tasks that MTC reads from its Transformer branch; all others are read from its 1D-CNN branch. If
     none of the dataset's tasks is named here, its first task is."""
-    shallow_inputs: Literal["bytes", "fields"] = "bytes"
-    """What a shallow model reads of packets: their leading bytes, or their header fields as numbers."""
+    shallow_inputs: Literal["bytes", "fields", "flows"] = "bytes"
+    """Inputs of a shallow model: leading bytes of packets, their header fields as numbers, or the numbers
+    of flow sequences."""
     leading_bytes: int = 400
     """Leading bytes that a shallow model or ``fields`` reads; 0 for ``fields`` on flow features."""
     shallow_rows: int = 100_000
@@ -135,7 +141,10 @@ class ModelConfig:
         for name in ("ffn_dropout", "cnn_dropout", "dense_dropout"):
             _require(0 <= getattr(self, name) < 1, f"model.{name} must lie in [0, 1)")
         _require(self.cnn_pooling in ("global", "tokens"), "model.cnn_pooling must be global or tokens")
-        _require(self.shallow_inputs in ("bytes", "fields"), "model.shallow_inputs must be bytes or fields")
+        _require(
+            self.shallow_inputs in ("bytes", "fields", "flows"),
+            "model.shallow_inputs must be bytes, fields or flows",
+        )
         _require(
             (self.name == "fields" or self.leading_bytes >= 1) and 0 <= self.leading_bytes <= 400,
             "model.leading_bytes must lie between 1 and 400, or be 0 for fields on flow features",
@@ -145,6 +154,12 @@ class ModelConfig:
             "model.boosting_rounds, forest_trees, encoding_width and members must be positive",
         )
         _require(self.shallow_rows >= 0, "model.shallow_rows must not be negative")
+
+    @property
+    def reads_flows(self) -> bool:
+        """Whether a sample is the sequence of a flow (``mtc.flows.sequences``) and not a packet."""
+        shallow = ("gradient-boosting", "extra-trees", "nearest-neighbour", "majority")
+        return self.name == "flows" or (self.name in shallow and self.shallow_inputs == "flows")
 
     @property
     def length(self) -> int:

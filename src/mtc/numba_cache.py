@@ -13,7 +13,7 @@ ROOMS = ("capture", "packets", "flows", "datasets", "models")
 QUIET_S = 1.0
 """Compiling that takes no longer is not worth a line."""
 
-REPORT_EVERY_S = 5.0
+REPORT_EVERY_S = 10.0
 
 
 def forget_stale_kernels(package: Path) -> None:

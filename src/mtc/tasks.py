@@ -54,7 +54,7 @@ UNLABELLED = -1
 """Index that stands for a missing label."""
 
 VPN_LABELS = ("VPN", "nonVPN")
-"""Classes of what is derived of a task that tells types over VPN from others."""
+"""Classes of what is derived of a task with types over VPN beside others."""
 
 
 def check_task_names(names: Iterable[str]) -> None:
@@ -74,7 +74,7 @@ def check_task_names(names: Iterable[str]) -> None:
 
 
 def vpn_classes(tasks: Tasks) -> tuple[str, tuple[int, ...]] | None:
-    """The task that tells traffic over VPN from other traffic, and its classes over VPN.
+    """The task that separates traffic over VPN from other traffic, and its classes over VPN.
 
     Args:
         tasks: Any tasks.
@@ -91,7 +91,7 @@ def vpn_classes(tasks: Tasks) -> tuple[str, tuple[int, ...]] | None:
 
 
 def with_vpn(tasks: Tasks) -> Tasks:
-    """The tasks, and behind them ``vpn`` where it can be derived: all that a row judges, with its labels."""
+    """The tasks, and ``vpn`` where it can be derived: all tasks of a row, with their labels."""
     return tasks if vpn_classes(tasks) is None else {**tasks, VPN: VPN_LABELS}
 
 
@@ -119,4 +119,4 @@ def iscx_labels(service: str | None, vpn: bool) -> dict[str, str | None]:
 
 
 Pairs = Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]
-"""Task -> a later task -> label of the first -> labels of the second that stood beside it."""
+"""Task -> a later task -> label of the first -> labels of the second that occurred with it."""

@@ -72,6 +72,8 @@ def test_json_is_as_designed(good: Path, run: Run) -> None:
                 "flows": 2,
                 "damage": None,
                 "cut_samples": 0,
+                "duplicates": 0,
+                "out_of_order": 0,
                 "start": 1000.000005,
                 "end": 1000.000005,
                 "protocols": [

@@ -32,7 +32,7 @@ def test_a_model_of_ones_own_is_shown(mtc: Callable, tiny_model: Path) -> None:
     result = mtc("models", tiny_model)
     assert result.status == 0
     for text in (
-        "first 10 packets that carry information; tells VPN.",
+        "first 10 packets that carry information; with VPN.",
         "No thresholds: its labels are never unknown.",
         "Does not know which labels conflict.",
         " MB, written by mtc ",

@@ -11,7 +11,8 @@ from mtc.datasets.build.rules import FlowWindows, PacketFilter
 from mtc.datasets.remake import remake_splits
 from mtc.errors import UsageError
 from mtc.flows import SampleStream
-from mtc.flows.sequences import ROW_BYTES, read_sequences
+from mtc.flows.sequences import ROW_BYTES
+from mtc.flows.stream import read_sequences
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,10 @@ from mtc.flows.sequences import (
     ROW_BYTES,
     STEP,
     SequenceTable,
-    read_sequences,
     sequence_packets,
 )
 from mtc.flows.shape import MISSING, SHAPE, shapes
+from mtc.flows.stream import read_sequences
 from mtc.packets import decode
 
 Packet = tuple[int, int, int, bytes, int]  # forward?, protocol, time in microseconds, payload, flags

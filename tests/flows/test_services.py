@@ -103,6 +103,22 @@ def test_a_user_s_table_comes_first_and_longer_patterns_before_it(tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("name", "service"),
+    [
+        ("mail.example.org", Service(None, "Email", None)),
+        ("imap4.example.co.uk", Service(None, "Email", None)),
+        ("mail.ntop.org", Service("ntop", "Email", "ntop")),
+        ("a.mail.example.org", None),
+        ("mailing.example.org", None),
+        ("mail.com", Service("mail.com", "Email", "1&1 Mail & Media")),
+        ("video.org", None),
+    ],
+)
+def test_a_word_in_front_of_any_domain_gives_a_type(name: str, service: Service | None) -> None:
+    assert SERVICES.lookup(name) == service
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "no line with the columns application,type,company,names,protocols"),
@@ -115,6 +131,7 @@ def test_a_user_s_table_comes_first_and_longer_patterns_before_it(tmp_path: Path
         (f"{HEADER}\nx,Chat,,A.org,\n", "line 2: the name 'A.org' is not a domain in lower case"),
         (f"{HEADER}\nx,Chat,,a*b*c.example.org,\n", "is not a domain"),
         (f"{HEADER}\nx,Chat,,a*.b.*,\n", "has two *"),
+        (f"{HEADER}\nx,Chat,,a.b.**,\n", "the name 'a.b.**' is not a word before .**"),
         (f'{HEADER}\nx,Chat,"a.org,\n', "line 2: "),
     ],
 )

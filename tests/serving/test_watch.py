@@ -98,9 +98,9 @@ def pipe(tmp_path: Path) -> Any:
     """A named pipe, and what writes to it."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    keeper = os.open(path, os.O_RDWR)
-    yield path, lambda data: os.write(keeper, data)
-    os.close(keeper)
+    authenticator = os.open(path, os.O_RDWR)
+    yield path, lambda data: os.write(authenticator, data)
+    os.close(authenticator)
 
 
 class Clock:

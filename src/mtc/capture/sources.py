@@ -38,12 +38,12 @@ class Source:
     budget: ByteBudget | None = field(default=None, compare=False)
 
     def size(self) -> int:
-        """What ``CaptureReader.bytes_read`` comes to at its end; 0 where that cannot be told."""
+        """What ``CaptureReader.bytes_read`` comes to at its end; 0 where that is not known."""
         try:
             if self.path is None:
                 return 0
             return self.path.stat().st_size if self.member is None else member_size(self.path, self.member)
-        except (OSError, StreamError):  # told when it is opened
+        except (OSError, StreamError):  # reported when it is opened
             return 0
 
 
@@ -164,7 +164,7 @@ def unwrap(stream: ByteStream, budget: ByteBudget | None = None) -> tuple[Pushba
     """Decompress ``stream`` as often as it is compressed; every layer counts against the ``budget``.
 
     Returns:
-        The decompressed stream, and its first bytes, which stay to be read: as few as tell a capture
+        The decompressed stream, and its first bytes, which stay to be read: as few as distinguish a capture
         (so that a slow pipe is not waited for), else `formats.SNIFF_BYTES`.
     """
     for _ in range(_NESTING):
@@ -228,7 +228,7 @@ class _StandardInput(io.FileIO):
 
 
 def _mode(path: Path) -> int:
-    """The file's type and permissions; 0 where there is none, or it cannot be told."""
+    """The file's type and permissions; 0 where there is none, or it is not known."""
     try:
         return path.stat().st_mode
     except (OSError, ValueError):  # ValueError: a NUL in the path

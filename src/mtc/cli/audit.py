@@ -139,7 +139,7 @@ def _fields(found: dict[str, Any]) -> "Table":
         if any(row["verdict"] != "none" for row in entry["tasks"].values()):
             table.add_row(entry["field"] + (" *" if entry["identifying"] else ""), *cells)
     table.add_row("by chance", *(chances.get(task, "–") for task in tasks), style="dim")
-    table.caption = "* identifying: hidden by the mask strict. Fields that tell nothing are left out."
+    table.caption = "* identifying: hidden by the mask strict. Fields that say nothing are omitted."
     table.caption_justify = "left"
     return table
 

@@ -27,8 +27,8 @@ def compare(
         bool,
         typer.Option(
             "--paired",
-            help="Test the run folders of two models anew, a run a seed, and tell their difference in macro "
-            "F1: 95 % interval by a paired bootstrap over flows.",
+            help="Test the run folders of two models anew, one run per seed, and report their difference in "
+            "macro F1: 95 % interval by a paired bootstrap over flows.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,

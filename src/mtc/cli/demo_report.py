@@ -1,4 +1,4 @@
-"""What the demo says: verdicts beside the truth, as a table and as a Markdown report."""
+"""The demo's verdicts beside the truth, as a table and as a Markdown report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from mtc.tasks import Tasks
 
 LIMITS = (
     "Such traffic is outside the training distribution: the model has seen none of these programs, hosts or "
-    "years. This shows how it carries over, not how good it is on its own kind (mtc models tells that)."
+    "years. This shows how it carries over, not how good it is on its own kind (mtc models shows that)."
 )
 
 RIGHT, WRONG, UNKNOWN = "right", "wrong", "–"
@@ -134,8 +134,8 @@ def _cell(verdict: Mapping[str, Any] | None, mark: str) -> str:
 
 
 def _remarks(comparison: Comparison) -> list[str]:
-    told = ", ".join(f"{task} {right} of {of}" for task, (right, of) in comparison.scores().items())
-    lines = [f"Right: {told} flows whose class the model has.", LIMITS]
+    listed = ", ".join(f"{task} {right} of {of}" for task, (right, of) in comparison.scores().items())
+    lines = [f"Right: {listed} flows whose class the model has.", LIMITS]
     never = {
         flow[task]
         for flow in comparison.truth

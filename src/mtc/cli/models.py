@@ -24,7 +24,7 @@ def models(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List models: tasks, classes, what they were trained on, what they can tell, and honest scores."""
+    """List models: tasks, classes, what they were trained on, what they can say, and honest scores."""
     from mtc.inference import bundled_models, find_model
     from mtc.inference.model_registry import read_card
 
@@ -40,11 +40,11 @@ def models(
 
 
 def _plain(name: str, folder: Path, card: "ModelCard") -> dict[str, Any]:
-    extra = {"vpn": _tells_vpn(card), "bytes_on_disk": _size(folder)}
+    extra = {"vpn": _has_vpn(card), "bytes_on_disk": _size(folder)}
     return {"name": name, **json.loads(card.to_json()), **extra}
 
 
-def _tells_vpn(card: "ModelCard") -> bool:
+def _has_vpn(card: "ModelCard") -> bool:
     return vpn_classes({task: tuple(labels) for task, labels in card.tasks.items()}) is not None
 
 
@@ -90,11 +90,11 @@ def _show(name: str, folder: Path, card: "ModelCard") -> None:
 
 
 def _abilities(folder: Path, card: "ModelCard") -> Iterator[str]:
-    """What the model's verdicts can be asked for."""
+    """Capabilities of a model's verdicts."""
     packets = not card.features
     if packets:
-        told = "tells VPN" if _tells_vpn(card) else "does not tell VPN"
-        yield f"Flow verdicts: of the first {card.flow_packets} packets that carry information; {told}."
+        listed = "with VPN" if _has_vpn(card) else "without VPN"
+        yield f"Flow verdicts: of the first {card.flow_packets} packets that carry information; {listed}."
     per = "flow" if packets else "packet"
     thresholds = [f"{t} {both[per]['threshold']:.2f}" for t, both in card.reject.items() if per in both]
     yield (

@@ -31,7 +31,7 @@ def schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
     Returns:
         A ``pyarrow.Schema``: ``sample`` (the ``paper``-masked sample without trailing zeros),
         ``time`` (ns since the Unix epoch), ``flow`` (biflow over the whole dataset), ``capture``,
-        ``packet`` (its number in the capture, from 1), a column a task (null: no label), a column
+        ``packet`` (its number in the capture, from 1), one column per task (null: no label), a column
         ``group_COLUMN`` for each split by group, a column
         ``split_NAME`` a split, and ``fold_NAME`` (int8, from 1; 0 always trains) for all ``NAME/FOLD``.
     """
@@ -189,7 +189,7 @@ class ContentHash:
         self._columns.setdefault(column, hashlib.sha256()).update(np.ascontiguousarray(values))
 
     def hexdigest(self, about: Mapping[str, Any]) -> str:
-        """The hash of the rows together with plain values that tell how to read them."""
+        """The hash of the rows together with plain values that say how to read them."""
         columns = {name: digest.hexdigest() for name, digest in self._columns.items()}
         text = json.dumps({"columns": columns, "about": about}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

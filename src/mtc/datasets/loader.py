@@ -28,7 +28,7 @@ _BATCH_ROWS = 8_192
 
 
 class Dataset:
-    """A dataset folder, opened; samples are read when a part is asked for."""
+    """A dataset folder, opened; samples are read when a part is requested."""
 
     def __init__(self, path: Path, info: DatasetInfo) -> None:
         self.path = path
@@ -36,7 +36,7 @@ class Dataset:
 
     @classmethod
     def open(cls, path: str | Path) -> "Dataset":
-        """Open a dataset folder and check that its files are there, whole as far as sizes tell.
+        """Open a dataset folder and check that its files are there, whole as far as sizes show.
 
         Raises:
             DatasetError: No such folder, no dataset, damaged, or of another version.
@@ -161,7 +161,7 @@ class Dataset:
             try:
                 with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as parquet:
                     if not parquet.schema_arrow.equals(expected):
-                        raise DatasetError(f"{path}: damaged (other columns than dataset.json tells)")
+                        raise DatasetError(f"{path}: damaged (other columns than dataset.json says)")
                     if absent := [name for name in names if name not in expected.names]:
                         raise UsageError(f"{path}: no column {', '.join(absent)}")
                     yield from parquet.iter_batches(columns=names, batch_size=_BATCH_ROWS)

@@ -1,4 +1,4 @@
-"""What a model says of classes that it was trained without: whether its unsureness gives them away."""
+"""Open-set evaluation: how well a model's confidence separates classes that it was trained without."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -49,15 +49,15 @@ class HeldOut(Dataset):
         if task not in dataset.tasks or not set(held_out) <= set(dataset.tasks[task]):
             raise UsageError(f"{dataset.path}: no task {task!r} with the classes {', '.join(held_out)}")
         if len(dataset.tasks[task]) - len(set(held_out)) < 2:
-            raise UsageError(f"{task}: without {', '.join(held_out)} there is nothing left to tell apart")
+            raise UsageError(f"{task}: without {', '.join(held_out)} there is nothing left to distinguish")
         self.task, self.held_out = task, tuple(held_out)
         self._places = np.array([dataset.tasks[task].index(label) for label in held_out])
 
     @property
     def hash(self) -> str:
         """Of the dataset, and of what it is without."""
-        told = "\0".join((super().hash, self.task, *self.held_out))
-        return hashlib.sha256(told.encode()).hexdigest()
+        identity = "\0".join((super().hash, self.task, *self.held_out))
+        return hashlib.sha256(identity.encode()).hexdigest()
 
     def part(self, split: str, part: str, *, mask: Mask = "paper") -> LabelledSamples:
         """As of the dataset, without the held-out rows."""
@@ -112,17 +112,17 @@ def _scored(
     known: Sureness, labels: NDArray[np.int64], unknown: Sureness, reject: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Scores of one kind of verdict; ``labels`` int64 (M,), of the known."""
-    told = labels != UNLABELLED
-    right = (known.predicted == labels)[told]
-    found: dict[str, Any] = {"known": int(told.sum()), "unknown": len(unknown.chosen), "scores": {}}
+    labelled = labels != UNLABELLED
+    right = (known.predicted == labels)[labelled]
+    found: dict[str, Any] = {"known": int(labelled.sum()), "unknown": len(unknown.chosen), "scores": {}}
     for name in SCORES:
-        found["scores"][name] = _separation(known.score(name)[told], right, unknown.score(name))
+        found["scores"][name] = _separation(known.score(name)[labelled], right, unknown.score(name))
     best = max(SCORES, key=lambda name: float(found["scores"][name]["auroc"]))
     found["best"] = best
     found["threshold"] = None
     if reject is not None:
         chosen: Score = reject["score"]
-        kept = known.score(chosen)[told] >= reject["threshold"]
+        kept = known.score(chosen)[labelled] >= reject["threshold"]
         found["threshold"] = {
             "score": chosen,
             "kept_known": float(kept.mean()),
@@ -136,7 +136,7 @@ def _scored(
 def _separation(
     known: NDArray[np.float64], right: NDArray[np.bool_], unknown: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """How well one score tells the known from the unknown.
+    """How well one score separates the known from the unknown.
 
     Args:
         known: float64 (M,), of the known; larger is surer.

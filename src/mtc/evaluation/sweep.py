@@ -64,7 +64,7 @@ def run_sweep(
 
     Returns:
         The table, see ``mtc.evaluation.sweep.summarise``. A run that fails (its loss is no number,
-        memory ran out) is told there, and tried again when the sweep is resumed.
+        memory ran out) is reported there, and tried again when the sweep is resumed.
 
     Raises:
         UsageError: The sweep that is there has other settings, or Optuna is not installed.
@@ -145,7 +145,7 @@ def _optuna() -> Any:
 
 
 def _new_study(optuna: Any, storage: Any, name: str, grid: dict[str, list[str]]) -> Any:
-    """A study without trials; one of an earlier start is given up, its runs are told again."""
+    """A study without trials; one of an earlier start is given up, its runs are reported again."""
     if name in optuna.get_all_study_names(storage):
         optuna.delete_study(study_name=name, storage=storage)
     sampler = optuna.samplers.GridSampler(grid or {"": [""]}, seed=0)
@@ -186,7 +186,7 @@ SCORES = ("macro_f1", "macro_recall")
 
 
 def validation_score(metrics: Metrics) -> float:
-    """What the points of a sweep are compared by: macro F1 on the validation part, mean of the tasks."""
+    """Score of a point of a sweep: macro F1 on the validation part, mean of the tasks."""
     return statistics.fmean(task["macro_f1"] or 0.0 for task in metrics["parts"]["validation"].values())
 
 

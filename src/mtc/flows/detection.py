@@ -3,12 +3,13 @@
 The detectors themselves are data, in ``mtc.flows.detectors``; docs/flows.md says how to add one.
 """
 
+import re
 from dataclasses import dataclass
 
 from mtc.flows.detectors import DETECTORS, Detector, Side
 from mtc.flows.detectors.encrypted import is_dtls
 from mtc.flows.payloads import Opening
-from mtc.flows.protocols import NO_NAMES, Names, read_names
+from mtc.flows.protocols import NO_NAMES, Names, carried_protocol, read_names
 from mtc.packets.transport import TCP, UDP
 
 NAMED = frozenset(
@@ -41,15 +42,35 @@ class Finding:
         by: ``payload`` or ``port``, or None.
         names: Server name, ALPN and fingerprint.
         final: Whether more payload would change nothing.
+        carries: The protocol inside, where it is known, else ``app_proto``; it decides the service.
     """
 
     app_proto: str | None = None
     by: str | None = None
     names: Names = NO_NAMES
     final: bool = False
+    carries: str | None = None
 
 
 NOTHING = Finding()
+
+
+_DATA_PORTS = re.compile(
+    rb"(?:227 [^(\r\n]{0,200}\(?|PORT )\d{1,3},\d{1,3},\d{1,3},\d{1,3},(\d{1,3}),(\d{1,3})"
+    rb"|229 [^(\r\n]{0,200}\(\|\|\|(\d{1,5})\|\)|EPRT \|[12]\|[0-9A-Fa-f:.]{2,45}\|(\d{1,5})\|"
+)
+
+
+def announced_ports(opening: Opening) -> set[int]:
+    """Ports of the data connections that a control connection of FTP agrees on.
+
+    Source: RFC 959, section 4.1.2 (PORT, PASV); RFC 2428 (EPRT, EPSV).
+    """
+    found = set()
+    for side in opening.sides:
+        for high, low, *whole in _DATA_PORTS.findall(b"".join(side)):
+            found.add(int(high) << 8 | int(low) if high else int("".join(map(bytes.decode, whole))))
+    return {port for port in found if port < 1 << 16}
 
 
 def _by_first_byte() -> dict[bool, list[list[Detector]]]:
@@ -70,17 +91,20 @@ _TABLE = _by_first_byte()
 def detect(opening: Opening) -> Finding:
     """Recognize a flow by its first payloads."""
     app_proto, by = _app_proto(opening)
-    if app_proto == "stun" and opening.protocol == UDP:
+    after_stun = app_proto == "stun" and opening.protocol == UDP
+    if after_stun:
         app_proto = _behind_stun(opening)
     if app_proto is None:
         return NOTHING
     if app_proto not in NAMED:
-        return Finding(app_proto, by, final=by == "payload")
+        return Finding(app_proto, by, final=by == "payload", carries=app_proto)
     names = read_names("tcp" if opening.protocol == TCP else "udp", *opening.sides)
-    if app_proto == "tls" and (_asks_for(names, "dot") or 853 in (opening.src_port, opening.dst_port)):
+    ports = opening.src_port, opening.dst_port
+    carries = carried_protocol(app_proto, names, ports, opening.sides, media=after_stun)
+    if app_proto == "tls" and (_asks_for(names, "dot") or 853 in ports):
         app_proto, by = "dot", "payload" if _asks_for(names, "dot") else "port"
     final = names.server_name is not None and names.server_name_by != "certificate"
-    return Finding(app_proto, by, names, final)
+    return Finding(app_proto, by, names, final, carries)
 
 
 def _behind_stun(opening: Opening) -> str:

@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
 from mtc.flows.address_names import AddressNames
-from mtc.flows.detection import NOTHING, Finding, detect
+from mtc.flows.detection import NOTHING, Finding, announced_ports, detect
 from mtc.flows.payloads import DECIDED, LOG_BYTES, PayloadLog
 from mtc.flows.services import Services
 from mtc.packets.headers import Headers
+from mtc.packets.transport import TCP
+
+MOST_ANNOUNCED = 10_000
+"""Announced data connections of FTP that are remembered."""
 
 Texts = NDArray[np.object_]
 
@@ -72,6 +76,17 @@ def _built_in_services() -> Services:
     return Services.load()
 
 
+def _hosts(flow: Any) -> frozenset[tuple[int, int]]:
+    return frozenset((int(flow[f"{side}_high"]), int(flow[f"{side}_low"])) for side in ("src", "dst"))
+
+
+def _is_ftp(flows: NDArray[Any]) -> NDArray[np.bool_]:
+    """bool (N,), flows whose announcements have to be known before other flows are recognized."""
+    control: NDArray[np.bool_] = (flows["src_port"] == 21) | (flows["dst_port"] == 21)
+    control &= flows["protocol"] == TCP
+    return control
+
+
 def is_known(column: Texts) -> NDArray[np.bool_]:
     """bool (N,), where a column is not None."""
     known: NDArray[np.bool_] = column.astype(np.bool_)
@@ -102,6 +117,7 @@ class EvidenceCollector:
         self._payloads = PayloadLog(log_bytes)
         self._addresses = AddressNames() if names else None
         self._findings: dict[int, Finding] = {}
+        self._announced: set[tuple[frozenset[tuple[int, int]], int]] = set()
         self._services = _built_in_services() if services is None else services
 
     def collect(
@@ -140,6 +156,8 @@ class EvidenceCollector:
                 flow["silent"] = DECIDED
             if finding is not NOTHING:
                 self._findings[int(flow["flow"])] = finding
+            if finding.app_proto == "ftp" and len(self._announced) < MOST_ANNOUNCED:
+                self._announced.update((_hosts(flow), port) for port in announced_ports(opening))
 
     def evidence(self, flows: NDArray[Any], rows: NDArray[np.int64]) -> FlowEvidence:
         """What rows of the flow table say by now.
@@ -148,21 +166,24 @@ class EvidenceCollector:
             flows: The rows of the flow table, ascending by id.
             rows: int64, the rows asked for, ascending.
         """
-        self._recognize(flows, rows)
+        self._recognize(flows, np.union1d(rows, np.flatnonzero(_is_ftp(flows))))
         table = FlowEvidence.empty(len(rows))
+        carries: Texts = np.full(len(rows), None, np.object_)
         ids = flows["flow"][rows]
         found = self._findings
         for at, flow in enumerate(ids.tolist()) if len(ids) < len(found) else self._positions(ids):
             finding = found.get(flow)
             if finding is not None:
                 table.app_proto[at], table.app_proto_by[at] = finding.app_proto, finding.by
+                carries[at] = finding.carries
                 if self._addresses is not None:
                     table.server_name[at] = finding.names.server_name
                     table.server_name_by[at] = finding.names.server_name_by
                 table.ja4[at] = finding.names.ja4
                 table.alpn[at] = None if finding.names.alpn is None else list(finding.names.alpn)
+        self._join_data_connections(flows[rows], table, carries)
         self._name_by_address(flows[rows], table)
-        self._add_services(flows[rows], table)
+        self._add_services(flows[rows], table, carries)
         return table
 
     def _positions(self, ids: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
@@ -177,6 +198,19 @@ class EvidenceCollector:
         for flow in ids.tolist() if len(ids) < len(known) else known.keys() & set(ids.tolist()):
             known.pop(flow, None)
 
+    def _join_data_connections(self, flows: NDArray[Any], table: FlowEvidence, carries: Texts) -> None:
+        """Call a connection FTP's if a control connection of its two hosts has announced its port."""
+        if not self._announced:
+            return
+        ports = np.array(sorted({port for _, port in self._announced}))
+        known = is_known(table.app_proto) & (table.app_proto_by != "port")
+        open_ports = np.isin(flows["src_port"], ports) | np.isin(flows["dst_port"], ports)
+        for at in np.flatnonzero(open_ports & ~known & (flows["protocol"] == TCP)).tolist():
+            hosts = _hosts(flows[at])
+            if any((hosts, int(flows[at][side])) in self._announced for side in ("src_port", "dst_port")):
+                table.app_proto[at], table.app_proto_by[at] = "ftp-data", "payload"
+                carries[at] = "ftp-data"
+
     def _name_by_address(self, flows: NDArray[Any], table: FlowEvidence) -> None:
         """The name that a DNS answer gave to the server's address, where the flow itself has none."""
         if self._addresses is None:
@@ -185,25 +219,24 @@ class EvidenceCollector:
         for at, name in self._addresses.names(flows[nameless]):
             table.server_name[nameless[at]], table.server_name_by[nameless[at]] = name, "dns"
 
-    def _add_services(self, flows: NDArray[Any], table: FlowEvidence) -> None:
-        known: dict[tuple[str | None, str | None, int], dict[str, str | None] | None] = {}
-        said = np.flatnonzero(is_known(table.server_name) | is_known(table.app_proto))
+    def _add_services(self, flows: NDArray[Any], table: FlowEvidence, carries: Texts) -> None:
         ports = np.minimum(flows["src_port"], flows["dst_port"])
+        for at in np.flatnonzero((table.app_proto == "tls") & ~is_known(carries)).tolist():
+            carries[at] = f"tls/{ports[at]}"  # the port says what TLS hides: 993 is IMAP
+        known: dict[tuple[str | None, str | None], dict[str, str | None] | None] = {}
+        said = np.flatnonzero(is_known(table.server_name) | is_known(carries))
         for at in said.tolist():
-            app_proto = table.app_proto[at]
-            key = table.server_name[at], app_proto, int(ports[at]) if app_proto == "tls" else 0
+            key = table.server_name[at], carries[at]
             if key not in known:
                 known[key] = self._service(*key)
             table.service[at] = known[key]
 
-    def _service(
-        self, server_name: str | None, app_proto: str | None, port: int
-    ) -> dict[str, str | None] | None:
+    def _service(self, server_name: str | None, protocol: str | None) -> dict[str, str | None] | None:
         found, by = None, "server_name"
         if server_name is not None:
             found = self._services.lookup(server_name)
-        if found is None and app_proto is not None:
-            found, by = self._services.of_protocol(app_proto, port), "protocol"
+        if found is None and protocol is not None:
+            found, by = self._services.of_protocol(protocol), "protocol"
         if found is None:
             return None
         return {"application": found.application, "type": found.type, "by": by}

@@ -31,13 +31,16 @@ DATAGRAMS = 8
 DATAGRAM_BYTES = 2048
 """Bytes kept of a datagram."""
 
-SEGMENTS = 128
-"""Segments of each direction that are kept, so that tiny ones do not cost more than large ones."""
+SEGMENTS = 1024
+"""Segments of each direction that are kept; a ClientHello sent byte by byte fits."""
 
 LOG_BYTES = 64 << 20
 """Most bytes in the log of a table."""
 
-FIRST_LOG_BYTES = 1 << 20
+_FIRST_LOG_BYTES = 1 << 20
+_FIRST_SEGMENTS = 1024
+_BYTES_PER_SEGMENT = 64
+"""Bytes of the largest log for each segment that there may be."""
 
 OPENED, SEGMENTS_SEEN, BASE, NEXT = 0, 2, 4, 6
 """Columns of a head, uint32 (8,), each for ``src`` and behind it for ``dst``: whether where the stream
@@ -97,8 +100,8 @@ class PayloadLog:
     def __init__(self, limit: int = LOG_BYTES) -> None:
         self.heads = np.zeros((0, 8), np.uint32)
         self._limit = limit
-        self._log = np.empty(min(FIRST_LOG_BYTES, limit), np.uint8)
-        self._segments = np.empty(1024, SEGMENT)
+        self._log = np.empty(min(_FIRST_LOG_BYTES, limit), np.uint8)
+        self._segments = np.empty(_FIRST_SEGMENTS, SEGMENT)
         self._used = np.zeros(2, np.int64)  # bytes of the log, and segments
 
     def __len__(self) -> int:
@@ -148,15 +151,18 @@ class PayloadLog:
                 return begin
 
     def _grow(self) -> bool:
-        """Make room by doubling the log, while that is allowed."""
-        size = min(2 * len(self._log), self._limit)
-        if size == len(self._log):
+        """Double what is full, the log or the segments, while that is allowed."""
+        if self._used[1] == len(self._segments):
+            size = min(2 * len(self._segments), max(self._limit // _BYTES_PER_SEGMENT, _FIRST_SEGMENTS))
+            if size > len(self._segments):
+                self._segments = np.resize(self._segments, size)
+                return True
             return False
-        log, segments = np.empty(size, np.uint8), np.empty(max(size // 256, 1024), SEGMENT)
-        log[: self._used[0]] = self._log[: self._used[0]]
-        segments[: self._used[1]] = self._segments[: self._used[1]]
-        self._log, self._segments = log, segments
-        return True
+        size = min(2 * len(self._log), self._limit)
+        if size > len(self._log):
+            self._log = np.resize(self._log, size)
+            return True
+        return False
 
     def counts(self, rows: int) -> NDArray[np.int64]:
         """int64 (rows,), segments that each row of the flow table has."""

@@ -17,21 +17,15 @@ byte is 1, which no IP packet begins with. Read as little-endian int32 it holds:
 The mask ``nameless`` is built in: no address, no port, and too few leading bytes to hold a name.
 """
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
-from mtc.flows.records import FlowRecords
-from mtc.flows.stream import SampleStream
 from mtc.packets.fields import VISIBLE_PAYLOAD
 from mtc.packets.headers import Headers, read_only
 from mtc.packets.kernel import kernel
-
-if TYPE_CHECKING:
-    from mtc.capture import Source
 
 PACKETS = 32
 """Most packets of a flow that are kept."""
@@ -188,25 +182,3 @@ def _add(packets: Any, rows: Any, last: Ints, source: Any, out: Rows, values: An
             for b in range(packet.known):
                 out[row, (4 if forward else 8) + b] = packet.leading[b]
             out[row, 3] |= packet.known << shift
-
-
-def read_sequences(source: "str | Path | Source", *, decapsulate: bool = True) -> tuple[Rows, FlowRecords]:
-    """Sequences of the flows of a capture that have a packet that counts (a sample).
-
-    Returns:
-        uint8 (N, ROW_BYTES), and the records of the N flows.
-
-    Raises:
-        CaptureError: Nothing can be read from the capture.
-    """
-    table = SequenceTable()
-    with SampleStream(source, decapsulate=decapsulate, build=False) as stream:
-        for _ in stream:
-            batch, headers, flow = stream.batch, stream.batch_headers, stream.batch_flows
-            if batch is not None and headers is not None and flow is not None:
-                packets = headers.sample_rows()
-                table.add(sequence_packets(batch, headers, packets), flow[packets])
-        records = stream.flows.records()
-    table.grow(len(records))
-    rows = np.flatnonzero(table.counts(np.arange(len(records))))
-    return table.sequences(rows), records.take(rows)

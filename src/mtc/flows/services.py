@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -62,6 +62,9 @@ class Services:
     public suffix (``google.*``: google.de, google.co.uk), or a domain with one ``*`` in its first label
     (``whatsapp-*.fbcdn.net``). Of several patterns that match, the one with the most labels is used, of
     these a pattern without ``*`` first.
+
+    A word in front of any domain (``mail.**``: mail.example.org, mail2.example.org) gives a type to names
+    that no pattern matches as a whole; application and company are those of the domain, where it has any.
     """
 
     def __init__(self, rows: Iterable[tuple[Service, Iterable[str], Iterable[str]]]) -> None:
@@ -69,6 +72,7 @@ class Services:
         self._any_suffix: dict[str, Service] = {}
         self._any_suffix_labels: set[str] = set()
         self._first_labels: dict[str, dict[tuple[str, str], Service]] = {}
+        self._words: dict[str, Service] = {}
         self._protocols: dict[str, Service] = {}
         for service, names, protocols in rows:
             for protocol in protocols:
@@ -98,6 +102,14 @@ class Services:
         labels = server_name.lower().strip(".").removeprefix("*.").split(".")
         if len(labels) < 2 or labels[-1].isdigit() or len(labels) > 128:
             return None
+        at, found = self._longest_match(labels)
+        word = self._words.get(labels[0].rstrip("0123456789")) if at > 0 and len(labels) > 2 else None
+        if word is None:
+            return found
+        return word if found is None else replace(found, type=word.type)
+
+    def _longest_match(self, labels: list[str]) -> tuple[int, Service | None]:
+        """How many labels stand before the match, and what it says; all of them and None without one."""
         suffix_labels = -1
         for at in range(len(labels) - 1):
             name, rest = ".".join(labels[at:]), ".".join(labels[at + 1 :])
@@ -107,17 +119,15 @@ class Services:
                     suffix_labels = _public_suffix_labels(".".join(labels))
                 found = self._any_suffix.get(".".join(labels[at : len(labels) - suffix_labels]))
             if found is not None:
-                return found
-        return None
+                return at, found
+        return len(labels), None
 
-    def of_protocol(self, app_proto: str, port: int = 0) -> Service | None:
-        """What a protocol stands for, whichever program speaks it; None for TLS, QUIC and the like.
+    def of_protocol(self, app_proto: str) -> Service | None:
+        """What a protocol stands for, whichever program speaks it; None for QUIC and the like.
 
-        Args:
-            app_proto: The protocol.
-            port: The server's port, which decides for TLS: ``tls/993`` is Email.
+        TLS stands for something by the server's port alone: ``tls/993``.
         """
-        return self._protocols.get(f"{app_proto}/{port}") or self._protocols.get(app_proto)
+        return self._protocols.get(app_proto)
 
     def _by_first_label(self, label: str, rest: str) -> Service | None:
         for (begin, end), service in self._first_labels.get(rest, {}).items():
@@ -126,7 +136,9 @@ class Services:
         return None
 
     def _enter(self, pattern: str, service: Service) -> None:
-        if pattern.endswith(".*"):
+        if pattern.endswith(".**"):
+            self._words[pattern.removesuffix(".**")] = service
+        elif pattern.endswith(".*"):
             stem = pattern.removesuffix(".*")
             self._any_suffix[stem] = service
             self._any_suffix_labels.add(stem.split(".", 1)[0])
@@ -140,6 +152,8 @@ class Services:
 
 def check_pattern(pattern: str) -> str | None:
     """What is wrong with a pattern of names, as a clause; None when nothing is."""
+    if pattern.endswith(".**"):
+        return None if set(pattern[:-3]) <= _ALLOWED and pattern[:-3] else "is not a word before .**"
     labels = pattern.removesuffix(".*").split(".")
     first, *others = labels
     if pattern.endswith(".*") and "*" in first:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from mtc.capture.batch import PacketBatch
 from mtc.flows.evidence import EvidenceCollector
+from mtc.flows.records import FlowRecords
+from mtc.flows.sequences import SequenceTable, sequence_packets
 from mtc.flows.services import Services
 from mtc.flows.table import FlowTable
 from mtc.packets.checks import CaptureChecks
@@ -91,6 +93,7 @@ class SampleStream:
         flows: FlowTable | None = None,
         capture_index: int = 0,
         build: bool = True,
+        sequences: bool = False,
         room: SampleRoom | None = None,
         selection: Selection | None = None,
         names: bool = False,
@@ -106,6 +109,8 @@ class SampleStream:
             flows: Table to add the packets to; without it, a new one.
             capture_index: Kept with each flow that begins in this capture.
             build: Whether samples are built at all; without it they are empty (0, 1500).
+            sequences: Whether, in place of samples, there is what flow sequences take of each packet
+                (``mtc.flows.sequences.sequence_packets``).
             room: Memory to build them in, which several captures may share one after the other.
             selection: Which packets count; the others are counted as left out, and join no flow.
             names: Whether the records of a new table say protocols and names (``FlowRecords.evidence``).
@@ -130,6 +135,7 @@ class SampleStream:
         self._decapsulate = decapsulate
         self._capture_index = capture_index
         self._build = build
+        self._sequences = sequences
         self._room = SampleRoom() if room is None else room
         self._selector = None if selection is None or selection.takes_all else Selector(selection)
 
@@ -154,7 +160,7 @@ class SampleStream:
         self.reader.__exit__(None, None, None)
 
     def __iter__(self) -> Iterator[Samples]:
-        """Pieces in file order; a damaged capture ends in an empty piece that tells the damage."""
+        """Pieces in file order; a damaged capture ends in an empty piece that holds the damage."""
         for batch in self.reader:
             for begin in range(0, len(batch), PIECE):
                 yield self._samples(batch.part(begin, begin + PIECE))
@@ -195,6 +201,8 @@ class SampleStream:
         )
 
     def _cut(self, batch: PacketBatch, headers: Headers, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        if self._sequences:
+            return sequence_packets(batch, headers, rows)
         samples = build_samples(batch, headers, rows, self._room.of(len(rows)))
         if self._mask != "paper":
             mask_samples(samples, self._mask, out=samples)
@@ -299,3 +307,24 @@ _NO_HEADERS: dict[str, NDArray[Any]] = {
     "wirelen": np.empty(0, np.int64),
     "payload_length": np.empty(0, np.int64),
 }
+
+
+def read_sequences(
+    source: "str | Path | Source", *, decapsulate: bool = True
+) -> tuple[NDArray[np.uint8], FlowRecords]:
+    """Sequences of the flows of a capture that have a packet that counts (a sample).
+
+    Returns:
+        uint8 (N, ROW_BYTES), see ``mtc.flows.sequences``, and the records of the N flows.
+
+    Raises:
+        CaptureError: Nothing can be read from the capture.
+    """
+    table = SequenceTable()
+    with SampleStream(source, decapsulate=decapsulate, sequences=True) as stream:
+        for piece in stream:
+            table.add(piece.samples, piece.headers["flow"])
+        records = stream.flows.records()
+    table.grow(len(records))
+    rows = np.flatnonzero(table.counts(np.arange(len(records))))
+    return table.sequences(rows), records.take(rows)

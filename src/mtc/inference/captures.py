@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from mtc.capture import Source
 from mtc.config import Precision
 from mtc.flows import FlowRecords, Samples, SampleStream, flow_table
-from mtc.inference.flow_aggregator import FlowAggregator
 from mtc.inference.logit_cache import CACHED_SAMPLES, LogitCache
+from mtc.inference.sequence_aggregator import aggregator_for
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdict_builder import below_thresholds
 from mtc.inference.verdicts import CaptureVerdicts, PacketVerdicts
@@ -134,11 +134,12 @@ class CaptureInference:
             selection=settings.selection,
             flows=flows,
             names=False,
+            sequences=self.model.card.config.model.reads_flows,
         )
 
     def _flows(self, stream: SampleStream, advance: Advance) -> Generator[CaptureVerdicts, None, _Counts]:
         settings, card = self.settings, self.model.card
-        aggregator = FlowAggregator(
+        aggregator = aggregator_for(
             self.model,
             precision=self.precision,
             packets=settings.packets,

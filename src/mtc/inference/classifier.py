@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from mtc.capture import Source, expand_inputs
 from mtc.config import Precision
 from mtc.errors import UsageError
+from mtc.flows.sequences import ROW_BYTES
 from mtc.inference.capture_runs import CaptureRun, WorkerSpec, inference_of
 from mtc.inference.captures import CaptureEnd, Per, Progress, mask_of
 from mtc.inference.model_registry import bundled_models, find_model
+from mtc.inference.sequence_aggregator import sequence_probabilities
 from mtc.inference.settings import VerdictSettings
 from mtc.inference.verdicts import CaptureVerdicts, FlowVerdicts, PacketVerdicts
 from mtc.models import LoadedModel, load_model, predict_probabilities
@@ -70,6 +72,11 @@ class Classifier:
         """Whether the model reads features of flows, and not packets."""
         return self.model.scaler is not None
 
+    @property
+    def reads_flows(self) -> bool:
+        """Whether the model reads sequences of flows, and not single packets."""
+        return self.model.card.config.model.reads_flows
+
     def tasks_without_threshold(self, per: Literal["packet", "flow"]) -> tuple[str, ...]:
         """Tasks whose labels are never rejected, because the model stores no threshold for them."""
         return tuple(task for task in self.tasks if per not in self.model.card.reject.get(task, {}))
@@ -79,7 +86,9 @@ class Classifier:
 
         Args:
             samples: uint8 (N, 1500), as ``mtc.read_samples`` gives them; the model's own mask is applied
-                to a copy. For a model of flow features float (N, 78), in CICFlowMeter's order; NaN
+                to a copy. For a model of flow sequences uint8 (N, 396), as ``mtc.flows`` reads them
+                (``mtc.flows.stream.read_sequences``). For a model of flow features float (N, 78), in
+                CICFlowMeter's order; NaN
                 counts as 0, Infinity as the training maximum.
 
         Returns:
@@ -94,10 +103,11 @@ class Classifier:
             return feature_probabilities(self.model, samples, self.precision)
         self._check_reads_packets()
         samples = np.asarray(samples)
-        if samples.dtype != np.uint8 or samples.ndim != 2 or samples.shape[1] != SAMPLE_LENGTH:
-            raise UsageError(
-                f"samples must be uint8 (N, {SAMPLE_LENGTH}), not {samples.dtype} {samples.shape}"
-            )
+        width = ROW_BYTES if self.reads_flows else SAMPLE_LENGTH
+        if samples.dtype != np.uint8 or samples.ndim != 2 or samples.shape[1] != width:
+            raise UsageError(f"samples must be uint8 (N, {width}), not {samples.dtype} {samples.shape}")
+        if self.reads_flows:
+            return sequence_probabilities(self.model, np.ascontiguousarray(samples), self.precision)
         return self._probabilities(mask_samples(samples, self.mask))
 
     def explain(
@@ -257,6 +267,8 @@ class Classifier:
     ) -> Iterator[CaptureVerdicts | PacketVerdicts]:
         if self.reads_features and per == "packet":
             raise UsageError(f"model {self.name}: reads features of whole flows, and no single packet")
+        if self.reads_flows and per == "packet":
+            raise UsageError(f"model {self.name}: classifies flows, not single packets")
         if not self.reads_features:
             self._check_reads_packets()
         settings, workers = settings or VerdictSettings(), workers or Workers()

@@ -3,7 +3,7 @@
 The forward of ``mtc.models`` leaves out the work on padding, with gathers and gradients of its own. What
 ONNX is to hold, and what gradients are to flow through down to the bytes, is easier to say without: here
 a sample is one row of a (B, L) tensor, a convolution is ``torch.nn.Conv1d`` with the batch normalization
-folded in, and each branch of MTC has an input of its own, so that what it reads can be told apart.
+folded in, and each branch of MTC has an input of its own, so that what it reads can be distinguished.
 
 Shape letters: B samples, L positions, N tokens, D width of a token, C channels, H heads.
 """

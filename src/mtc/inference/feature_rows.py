@@ -37,7 +37,7 @@ class RowVerdicts:
         readable: bool (N,), false for lines that are no flow: they have no verdict.
         probabilities: Task -> float32 (N, classes), calibrated.
         below: Task -> bool (N,), labels that are rejected.
-        pairs: Which labels stood together in training, see ``VerdictBuilder``.
+        pairs: Which labels occurred together in training, see ``VerdictBuilder``.
     """
 
     capture: str

@@ -24,7 +24,7 @@ class CaptureVerdicts(CaptureFlows):
         probabilities: Task -> float32 (F, classes); without meaning where a flow has no sample.
         below: Task -> bool (F,), whether they are below the model's threshold.
         reject: Whether labels below the threshold are ``unknown``.
-        pairs: Which labels stood together in training, see ``VerdictBuilder``.
+        pairs: Which labels occurred together in training, see ``VerdictBuilder``.
     """
 
     tasks: Tasks
@@ -66,7 +66,7 @@ class PacketVerdicts:
         probabilities: Task -> float32 (N, classes), calibrated for packets.
         below: Task -> bool (N,), labels that are rejected.
         first_flow: Number of the capture's first flow in the rows.
-        pairs: Which labels stood together in training, see ``VerdictBuilder``.
+        pairs: Which labels occurred together in training, see ``VerdictBuilder``.
     """
 
     capture: str

@@ -32,12 +32,12 @@ HONEST = ("flow", f"flow{FOLDS}", "honest", f"honest{FOLDS}", "capture", f"captu
 """Splits that keep the test part apart from the training part, in the order of preference."""
 
 NO_SETTING = frozenset({"seed", "data.split"})
-"""What runs of one model may differ in: the seed makes a group, and the split is told beside the name."""
+"""What runs of one model may differ in: the seed makes a group, and the split stands beside the name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one model on one split of one dataset, a run a seed, or a run a fold.
+    """Runs of one model on one split of one dataset, one run per seed, or a run a fold.
 
     Attributes:
         model: Name of the model, as a reader is to see it.
@@ -69,7 +69,7 @@ class Group:
 
     @property
     def unit(self) -> str:
-        """What is scored one by one: ``packet``, or ``row`` of a table of flow features."""
+        """Unit of the scores: ``packet``, or ``row`` of a table of flow features."""
         return "row" if self.split.removesuffix(FOLDS) in ("honest", "paper") else "packet"
 
     @property
@@ -220,7 +220,7 @@ def _settings(run: Run) -> dict[str, Any]:
     """Settings of a run by dotted key; one that is newer than the run has its default."""
     config: Mapping[str, Any] = run.config
     if config:
-        with contextlib.suppress(ConfigError):  # of another version: its settings are told as they are
+        with contextlib.suppress(ConfigError):  # of another version: its settings are shown as they are
             config = RunConfig.from_dict(config).to_dict()
     return {key: value for key, value in _flat(config).items() if key not in NO_SETTING}
 
@@ -257,7 +257,7 @@ def _distinct_names(members: Sequence[Sequence[Run]]) -> list[str]:
         ]
         names.append(f"{place[2]} ({', '.join(differing)})" if differing else place[2])
     taken = Counter((*place[:2], name) for place, name in zip(places, names, strict=True))
-    return [  # what still cannot be told apart has the name of its first run beside it
+    return [  # what still cannot be distinguished has the name of its first run beside it
         name if taken[(*place[:2], name)] == 1 else f"{name}, {run.name}"
         for place, name, run in zip(places, names, first, strict=True)
     ]

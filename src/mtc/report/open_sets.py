@@ -59,7 +59,7 @@ def open_set_table(found: Sequence[OpenSet]) -> Table:
 
 
 def open_set_figures(found: Sequence[OpenSet]) -> list[Figure]:
-    """Of flows: share of the unknown that is answered over that of the known, a panel a task."""
+    """Of flows: share of the unknown that is answered over that of the known, one panel per task."""
     figures = []
     for task in dict.fromkeys(task for content in found for task in content["mean"]):
         lines = {
@@ -68,14 +68,14 @@ def open_set_figures(found: Sequence[OpenSet]) -> list[Figure]:
             if _runs(content, task)
             for score in ("probability", "energy")
         }
-        told = "; ".join(
+        facts = "; ".join(
             f"{name}: {np.interp(90, known, unknown):.0f} at 90" for name, (known, unknown) in lines.items()
         )
         figures.append(
             draw(
                 f"open-set-{slug(task)}",
                 f"{task}: unknown flows answered (%)",
-                f"Share of the unknown flows that are answered, over that of the known, {task}: {told}.",
+                f"Share of the unknown flows that are answered, over that of the known, {task}: {facts}.",
                 partial(_draw, lines=lines),
                 legend=True,
                 height=3.6,

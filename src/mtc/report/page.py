@@ -25,7 +25,7 @@ SUFFIXES = {FIGURES: (".svg", ".png"), TABLES: (".csv", ".tex")}
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was written.
+    """Files of a report.
 
     Attributes:
         page: The page.
@@ -53,7 +53,7 @@ def build_report(
     Args:
         sources: What it is made of.
         out: The folder to write: ``index.html``, ``figures/`` and ``tables/``.
-        title: What stands above it.
+        title: Title of the table or section.
         force: Replace the report that is there.
         progress: Called with the title of every section that is done.
 
@@ -139,5 +139,5 @@ def _lead(sources: Sources, groups: Sequence[Group]) -> str:
         (len(sources.runs), "run"), (len(models), "model"), (len(sources.sweeps), "sweep"),
         (len(sources.audits), "audit"), (len(sources.open_sets), "open-set evaluation"),
     ]  # fmt: skip
-    told = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in counts if n)
-    return f"{told or 'No runs'}; data: {', '.join(datasets) or 'none'}."
+    facts = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in counts if n)
+    return f"{facts or 'No runs'}; data: {', '.join(datasets) or 'none'}."

@@ -1,4 +1,4 @@
-"""What a report comes to, a card a task: the honest score, the paper's protocol, the paper, the baseline."""
+"""Summary cards, one per task: the honest score, the paper's protocol, the paper, the baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What there is to say of one task of one dataset in a few lines.
+    """Summary of one task of one dataset.
 
     Attributes:
         dataset: Name of the dataset.

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from mtc.capture import PacketBatch
 from mtc.errors import UsageError
 from mtc.flows import FlowRecords, FlowSettings, FlowTable
+from mtc.flows.sequences import sequence_packets
 from mtc.inference import Classifier
-from mtc.inference.flow_aggregator import FlowAggregator
+from mtc.inference.sequence_aggregator import aggregator_for
 from mtc.packets import Headers, build_samples, decode, mask_samples
 from mtc.serving.event_verdicts import EventVerdicts
 from mtc.serving.events import Event, EventMaker, FlowState
@@ -74,7 +75,7 @@ class WatchEngine:
         self._classifier = classifier
         self._verdicts = EventVerdicts(classifier, self.settings, reject=reject)
         self._maker, self._emit = maker, emit
-        self._aggregator = FlowAggregator(
+        self._aggregator = aggregator_for(
             classifier.model,
             precision=classifier.precision,
             packets=self.settings.first_packets,
@@ -153,6 +154,9 @@ class WatchEngine:
         judged = counted & self._aggregator.columns["sampled"][row]
         self.counts.sampling += int(np.count_nonzero(counted & ~judged))
         if judged.any():
+            if self._classifier.reads_flows:
+                self._aggregator.hold(sequence_packets(batch, headers, rows[judged]), row[judged])
+                return
             samples = build_samples(batch, headers, rows[judged])
             if self._classifier.mask != "paper":
                 mask_samples(samples, self._classifier.mask, out=samples)

@@ -1,4 +1,4 @@
-"""What a run starts from: given weights with heads for its own classes, and layers that stay as they are."""
+"""Initial weights of a run: those of a given model with heads for its own classes, and frozen layers."""
 
 import hashlib
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Start:
     model: LoadedModel
 
     def to_dict(self) -> dict[str, str]:
-        """What a run remembers of it."""
+        """Record of the initial weights, for ``run.json``."""
         return {"path": self.path, "hash": self.hash}
 
 
@@ -59,7 +59,7 @@ def take_weights(network: Network, tasks: Tasks, start: Start) -> dict[str, list
     """Give a fresh network the weights of a model, in place.
 
     All layers but the heads must fit. The head of a task keeps the outputs of the classes that the model
-    knows, told by their labels; those of other classes, and heads of other tasks, stay fresh.
+    knows, by their labels; those of other classes, and heads of other tasks, stay fresh.
 
     Args:
         network: As built for ``tasks``.
@@ -133,9 +133,9 @@ def _differences(network: Network, start: Start) -> str:
     ]
     if not changes:
         return ""
-    told = ", ".join(f"model.{name} is {_text(a)} there and {_text(b)} here" for name, a, b in changes)
+    listed = ", ".join(f"model.{name} is {_text(a)} there and {_text(b)} here" for name, a, b in changes)
     advice = " ".join(f"--set model.{name}={_text(a)}" for name, a, _ in changes)
-    return f": {told}; take {advice}"
+    return f": {listed}; take {advice}"
 
 
 def _text(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 Labels say little of most bytes, and the flows with labels are few. What a packet's bytes have to do with
 one another can be learned without a label: some of the leading bytes and half of the numbers are hidden,
-and each member has to tell the hidden bytes from the rest.
+and each member has to predict the hidden bytes from the rest.
 
 After the masked language models of Devlin et al., "BERT", NAACL 2019; Lin et al., "ET-BERT", WWW 2022,
 for encrypted traffic. It sees the training part alone: no packet of a flow of another part.
@@ -32,7 +32,7 @@ HIDDEN_BYTES = 0.2
 """Share of the leading bytes that are hidden."""
 
 HIDDEN_NUMBERS = 0.5
-"""Share of the numbers that are hidden, since they tell bytes."""
+"""Share of the numbers that are hidden, since they give bytes away."""
 
 WEIGHT_DECAY = 1e-5
 
@@ -103,7 +103,7 @@ class Guesser(nn.Module):
         """Mean cross-entropy of the hidden bytes.
 
         Args:
-            places: int64 (B, P), with the hidden ones told as behind the end.
+            places: int64 (B, P), with the hidden ones marked as behind the end.
             encoded_BFE: Encoded numbers.
             bytes_BP: int64 (B, P), the byte where it is hidden, -1 elsewhere.
         """

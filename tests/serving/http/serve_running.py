@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,21 @@ import mtc
 
 TOKEN = "a-token-of-more-than-sixteen-characters"
 DEMO = Path(mtc.__file__).parent / "assets" / "demo.pcap"
+
+
+LIMITED = """
+import json, resource, sys
+from mtc.serving.http.run import run
+from mtc.serving.http.settings import Limits, ServeSettings
+
+if __name__ == "__main__":
+    limits = json.loads(sys.argv[1])
+    if file_bytes := limits.pop("file_bytes", 0):  # as good as a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    settings = ServeSettings(port=0, page=False, limits=Limits(**limits))
+    run(settings, lambda line: print(line, file=sys.stderr, flush=True))
+"""
+"""A server whose limits are none of the command's options."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +59,17 @@ class Server:
 
 @contextmanager
 def serving(
-    folder: Path, *options: str, certificate: Path | None = None, **environment: str
+    folder: Path,
+    *options: str,
+    certificate: Path | None = None,
+    limits: Mapping[str, float] | None = None,
+    **environment: str,
 ) -> Iterator[Server]:
-    """A server with these options; it has ended, and left nothing, at the end."""
+    """A server with these options, or with these limits; it has ended, and left nothing, at the end."""
     log = folder / "log.txt"
     command = [sys.executable, "-m", "mtc", "serve", "--port", "0", *options]
+    if limits is not None:
+        command = [sys.executable, "-c", LIMITED, json.dumps(limits)]
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     variables = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", **environment}

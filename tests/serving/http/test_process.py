@@ -19,7 +19,7 @@ from mtc.serving.http.work import process
 
 def run(task, tell):
     held = [b"x" * (1 << 20) for _ in range(task["megabytes"])]
-    with open(task["folder"], "wb") as file:
+    with open(task["folder"] + "/result", "wb") as file:
         file.write(bytes(task["written"]))
     return {"held": len(held)}
 
@@ -40,9 +40,9 @@ LIMITS = {"kind": "classify", "seconds": 60, "threads": 1, "memory_bytes": 64 <<
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Of a job that is modest, one that takes too much memory, and one that writes too much."""
-    file = tmp_path_factory.mktemp("job") / "result"
+    folder = tmp_path_factory.mktemp("job")
     tasks = [
-        {**LIMITS, "folder": str(file), "megabytes": megabytes, "written": written}
+        {**LIMITS, "folder": str(folder), "megabytes": megabytes, "written": written}
         for megabytes, written in ((30, 1 << 19), (200, 0), (0, 1 << 21))
     ]
     command = [sys.executable, "-c", JOB, *map(json.dumps, tasks)]

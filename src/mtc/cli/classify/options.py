@@ -13,14 +13,14 @@ DEFAULT_TABLE_MODEL = "cicids2017"
 
 
 class Per(StrEnum):
-    """What gets a verdict."""
+    """Units that get a verdict."""
 
     flow = "flow"
     packet = "packet"
 
 
 class By(StrEnum):
-    """What verdicts on flows are summed up for."""
+    """Groups that verdicts on flows are summed up for."""
 
     host = "host"
     service = "service"

@@ -26,7 +26,7 @@ _LEAKAGE: Lines = (
 
 
 class Duplicates(StrEnum):
-    """What becomes of rows that occur more than once."""
+    """Treatment of rows that occur more than once."""
 
     keep = "keep"
     drop = "drop"
@@ -89,7 +89,7 @@ def cicids2017(
 
 
 def show_features(info: "DatasetInfo", console: Console | None = None) -> None:
-    """What a dataset of flow features holds, and what its splits share."""
+    """Print what a dataset of flow features holds and what its splits share."""
     console = console or _console()
     features = info.features
     assert features is not None

@@ -160,7 +160,7 @@ def _draw(info: "DatasetInfo", figure: Path, *, force: bool) -> None:
 
 
 def _finish(info: "DatasetInfo", out: Path, *, as_json: bool, listed_missing_counts: bool) -> None:
-    """Tell what a build came to, and end with its exit status."""
+    """Report what was built, and end with its exit status."""
     from mtc.cli.dataset.tables import show_build
 
     warn(info)

@@ -27,7 +27,7 @@ _LEAKAGE: Lines = (
 
 
 def show_build(info: "DatasetInfo", out: Path) -> None:
-    """What a build came to."""
+    """Print a summary of a build."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     show_dataset(info, console)
     if info.report.missing:
@@ -38,7 +38,7 @@ def show_build(info: "DatasetInfo", out: Path) -> None:
 
 
 def show_dataset(info: "DatasetInfo", console: Console | None = None) -> None:
-    """What a dataset holds, and what its splits share."""
+    """Print what a dataset holds and what its splits share."""
     console = console or Console(highlight=False, markup=False, soft_wrap=True)
     console.print(
         Text(f"{info.name}: {info.rows:,} packets of {len(info.captures):,} captures", style="bold")
@@ -99,7 +99,7 @@ def splits_table(info: "DatasetInfo", lines: Lines, unit: str) -> Table:
 
     Args:
         info: The dataset.
-        lines: What is told; of folds the first three.
+        lines: What is reported; of folds the first three.
         unit: What a row of the dataset is.
     """
     table = Table(

@@ -112,8 +112,8 @@ def _explain_dataset(
     samples = dataset.part(config.data.split, part, mask=config.data.mask)
     reasons = explain_classes(model, samples, task, per_class=per_class, seed=config.seed)
     if as_json:
-        told = {"dataset": dataset.info.name, "part": part, "task": task}
-        typer.echo(json.dumps({**told, "classes": [one.to_dict() for one in reasons]}, indent=1))
+        listed = {"dataset": dataset.info.name, "part": part, "task": task}
+        typer.echo(json.dumps({**listed, "classes": [one.to_dict() for one in reasons]}, indent=1))
     else:
         show_classes(task, reasons)
     return lambda: classes_figure(task, reasons)

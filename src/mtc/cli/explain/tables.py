@@ -43,8 +43,8 @@ def show_explanation(found: "Explanation") -> None:
     for line in hex_lines(found):
         console.print(line)
     console.print("blue speaks for the class, orange against it", style="dim", highlight=False)
-    for told in attention_lines(found):
-        console.print(told, highlight=False, markup=False)
+    for listed in attention_lines(found):
+        console.print(listed, highlight=False, markup=False)
 
 
 def hex_lines(found: "Explanation") -> "list[Text]":
@@ -93,6 +93,6 @@ def show_classes(task: str, reasons: "Sequence[ClassReasons]") -> None:
 
     table = Table(task, "packets", "recognised", "what does most, on average")
     for one in reasons:
-        told = ", ".join(f"{name} {value:+.2f}" for name, value in one.strongest(SHOWN_BY_CLASS))
-        table.add_row(one.label, str(one.packets), f"{one.recognised:.0%}", told)
+        listed = ", ".join(f"{name} {value:+.2f}" for name, value in one.strongest(SHOWN_BY_CLASS))
+        table.add_row(one.label, str(one.packets), f"{one.recognised:.0%}", listed)
     stdout_console().print(table)

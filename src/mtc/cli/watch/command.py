@@ -26,7 +26,7 @@ MOST_RING_MB = 2048
 BATCH_BYTES = 1 << 20
 TOLD_EVERY_S = 5.0
 FINISH_S = 10.0
-"""How long the end waits for a sink; what it does not take stays on disk."""
+"""Seconds that the end waits for a sink; what it has not taken stays on disk."""
 
 
 def watch(
@@ -190,7 +190,7 @@ def _drop_privileges(user: str | None) -> None:
 
 
 def _model(classifier: "Classifier") -> dict[str, str]:
-    """Name and version of a model, as its events tell them."""
+    """Name and version of a model, as in its events."""
     import hashlib
 
     from mtc.inference import find_model
@@ -222,20 +222,20 @@ def _outlets(
 
 def _teller() -> "Callable[[Watch], None]":
     """Says on stderr, every few seconds, what is dropped and which sink is down, where that changes."""
-    told: dict[str, str] = {}
+    listed: dict[str, str] = {}
     at = time.monotonic()
 
-    def tell(run: "Watch") -> None:
+    def report(run: "Watch") -> None:
         nonlocal at
         if time.monotonic() - at < TOLD_EVERY_S:
             return
         at = time.monotonic()
         for about, line in run.troubles().items():
-            if told.get(about) != line:
-                told[about] = line
+            if listed.get(about) != line:
+                listed[about] = line
                 typer.echo(f"mtc: {line}", err=True)
 
-    return tell
+    return report
 
 
 def _run(run: "Watch", sinks: "Outlets", table: Any) -> None:

@@ -72,7 +72,7 @@ ActiveTimeout = Annotated[float, typer.Option("--active-timeout", help="Seconds 
 MaxFlows = Annotated[int, typer.Option("--max-flows", min=8, help="Flows that are held at a time.")]
 Decapsulate = capture_inputs.Decapsulate
 Probabilities = Annotated[
-    bool, typer.Option("--probabilities", help="Tell the probabilities of all classes.")
+    bool, typer.Option("--probabilities", help="Report the probabilities of all classes.")
 ]
 Pseudonymize = Annotated[
     Path | None,

@@ -45,7 +45,7 @@ class SmallestDraws:
         self._bar = EVERY
 
     def offer(self, draws: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Take in draws, and tell which may still be among the smallest.
+        """Add draws, and return which may still be among the smallest.
 
         Args:
             draws: uint64 (N,).

@@ -26,7 +26,7 @@ from mtc.flows.sequences import ROW_BYTES, SequenceTable, sequence_packets
 from mtc.packets import build_samples
 
 Progress = Callable[[str, int], None]
-"""Told the capture being read, and the bytes of it that were read since the last call."""
+"""Called with the capture being read, and the bytes read of it since the last call."""
 
 STAGED = pa.schema(
     [
@@ -71,7 +71,7 @@ class LabelledCapture:
 
 @dataclass(frozen=True, slots=True)
 class StagedCapture:
-    """What was read of a capture.
+    """Staged rows of a capture.
 
     Attributes:
         format: ``pcap``, ``pcapng`` or another reader's name.
@@ -118,7 +118,7 @@ def stage_capture(
         limits: Most samples that the balance may keep of each rule, or None for all.
         decapsulate: Whether tunnels are peeled.
         kind: What a row is.
-        progress: Told about the bytes read.
+        progress: Called with the bytes read.
 
     Returns:
         What was read; and its five-tuples, uint64 (flows, 6), by first packet, the same for both

@@ -90,7 +90,7 @@ def build_cicids2017(
 
 @dataclass
 class _Found:
-    """What the sources hold."""
+    """Contents of the sources."""
 
     tables: dict[str, tuple[str, TableSource]] = field(default_factory=dict)
     """Title in small letters -> what reports call the table, and where it is."""
@@ -149,8 +149,8 @@ def _build(
         folds=settings["folds"],
     )
     if not rows.kept.any():
-        told = next((f"{file}: {reason}" for file, reason in unreadable.items()), "no row can be used")
-        raise DatasetError(f"CICIDS2017: nothing to build from ({told})")
+        listed = next((f"{file}: {reason}" for file, reason in unreadable.items()), "no row can be used")
+        raise DatasetError(f"CICIDS2017: nothing to build from ({listed})")
     statistics = FeatureStatistics()
     file, content = write_features(folder / FEATURES_FILE, staged, rows, tasks, statistics)
     report = SourceReport(

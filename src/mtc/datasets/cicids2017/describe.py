@@ -1,4 +1,4 @@
-"""What ``dataset.json`` says of a build of CICIDS2017."""
+"""The ``dataset.json`` of a build of CICIDS2017."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -44,7 +44,7 @@ class TableTask(BuildTask):
 
     source: TableSource
     file_name: str
-    """What reports call it."""
+    """Name of the table in reports."""
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class TableTask(BuildTask):
 
     @property
     def settings(self) -> Any:
-        """What decides the staged rows."""
+        """Settings that the staged rows depend on."""
         return [_LAYOUT, self.source.title, self.source.member, self.file_name]
 
     @cached_property
@@ -69,7 +69,7 @@ class TableTask(BuildTask):
         return self.source.size()
 
     def make(self, folder: Path, advance: Advance) -> Mapping[str, Any]:
-        """Read the table; what cannot be read is told."""
+        """Read the table; what cannot be read is reported."""
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         try:
             with self.file(folder, _ROWS) as rows, self.file(folder, _OTHERS) as others:
@@ -106,7 +106,7 @@ class TableTask(BuildTask):
 
 @dataclass(frozen=True, slots=True)
 class ReadTable:
-    """What was read of a table.
+    """Staged rows of a table.
 
     Attributes:
         name: Its title, which the rows are named by.
@@ -174,7 +174,7 @@ def collect_tables(
 
     Args:
         tasks: The tables, in the order of the dataset.
-        results: What the tasks told.
+        results: What the tasks returned.
         folder: Where they made files.
     """
     read = [(task, values) for task, values in zip(tasks, results, strict=True) if "unreadable" not in values]

@@ -1,4 +1,4 @@
-"""From a source to an opened table, told by its content and not by its name."""
+"""From a source to an opened table, recognised by its content and not by its name."""
 
 from collections.abc import Collection
 from contextlib import ExitStack

@@ -36,7 +36,7 @@ class ParquetTable(FeatureTable):
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of the file, as far as the rows tell."""
+        """Bytes of the file, as far as the rows say."""
         return int(self._bytes * self.rows // max(self._file.metadata.num_rows, 1))
 
     def _blocks(self) -> Iterator[FeatureRows]:

@@ -46,7 +46,7 @@ class TableSource:
                 return self.path.stat().st_size
             with MemberStream(self.path, self.member) as member:
                 return member.size
-        except (OSError, StreamError):  # told when it is opened
+        except (OSError, StreamError):  # reported when it is opened
             return 0
 
     def open_bytes(self, resources: ExitStack) -> tuple[Pushback, PlainStream | MemberStream]:

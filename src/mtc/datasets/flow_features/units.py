@@ -1,9 +1,9 @@
 """In what units a table has its times and lengths, by what its own columns say of each other.
 
 CICFlowMeter (Java) writes durations in microseconds and payload lengths; versions of the Python
-``cicflowmeter`` write the same columns in seconds, and lengths of whole frames. Names do not tell them apart;
-numbers do: packets per second times duration is the number of packets, and the gaps between the packets of a
-flow add up to its duration.
+``cicflowmeter`` write the same columns in seconds, and lengths of whole frames. Names do not distinguish
+them; numbers do: packets per second times duration is the number of packets, and the gaps between the packets
+of a flow add up to its duration.
 """
 
 from dataclasses import dataclass, field

@@ -33,7 +33,7 @@ _FLAGS = {"": None, "0": False, "no": False, "false": False, "1": True, "yes": T
 
 @dataclass
 class _Found:
-    """What the rows of a labels file lead to."""
+    """Result of reading a labels file."""
 
     captures: dict[str, tuple[Source, list[Rule]]] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class _Found:
         ]
 
     def report(self) -> SourceReport:
-        """What is not used, or not there."""
+        """Captures that are not used, or missing."""
         return SourceReport(
             unknown=dict(sorted(self.unknown.items())),
             unlabelled=tuple(self.unlabelled),
@@ -77,7 +77,7 @@ def build_captures(
     """Build a dataset from captures that a CSV file labels, or the folders that they lie in.
 
     The column ``capture`` names a capture, folder, zip or glob, relative to the file; ``vpn`` (0 or 1)
-    may tell what the cap takes halves of; every other column is a task, its distinct values in order
+    may say what the cap takes halves of; every other column is a task, its distinct values in order
     of appearance are the classes, and an empty cell is a missing label. The columns ``FILTER_COLUMNS``
     choose packets of a capture; the first row that chooses a packet labels it.
 
@@ -97,7 +97,7 @@ def build_captures(
         force: Whether a dataset that is there already is replaced.
         workers: Processes that read captures; None for one per core, where there is enough to read.
         on: ``ray`` reads captures on a Ray cluster.
-        progress: Told the capture being read, the bytes read since the last call, and the bytes of all.
+        progress: Called with the capture being read, the bytes read since the last call, and all bytes.
 
     Raises:
         DatasetError: The file is missing or wrong, or nothing could be read.

@@ -41,7 +41,7 @@ class DrawCuts:
 def cut_by_draw(rows: AllRows, cut: Cut) -> DrawCuts:
     """Shuffle each stratum and cut it: the rows of the smallest numbers go to the first part.
 
-    Two passes find the thresholds: one counts the numbers of a stratum in bins, which tells in what bin
+    Two passes find the thresholds: one counts the numbers of a stratum in bins, which shows in which bin
     an edge lies; the other takes the numbers of these bins alone.
 
     Args:

@@ -1,4 +1,4 @@
-"""Which row belongs to which part: training, validation or test; and to which fold.
+"""Assignment of rows to training, validation and test part, and to folds.
 
 A split depends on the rows, the seed and the version of its algorithm alone, so ``dataset.json``
 is enough to make it again. Source: Sec. 4.1.3 (64/16/20). Deviation: the paper splits packets at
@@ -41,7 +41,7 @@ OUTSIDE = 255
 _TRAIN, _VALIDATION, _TEST = range(3)
 
 Assignment = Callable[[SplitRows], NDArray[np.uint8]]
-"""Tells the part (or fold) of rows, uint8 (N,), whatever rows they come with."""
+"""Gives the part (or fold) of rows, uint8 (N,), whatever rows they come with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +246,7 @@ class SplitColumns:
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """Every split that there is, ready to tell the part of any row."""
+    """Every split that there is, ready to give the part of any row."""
 
     parts: Mapping[str, Assignment]
     folds: Mapping[str, Assignment]

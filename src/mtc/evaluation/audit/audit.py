@@ -31,16 +31,16 @@ Progress = Callable[[str, int, int], None]
 """Called with the step that is being done, how much of it is done, and how much there is."""
 
 ENDPOINTS = {
-    "packets": "Samples hold no addresses, so hosts cannot be told apart: pairs of ports, with protocol, are "
-    "what can be compared (port_pairs). Flows, which are told apart by addresses too, were numbered when the "
-    "dataset was built.",
+    "packets": "Samples hold no addresses, so hosts cannot be distinguished: pairs of ports, with protocol, "
+    "are what can be compared (port_pairs). Flows, which are distinguished by addresses too, were numbered "
+    "when the dataset was built.",
     "features": "Flow features hold neither addresses nor source ports: endpoints cannot be compared.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
-    """How thoroughly an audit looks."""
+    """Settings of an audit."""
 
     shallow: str = "extra-trees"
     """The shallow model that is trained on splits and masks."""
@@ -70,7 +70,7 @@ def audit(
     Raises:
         DatasetError: The dataset is damaged.
         ModelError: The model cannot be read.
-        UsageError: Model and dataset share no task, or LightGBM is not installed where it is asked for.
+        UsageError: Model and dataset share no task, or LightGBM is not installed where it is requested.
     """
     settings = settings or AuditSettings()
     info = dataset.info
@@ -105,7 +105,7 @@ def audit(
 
 
 class _Step:
-    """Counts what is done of a step, and tells."""
+    """Counts what is done of a step, and reports it."""
 
     def __init__(self, name: str, total: int, progress: Progress) -> None:
         self._name, self._total, self._progress = name, total, progress

@@ -1,4 +1,4 @@
-"""How well each header field, or feature, predicts the labels by itself."""
+"""Single-field predictors: how well each header field, or feature, predicts the labels."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from mtc.packets.fields import MASKED
 
 FOLDS = 5
 LEAVES = 256
-"""Leaves of the tree: enough to tell a few hundred flows apart, which is what is to be found out."""
+"""Leaves of the tree: enough to distinguish a few hundred flows, which is what is to be found out."""
 
 LABEL_LIFT, LIFT, MEMORY = 0.9, 0.15, 0.1
 
@@ -31,7 +31,7 @@ MIN_CAPTURES = 3
 """Captures that a class needs to be scored by capture."""
 
 IDENTIFYING_FEATURES = frozenset({"Destination Port", "Init_Win_bytes_forward", "Init_Win_bytes_backward"})
-"""Features that tell service or host rather than what was done, as ports and windows of packets do."""
+"""Features that identify service or host rather than what was done, as ports and windows of packets do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def audit_fields(
         advance: Called after every field.
 
     Returns:
-        An entry a field that has more than one value, by falling lift.
+        One entry per field that has more than one value, by falling lift.
     """
     judges = {
         task: FieldJudge(samples, task, classes, seed)
@@ -98,7 +98,7 @@ def audit_fields(
 
 
 def verdict_of(row: Mapping[str, Any], *, identifying: bool) -> str:
-    """What a field is to a task: ``label``, ``shortcut``, ``signal``, ``flow`` or ``none``."""
+    """Kind of a field for a task: ``label``, ``shortcut``, ``signal``, ``flow`` or ``none``."""
     if row["lift"] >= LABEL_LIFT:
         return "label"
     if row["lift"] >= LIFT and row["by_flow"] - row["chance"] >= CLEAR * row["spread"]:
@@ -167,8 +167,8 @@ class FieldJudge:
         return predicted
 
     def _score(self, predicted: NDArray[np.integer]) -> float:
-        told = predicted >= 0
-        found = score(self._labels[told], predicted[told], self._classes)
+        known = predicted >= 0
+        found = score(self._labels[known], predicted[known], self._classes)
         return float(found["macro_f1"] or 0.0)
 
 

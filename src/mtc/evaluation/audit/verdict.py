@@ -1,4 +1,4 @@
-"""What an audit comes to, in words."""
+"""Verdict of an audit, in words."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,13 +7,13 @@ from mtc.evaluation.audit.scores import FLATTERING, HONEST
 from mtc.evaluation.audit.sharing import LEAK_SHARE
 
 GAP = 0.05
-"""Macro F1 that a split or mask may add before it is told."""
+"""Macro F1 that a split or mask may add before it is reported."""
 
 NEAR_SHARE = 0.2
 """Share of a test part that may be near duplicates of trained rows."""
 
 DROP = 0.1
-"""Macro F1 that a model may lose with an identifying group before it is told."""
+"""Macro F1 that a model may lose with an identifying group before it is reported."""
 
 IDENTIFYING_GROUPS = frozenset({"ports", "sequence numbers", "checksums", "TTL", "IP id", "window"})
 
@@ -23,7 +23,7 @@ Finding = dict[str, Any]
 def findings(audit: Mapping[str, Any]) -> list[Finding]:
     """What is wrong, or flatters; empty for a dataset that is clean. See ``findings`` in docs/audit.md.
 
-    The split that flatters by construction (by packet; balanced before it is split) is only told by the
+    The split that flatters by construction (by packet; balanced before it is split) is only reported by the
     gap to the honest one.
     """
     flattering = FLATTERING[audit["dataset"]["kind"]]

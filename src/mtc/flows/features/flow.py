@@ -88,7 +88,7 @@ def _enter(integers: Integers, reals: Reals, row: int, series: int, count: int, 
 
 @part
 def begin_flow(integers: Integers, reals: Reals, row: int, packet: Row, reverse: bool) -> None:
-    """Make a row a flow without packets, from the sender of a packet, or with ``reverse`` to it."""
+    """Make one row per flow without packets, from the sender of a packet, or with ``reverse`` to it."""
     integers[row, :] = 0
     reals[row, :] = 0.0
     if reverse:

@@ -206,7 +206,7 @@ def _read_transport(
 
 @part
 def _read_other(data: Data, at: int, end: int, protocol: int, packet: Row) -> None:
-    """Protocols that only the corrected tool tells from each other."""
+    """Protocols that only the corrected tool distinguishes."""
     if protocol == SCTP and at + 12 <= end:
         packet.protocol = SCTP
         packet.src_port, packet.dst_port = be16(data, at), be16(data, at + 2)

@@ -31,7 +31,7 @@ class FeatureWriter(ABC):
 
 
 class FeatureCsvWriter(FeatureWriter):
-    """One line a flow, numbers as Java prints them: shortest exact decimals, ``Infinity`` and ``NaN``."""
+    """One line per flow, numbers as Java prints them: shortest exact decimals, ``Infinity`` and ``NaN``."""
 
     def __init__(self, file: IO[str], convention: Convention) -> None:
         super().__init__(convention)

@@ -19,6 +19,7 @@ class Names:
         ja4: fingerprint of the client.
         version: version of TLS, DTLS or QUIC, such as ``TLS 1.3``: the server's choice where it is seen,
             else the highest that the client offers.
+        srtp: whether a DTLS client offers to set up keys of SRTP, as calls in browsers do.
     """
 
     server_name: str | None = None
@@ -26,6 +27,7 @@ class Names:
     alpn: tuple[str, ...] | None = None
     ja4: str | None = None
     version: str | None = None
+    srtp: bool = False
 
 
 NO_NAMES = Names()
@@ -93,6 +95,7 @@ def _hello_names(
         tuple(text(protocol) for protocol in hello.alpn) or None,
         ja4(hello, transport),
         version or tls.VERSIONS.get(hello.highest_version),
+        tls.USE_SRTP in hello.extensions,
     )
 
 

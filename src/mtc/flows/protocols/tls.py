@@ -12,7 +12,7 @@ from mtc.flows.protocols.cursor import Cursor, TruncatedError, join_fragments, n
 
 HANDSHAKE_RECORD = 22
 CLIENT_HELLO, SERVER_HELLO, CERTIFICATE = 1, 2, 11
-SERVER_NAME, SIGNATURE_ALGORITHMS, ALPN, SUPPORTED_VERSIONS = 0, 13, 16, 43
+SERVER_NAME, SIGNATURE_ALGORITHMS, USE_SRTP, ALPN, SUPPORTED_VERSIONS = 0, 13, 14, 16, 43
 ENCRYPTED_CLIENT_HELLO, ENCRYPTED_SERVER_NAME = 0xFE0D, 0xFFCE
 MAX_HANDSHAKE = 1 << 17
 """Bytes of handshake messages looked at; the longest ClientHello with post-quantum keys has under 5,000."""

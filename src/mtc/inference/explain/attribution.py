@@ -2,7 +2,7 @@
 
 Source: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", ICML 2017, computed by Captum.
 The attributions of a packet sum to the logit of the class minus the logit of the baseline, a packet of
-nothing; how closely they do is measured and told.
+nothing; how closely they do is measured and reported.
 """
 
 from collections.abc import Sequence

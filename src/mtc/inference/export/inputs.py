@@ -120,7 +120,7 @@ class ScaledFeatures(nn.Module):
     """float32 (N, 78), in CICFlowMeter's order -> the model's features in [0, 1].
 
     It does what ``mtc.datasets.QuantileScaler.transform`` does, to the last bit, by a search in
-    ``log2(levels)`` steps: a network may tell a value from its neighbour in floating point.
+    ``log2(levels)`` steps: a network may separate a value from its neighbour in floating point.
     """
 
     levels: Tensor
@@ -179,7 +179,7 @@ class ScaledFeatures(nn.Module):
 
 
 def kind_of(x_BL: Tensor) -> Tensor:
-    """Which of ``KINDS`` samples are, as their own bytes tell: bool (B, 4), all false for none."""
+    """Which of ``KINDS`` samples are, as their own bytes say: bool (B, 4), all false for none."""
     version_B1 = torch.floor(x_BL[:, :1] / 16.0)
     protocol_B1 = torch.where(version_B1 == 6, x_BL[:, 6:7], x_BL[:, 9:10])
     kinds = [(version_B1 == version) & (protocol_B1 == protocol) for version, protocol in KINDS]

@@ -107,7 +107,7 @@ def export_onnx(model: LoadedModel, path: Path, *, int8: bool = False) -> Export
 
     The input is ``samples``, uint8 (N, 1500), as ``mtc.read_samples`` gives them (the graph masks and
     scales them), or ``features``, float32 (N, 78), in CICFlowMeter's order. An output a task, named as
-    the task is, holds its logits, float32 (N, classes). N is free. ``metadata`` tells what else is stored.
+    the task is, holds its logits, float32 (N, classes). N is free. ``metadata`` says what else is stored.
 
     Args:
         model: A network; shallow models have no such form.

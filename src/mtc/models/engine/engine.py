@@ -83,7 +83,7 @@ class Engine:
 
 
 class _Heads:
-    """The heads of all tasks on one branch as one layer, and their results told apart again."""
+    """The heads of all tasks on one branch as one layer, and their results separated again."""
 
     def __init__(self, network: MTC) -> None:
         self.tasks = [

@@ -1,7 +1,7 @@
 """The network of fields: header fields as numbers and leading bytes as categories, then dense layers.
 
 Not of the paper. A byte of a header is a name more than an amount, and a header field is a number that
-its bytes only spell: this network is told both, where MTC has to find them out from bytes scaled to
+its bytes only spell: this network gets both, where MTC has to find them out from bytes scaled to
 [0, 1]. docs/evaluation.md has what that is worth on flows that training never saw.
 
 Source: Gorishniy, Rubachev, Babenko, "On Embeddings for Numerical Features in Tabular Deep Learning",
@@ -85,7 +85,7 @@ class MemberHeads(nn.Module):
     def __init__(self, members: int, width: int, classes: int) -> None:
         super().__init__()
         layers = [nn.Linear(width, classes) for _ in range(members)]
-        # One row a class, as in any linear layer, so that a head for other classes can be cut out of it.
+        # One row per class, as in any linear layer, so that a head for other classes can be cut out of it.
         self.weight = nn.Parameter(torch.cat([layer.weight.detach() for layer in layers], 1))
         self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers], 1))
 

@@ -15,6 +15,7 @@ from mtc.errors import ModelError
 from mtc.models.fields.engine import FieldsEngine
 from mtc.models.files.card import CARD, PREPROCESSING, WEIGHTS, ModelCard
 from mtc.models.packed.values import Values, check_lengths
+from mtc.models.shallow.trees import ForestEngine
 from mtc.models.temperature import Temperature
 
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ class LoadedModel:
         self.card, self.absent, self.scaler = card, absent, scaler
         self._network = None if isinstance(network, Stored) else network
         self._stored = network if isinstance(network, Stored) else None
-        self._engine = None
+        self._engine: FieldsEngine | ForestEngine | None = None
         if self._stored is not None:
             sizes = {task: len(classes) for task, classes in card.tasks.items()}
-            self._engine = FieldsEngine.of(card.config.model, sizes, self._stored.weights)
+            model, weights = card.config.model, self._stored.weights
+            self._engine = FieldsEngine.of(model, sizes, weights) or ForestEngine.of(model, sizes, weights)
             if self._engine is None:
                 self._network = _network(card, self._stored)
 
@@ -115,6 +117,16 @@ class LoadedModel:
             task: Temperature.from_json(stored[task][per]) if task in stored else Temperature()
             for task in self.card.tasks
         }
+
+    def flow_temperatures(self, packets: int) -> dict[str, Temperature]:
+        """Task -> temperature of verdicts on flows after so many packets, of a model of flow sequences."""
+        found = {}
+        for task in self.card.tasks:
+            stored = self.card.calibration.get(task, {})
+            fitting = [int(per[5:]) for per in stored if per.startswith("flow/") and int(per[5:]) <= packets]
+            per = f"flow/{max(fitting)}" if fitting else "flow"
+            found[task] = Temperature.from_json(stored[per]) if per in stored else Temperature()
+        return found
 
 
 def load_model(folder: Path) -> LoadedModel:

@@ -15,7 +15,7 @@ def migrate(values: dict[str, Any]) -> dict[str, Any]:
     """Bring the content of ``model.json`` to the present version.
 
     Args:
-        values: As read; ``format_version`` tells which version it is.
+        values: As read; ``format_version`` says which version it is.
 
     Raises:
         ModelError: It is of a version that cannot be read; the message says why.

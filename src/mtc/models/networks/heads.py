@@ -17,7 +17,7 @@ def head_name(task: str) -> str:
 
 
 class Heads(nn.ModuleDict):
-    """A layer for each task; told apart by task in ``items``, and by ``head_name`` among the weights."""
+    """A layer for each task; distinguished by task in ``items``, and by ``head_name`` among the weights."""
 
     def __init__(self, heads: Mapping[str, nn.Module]) -> None:
         super().__init__({head_name(task): head for task, head in heads.items()})

@@ -97,7 +97,7 @@ class _Identities:
         self.positions = _renumber(np.stack([self.positions, spread], axis=1))
 
     def part(self, copies: int) -> None:
-        """Tell equal positions of a token, and equal tokens, apart again, in ``copies`` shares each."""
+        """Separate equal positions of a token, and equal tokens, again, in ``copies`` shares each."""
         self.down()
         self.tokens = _renumber(np.column_stack([self.tokens, _share(self.tokens, copies)]))
         token = np.repeat(np.arange(self.shape[0]), self.shape[1])

@@ -21,6 +21,7 @@ from mtc.models.packed.batch import Layout
 from mtc.models.packed.values import Values
 from mtc.models.shallow.batch import Inputs, ShallowBatch
 from mtc.models.shallow.inputs import field_numbers, leading_bytes
+from mtc.models.shallow.trees import array_name, flow_numbers
 
 if TYPE_CHECKING:
     from mtc.datasets import LabelledSamples
@@ -72,6 +73,8 @@ class ShallowNetwork(Network):
         """What the model reads of samples, (N, F)."""
         if data.dtype != np.uint8:
             return data.reshape(len(offsets) - 1, -1)
+        if self.config.reads_flows:
+            return flow_numbers(data, offsets)
         if self.config.shallow_inputs == "fields":
             return field_numbers(data, offsets)
         return leading_bytes(data, offsets, self.config.leading_bytes)
@@ -126,7 +129,7 @@ class ShallowNetwork(Network):
 
     def _buffer(self, task: str, name: str) -> str:
         # Tasks may be named like nothing that a buffer may be named like.
-        return f"task{list(self.classes).index(task)}_{name}"
+        return array_name(list(self.classes).index(task), name)
 
 
 @dataclass(frozen=True, slots=True)

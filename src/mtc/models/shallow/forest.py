@@ -1,30 +1,23 @@
-"""Extra trees: grown by scikit-learn, stored and evaluated as plain arrays."""
+"""Extra trees, grown by scikit-learn and stored as plain arrays."""
 
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 
-from mtc.errors import ModelError
+from mtc.flows.shape import SHAPE
 from mtc.models.shallow.base import Known, ShallowNetwork
 from mtc.models.shallow.batch import Inputs
+from mtc.models.shallow.trees import ARRAYS, Forest, check_forest, log_votes
 
 TRIED = 0.2
-"""Share of the values that is tried at a node: most bytes of a packet tell nothing."""
-
-_ARRAYS = ("roots", "feature", "threshold", "children", "leaf", "shares")
+"""Share of the values that is tried at a node: most bytes of a packet say nothing."""
 
 
 class ExtraTrees(ShallowNetwork):
-    """A forest a task.
-
-    A forest is, over the nodes of all its trees: ``feature`` int32 (-1 in a leaf), ``threshold`` float32,
-    ``children`` int32 (nodes, 2), ``leaf`` int32, the row of ``shares`` (rows, classes) that a leaf gives;
-    and ``roots`` int32. Children stand behind their parents.
-    """
+    """A forest for each task, see ``mtc.models.shallow.trees``."""
 
     def fit_task(self, task: str, train: Known, validation: Known, seed: int) -> int:
         """Grow the trees; every class counts alike."""
@@ -38,20 +31,13 @@ class ExtraTrees(ShallowNetwork):
             n_jobs=torch.get_num_threads(),
         ).fit(train.values, train.labels)
         arrays = _flatten(forest, self.classes[task])
-        for name in _ARRAYS:
+        for name in ARRAYS:
             self.keep(task, name, arrays[name])
         return 1
 
     def task_logits(self, task: str, values: Inputs) -> NDArray[np.float64]:
-        """Logarithms of the mean share of each class in the leaves, half a vote spread over all classes."""
-        roots, feature, threshold, children, leaf, shares = (self.kept(task, name) for name in _ARRAYS)
-        votes = np.zeros((len(values), self.classes[task]))
-        _vote(
-            np.ascontiguousarray(values, np.float32), roots, feature, threshold, children, leaf,
-            shares.astype(np.float64), votes,
-        )  # fmt: skip
-        log_votes: NDArray[np.float64] = np.log((votes + 0.5 / votes.shape[1]) / (len(roots) + 0.5))
-        return log_votes
+        """Logarithms of the mean share of each class in the leaves."""
+        return log_votes(self._forest(task), values, self.classes[task])
 
     def check(self) -> None:
         """Refuse nodes that lead astray: the kernel follows them unchecked.
@@ -59,30 +45,12 @@ class ExtraTrees(ShallowNetwork):
         Raises:
             ModelError: They are damaged.
         """
+        length = len(SHAPE) if self.config.reads_flows else self.config.length
         for task, classes in self.classes.items():
-            roots, feature, threshold, children, leaf, shares = (self.kept(task, name) for name in _ARRAYS)
-            nodes = len(feature)
-            numbers = np.arange(nodes)
-            inner = feature >= 0
-            fits = (
-                all(array.dtype == np.int32 for array in (roots, feature, children, leaf))
-                and threshold.dtype == np.float32
-                and threshold.shape == leaf.shape == (nodes,)
-                and children.shape == (nodes, 2)
-                and shares.ndim == 2
-                and shares.shape[1] == classes
-                and _inside(roots, nodes)
-                and _inside(feature[inner], self.config.length)
-                and _inside(leaf[~inner], len(shares))
-                and bool((children[inner] > numbers[inner, None]).all())
-                and _inside(children[inner], nodes)
-            )
-            if not fits:
-                raise ModelError(f"{task}: the trees are damaged")
+            check_forest(self._forest(task), task, classes, length)
 
-
-def _inside(values: NDArray[Any], end: int) -> bool:
-    return not values.size or 0 <= int(values.min()) <= int(values.max()) < end
+    def _forest(self, task: str) -> Forest:
+        return {name: self.kept(task, name) for name in ARRAYS}
 
 
 def _flatten(forest: Any, classes: int) -> dict[str, NDArray[Any]]:
@@ -113,24 +81,3 @@ def _below(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
         rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded
     )
     return lower
-
-
-@njit(cache=True, nogil=True)
-def _vote(
-    values: NDArray[np.float32],
-    roots: NDArray[np.int32],
-    feature: NDArray[np.int32],
-    threshold: NDArray[np.float32],
-    children: NDArray[np.int32],
-    leaf: NDArray[np.int32],
-    shares: NDArray[np.float64],
-    votes: NDArray[np.float64],
-) -> None:
-    for tree in range(roots.shape[0]):
-        for i in range(values.shape[0]):
-            node = roots[tree]
-            while feature[node] >= 0:
-                column = feature[node]
-                below = column < values.shape[1] and values[i, column] <= threshold[node]
-                node = children[node, 0] if below else children[node, 1]
-            votes[i] += shares[leaf[node]]

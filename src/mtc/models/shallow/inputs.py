@@ -44,7 +44,7 @@ def field_places(ip_version: int, protocol: int) -> tuple[tuple[str, int, int], 
 
 
 def headers_of(samples: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """IP version and transport protocol of samples, uint8 (N, 40 or more), as their bytes tell."""
+    """IP version and transport protocol of samples, uint8 (N, 40 or more), as their bytes say."""
     version = (samples[:, 0] >> 4).astype(np.uint8)
     return version, np.where(version == 6, samples[:, 6], samples[:, 9]).astype(np.uint8)
 

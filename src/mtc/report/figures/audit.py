@@ -21,14 +21,14 @@ VERDICTS = {
 
 
 def audit_figures(audit: Audit, name: str) -> list[Figure]:
-    """A panel a task: fields, then occlusion."""
+    """One panel per task: fields, then occlusion."""
     dataset = audit_name(audit, name)
     figures = []
     for task in audit_tasks(audit):
         fields = [field for field in audit.get("fields") or () if _by_flow(field, task) is not None]
         fields = sorted(fields, key=lambda field: -field["tasks"][task]["by_flow"])[:MOST_FIELDS]
         if fields:
-            told = ", ".join(
+            facts = ", ".join(
                 f"{field['field']} {100 * field['tasks'][task]['by_flow']:.0f} "
                 f"({field['tasks'][task].get('verdict')})"
                 for field in fields
@@ -37,7 +37,7 @@ def audit_figures(audit: Audit, name: str) -> list[Figure]:
                 draw(
                     f"audit-fields-{slug(dataset)}-{task}",
                     f"{task}: macro F1 of one field alone (%)",
-                    f"Macro F1 of a small tree on one field alone, unseen flows, {task}, {dataset}: {told}.",
+                    f"Macro F1 of a small tree on one field alone, unseen flows, {task}, {dataset}: {facts}.",
                     partial(_draw_fields, fields=fields, task=task),
                     height=1.1 + _ROW_INCHES * len(fields),
                 )
@@ -86,12 +86,12 @@ def _occlusion(audit: Audit, dataset: str) -> list[Figure]:
             if (hidden["tasks"].get(task) or {}).get("drop") is not None
         }
         if drops:
-            told = ", ".join(f"{group} {100 * drop:.0f}" for group, drop in drops.items())
+            facts = ", ".join(f"{group} {100 * drop:.0f}" for group, drop in drops.items())
             figures.append(
                 draw(
                     f"audit-occlusion-{slug(dataset)}-{task}",
                     f"{task}: points of macro F1 lost without",
-                    f"Points of macro F1 lost, {task}, {occlusion.get('model')}, with bytes hidden: {told}.",
+                    f"Points of macro F1 lost, {task}, {occlusion.get('model')}, with bytes hidden: {facts}.",
                     partial(_draw_drops, drops=drops),
                     height=0.9 + _ROW_INCHES * len(drops),
                 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_LINES = 7
-"""Models in a panel of Figure 7; more cannot be told apart."""
+"""Models in a panel of Figure 7; more cannot be distinguished."""
 
 ALL_GOOD = 70.0
 """Percent; if no class is worse, the axis of Figure 7 does not begin at 0."""
@@ -27,7 +27,7 @@ CLASS_SCORES = {"f1": "F1", "recall": "recall"}
 
 
 def histograms(info: DatasetInfo) -> list[Figure]:
-    """Figure 2: packets (or rows of tables) of each class, a panel a task. Source: Fig. 2."""
+    """Figure 2: packets (or rows of tables) of each class, one panel per task. Source: Fig. 2."""
     unit = "rows" if info.features else "packets"
     figures = []
     for task in info.tasks:
@@ -53,7 +53,7 @@ def _histogram(axes: "Axes", *, info: DatasetInfo, task: str, unit: str) -> None
 
 
 def class_lines(groups: Sequence[Group], dataset: str, split: str) -> list[Figure]:
-    """Figure 7: F1 and recall of every class, a line a model, a panel a task and score. Source: Fig. 7.
+    """Figure 7: F1 and recall by class, one line per model, one panel per task and score. Source: Fig. 7.
 
     Args:
         groups: The models, all on one split of one dataset; the first seven are drawn.
@@ -70,7 +70,7 @@ def class_lines(groups: Sequence[Group], dataset: str, split: str) -> list[Figur
             if any(group.class_score(task, label, "f1") for group in lines)
         ]
         for score, name in CLASS_SCORES.items():
-            told = "; ".join(
+            facts = "; ".join(
                 f"{group.model} "
                 + ", ".join(f"{label} {_told(group, task, label, score)}" for label in labels)
                 for group in lines
@@ -79,7 +79,7 @@ def class_lines(groups: Sequence[Group], dataset: str, split: str) -> list[Figur
                 draw(
                     f"figure-7-{slug(dataset)}-{slug(split)}-{task}-{score}",
                     f"{task}: {name} by class (%)",
-                    f"{name} of each class of {task}, {dataset}, {split_text(split)}, in percent. {told}.",
+                    f"{name} of each class of {task}, {dataset}, {split_text(split)}, in percent. {facts}.",
                     partial(_lines, groups=lines, task=task, labels=labels, score=score),
                     legend=True,
                     height=3.6,
@@ -118,7 +118,7 @@ def _lines(axes: "Axes", *, groups: Sequence[Group], task: str, labels: Sequence
 
 
 def _lowest(values: Sequence[float]) -> float:
-    """Where the axis begins: at 0, but where all classes are good, so that they can be told apart."""
+    """Where the axis begins: at 0, but where all classes are good, so that they can be distinguished."""
     least = min(values, default=0.0)
     return 0.0 if least < ALL_GOOD else 10 * ((least - 3) // 10)
 

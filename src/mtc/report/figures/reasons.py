@@ -32,12 +32,12 @@ def packet_figure(found: "Explanation") -> Figure:
     """What the fields of a packet did, as bars, and below its bytes in colour."""
     every = found.contributions()
     strongest = sorted(every, key=lambda name: -abs(every[name]))[:MOST_FIELDS]
-    told = ", ".join(f"{name} {every[name]:+.2f}" for name in strongest)
+    facts = ", ".join(f"{name} {every[name]:+.2f}" for name in strongest)
     lines = min(-(-found.length // BYTES_A_LINE), MOST_LINES)
     return draw(
         f"reasons-{slug(found.task)}",
         f"{found.task}: {found.label}, confidence {found.confidence:.2f}",
-        f"Contributions to the logit of {found.label} for one packet: {told}.",
+        f"Contributions to the logit of {found.label} for one packet: {facts}.",
         partial(_draw_packet, found=found, strongest=strongest, lines=lines),
         height=1.6 + _LINE_INCHES * (len(strongest) + lines),
         width=9.0,
@@ -105,21 +105,21 @@ def _both_ways() -> "Colormap":
 
 
 def classes_figure(task: str, reasons: "Sequence[ClassReasons]") -> Figure:
-    """What each field does for each class, on average: classes are rows, fields are columns."""
+    """Mean contribution of each field to each class: classes are rows, fields are columns."""
     total: dict[str, float] = {}
     for one in reasons:
         for name, value in one.fields.items():
             total[name] = total.get(name, 0.0) + abs(value)
     fields = sorted(total, key=lambda name: -total[name])[:MOST_FIELDS]
     values = np.array([[one.fields.get(name, 0.0) for name in fields] for one in reasons])
-    told = "; ".join(
+    facts = "; ".join(
         f"{one.label}: " + ", ".join(f"{name} {value:+.2f}" for name, value in one.strongest(3))
         for one in reasons
     )
     return draw(
         f"reasons-by-class-{slug(task)}",
         f"{task}: mean part of the logit of the true class",
-        f"Mean contribution of fields to the logit of the true class, {task}. {told}.",
+        f"Mean contribution of fields to the logit of the true class, {task}. {facts}.",
         partial(_draw_classes, labels=[one.label for one in reasons], fields=fields, values=values),
         height=1.9 + 0.26 * len(reasons),
         width=9.0,
@@ -147,13 +147,13 @@ def faithfulness_figure(found: "Faithfulness") -> Figure:
     counts = [0, *sorted(found.named)]
     named = [100 * value for value in (found.whole, *(found.named[n] for n in counts[1:]))]
     random = [100 * value for value in (found.whole, *(found.random[n] for n in counts[1:]))]
-    told = "; ".join(
+    facts = "; ".join(
         f"{n} deleted: {a:.0f} and {b:.0f}" for n, a, b in zip(counts, named, random, strict=True)
     )
     return draw(
         "faithfulness",
         f"Do the reasons hold? {found.packets} packets",
-        f"Mean confidence in percent, fields named first deleted against as many at random: {told}.",
+        f"Mean confidence in percent, fields named first deleted against as many at random: {facts}.",
         partial(_draw_faithfulness, counts=counts, named=named, random=random),
     )
 

@@ -56,7 +56,7 @@ def reliability(group: Group, task: str, per: str) -> Reliability | None:
 
 
 def reliability_diagrams(groups: Sequence[Group], dataset: str, split: str) -> list[Figure]:
-    """Accuracy over confidence, a line a model, a panel a task and kind of verdict.
+    """Accuracy over confidence, one line per model, one panel per task and kind of verdict.
 
     Args:
         groups: The models, all on one split of one dataset; those without bins are not drawn.
@@ -72,13 +72,13 @@ def reliability_diagrams(groups: Sequence[Group], dataset: str, split: str) -> l
             ]
             if not lines:
                 continue
-            told = "; ".join(_named(group, task, per) for group, _ in lines)
+            facts = "; ".join(_named(group, task, per) for group, _ in lines)
             figures.append(
                 draw(
                     f"reliability-{slug(dataset)}-{slug(split)}-{task}-{per}",
                     f"{task}, {plural}, {split_text(split)}",
                     f"Share right over confidence, {plural}, {task}, {dataset}, {split_text(split)}. "
-                    f"Expected calibration error (ECE) in percent: {told}.",
+                    f"Expected calibration error (ECE) in percent: {facts}.",
                     partial(_draw, lines=lines, names=[_named(group, task, per) for group, _ in lines]),
                     legend=True,
                     height=4.2,

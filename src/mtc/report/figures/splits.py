@@ -1,4 +1,4 @@
-"""What a split is worth: the same models under the paper's split and on unseen flows, as bars."""
+"""Bars of the same models under the paper's split and on unseen flows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class _Bar:
 
 
 def split_bars(groups: Sequence[Group], dataset: str) -> list[Figure]:
-    """Macro F1 by packet under every split, and by flow, a panel a task; the paper's number beside it.
+    """Macro F1 by packet under every split, and by flow, one panel per task; the paper's number beside it.
 
     Args:
         groups: All of one dataset.
@@ -45,7 +45,7 @@ def split_bars(groups: Sequence[Group], dataset: str) -> list[Figure]:
             for group in groups
             if group.row is not None and task in group.row.scores and paper_split(groups) is not None
         }
-        told = "; ".join(
+        facts = "; ".join(
             f"{model}: " + ", ".join(f"{bar.name} {100 * bar.score.mean:.1f}" for bar in found)
             for model, found in bars.items()
         )
@@ -54,7 +54,7 @@ def split_bars(groups: Sequence[Group], dataset: str) -> list[Figure]:
             draw(
                 f"packet-against-flow-{slug(dataset)}-{task}",
                 f"{task}: macro F1 by split (%)",
-                f"Macro F1 of {task}, {dataset}, in percent. {told}.",
+                f"Macro F1 of {task}, {dataset}, in percent. {facts}.",
                 partial(_draw, bars=bars, published=published),
                 height=1.1 + _ROW_INCHES * slots,
             )

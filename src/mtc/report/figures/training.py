@@ -29,7 +29,7 @@ class _Curve:
 
 
 def learning_curves(groups: Sequence[Group], dataset: str, split: str) -> list[Figure]:
-    """Validation macro F1, validation loss and training loss over minutes, a line a run.
+    """Validation macro F1, validation loss and training loss over minutes, one line per run.
 
     Args:
         groups: The models, all on one split of one dataset; those without a log are not drawn.
@@ -46,7 +46,7 @@ def learning_curves(groups: Sequence[Group], dataset: str, split: str) -> list[F
         curves = _curves(groups, column, scale)
         if not curves:
             continue
-        told = "; ".join(
+        facts = "; ".join(
             f"{curve.group} from {curve.ys[0]:.3g} to {curve.ys[-1]:.3g} in {curve.xs[-1]:.1f} minutes"
             for curve in curves
         )
@@ -54,7 +54,7 @@ def learning_curves(groups: Sequence[Group], dataset: str, split: str) -> list[F
             draw(
                 f"learning-{slug(dataset)}-{slug(split)}-{column.replace('_', '-')}",
                 f"{title}, {split_text(split)}",
-                f"{title} of each run over its minutes, {dataset}, {split_text(split)}: {told}.",
+                f"{title} of each run over its minutes, {dataset}, {split_text(split)}: {facts}.",
                 partial(_draw, curves=curves, percent=scale > 1),
                 legend=True,
             )

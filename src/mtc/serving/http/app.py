@@ -14,14 +14,14 @@ from starlette.types import ASGIApp
 from mtc import __version__
 from mtc.errors import UsageError
 from mtc.serving.http import routes_jobs, routes_live, routes_server
-from mtc.serving.http.auth import Keeper
+from mtc.serving.http.api_error import ApiError
+from mtc.serving.http.auth import Authenticator
 from mtc.serving.http.guard import Guard
 from mtc.serving.http.jobs import Job, Jobs, State
 from mtc.serving.http.live import LiveFeed
 from mtc.serving.http.metrics import Metrics
-from mtc.serving.http.models import Shelf
+from mtc.serving.http.models import ModelRegistry
 from mtc.serving.http.parts import Parts
-from mtc.serving.http.refusal import Refusal
 from mtc.serving.http.settings import ServeSettings
 from mtc.serving.http.storage import Storage
 from mtc.serving.http.workers import Workers
@@ -46,7 +46,7 @@ def make_app(settings: ServeSettings) -> ASGIApp:
         from mtc.serving.page import add_page  # slow to import
 
         add_page(app, parts)
-    return Guard(app, settings, parts.keeper, lambda reason: _count_refusal(parts.metrics, reason))
+    return Guard(app, settings, parts.authenticator, lambda reason: _count_refusal(parts.metrics, reason))
 
 
 def describe(settings: ServeSettings | None = None) -> dict[str, Any]:
@@ -60,21 +60,21 @@ def describe(settings: ServeSettings | None = None) -> dict[str, Any]:
 
 def _make_parts(settings: ServeSettings, *, serving: bool = True) -> Parts:
     limits = settings.limits
-    shelf = Shelf(settings.models)
+    models = ModelRegistry(settings.models)
     try:
-        shelf.card(settings.default_model)
-    except Refusal as refusal:
-        raise UsageError(f"the default model: {refusal}") from None
+        models.card(settings.default_model)
+    except ApiError as error:
+        raise UsageError(f"the default model: {error}") from None
     workers = Workers(limits.running + QUESTIONS)
     key = settings.pseudonym_key or secrets.token_bytes(KEY_BYTES)
-    jobs = Jobs(settings, Storage(limits.kept_bytes), workers, shelf, key)
+    jobs = Jobs(settings, Storage(limits.kept_bytes), workers, models, key)
     metrics = Metrics()
     _show(metrics, jobs)
     rename = Pseudonyms(key) if settings.pseudonymise else None
     feed = LiveFeed(limits.live_events, routes_live.event_problem(), rename)
     if serving:
         workers.warm_up()
-    return Parts(settings, jobs, shelf, feed, metrics, Keeper(settings.token))
+    return Parts(settings, jobs, models, feed, metrics, Authenticator(settings.token))
 
 
 def _make_api(parts: Parts) -> FastAPI:
@@ -93,12 +93,12 @@ def _make_api(parts: Parts) -> FastAPI:
         redoc_url=None,
     )
 
-    @app.exception_handler(Refusal)
-    async def refuse(request: Request, refusal: Refusal) -> JSONResponse:
-        _count_refusal(parts.metrics, refusal.reason)
+    @app.exception_handler(ApiError)
+    async def refuse(request: Request, error: ApiError) -> JSONResponse:
+        _count_refusal(parts.metrics, error.reason)
         # What is left of an upload is not waited for.
-        headers = {"connection": "close"} if refusal.status in (408, 413, 507) else {}
-        return JSONResponse({"detail": refusal.detail}, status_code=refusal.status, headers=headers)
+        headers = {"connection": "close"} if error.status in (408, 413, 507) else {}
+        return JSONResponse({"detail": error.detail}, status_code=error.status, headers=headers)
 
     @app.exception_handler(RequestValidationError)
     async def explain(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -112,9 +112,9 @@ def _make_api(parts: Parts) -> FastAPI:
     app.include_router(routes_live.make_router(parts.feed, limits, parts.metrics))
     secure = parts.settings.tls is not None
     app.include_router(
-        routes_server.make_router(parts.jobs, parts.shelf, parts.metrics, parts.keeper, secure=secure)
+        routes_server.make_router(parts.jobs, parts.models, parts.metrics, parts.authenticator, secure=secure)
     )
-    if parts.keeper.asks:
+    if parts.authenticator.asks:
         _ask_for_token(app)
     return app
 

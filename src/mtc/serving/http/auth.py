@@ -1,4 +1,4 @@
-"""Who may: a bearer token, and sessions of browsers that showed it once."""
+"""Bearer-token authentication and browser sessions."""
 
 import hmac
 import secrets
@@ -16,7 +16,7 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-class Keeper:
+class Authenticator:
     """Knows the token and the sessions that were opened with it."""
 
     def __init__(self, token: str | None) -> None:
@@ -58,7 +58,7 @@ class Keeper:
         return False
 
     def _is_session(self, session: str | None) -> bool:
-        # Sessions are random and long: looking one up in a dictionary tells nothing about the others.
+        # Sessions are random and long: looking one up in a dictionary says nothing about the others.
         return session is not None and self._sessions.get(session, 0) > time.monotonic()
 
 

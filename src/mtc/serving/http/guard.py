@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mtc.serving.http.auth import Keeper
+from mtc.serving.http.auth import Authenticator
 from mtc.serving.http.settings import ServeSettings
 
 OPEN_PATHS = frozenset({"/health", "/login"})
@@ -43,14 +43,18 @@ class Guard:
     """ASGI middleware around everything."""
 
     def __init__(
-        self, app: ASGIApp, settings: ServeSettings, keeper: Keeper, refused: Callable[[str], None]
+        self,
+        app: ASGIApp,
+        settings: ServeSettings,
+        authenticator: Authenticator,
+        refused: Callable[[str], None],
     ) -> None:
-        """Guard ``app``; ``refused`` is told the reason of each refusal, for counting."""
+        """Guard ``app``; ``refused`` is reported the reason of each error, for counting."""
         self.app = app
-        self._keeper = keeper
+        self._authenticator = authenticator
         self._refused = refused
         # Behind a token, a name that was rebound brings no session: any host is fine then.
-        self._any_host = keeper.asks and not settings.hosts
+        self._any_host = authenticator.asks and not settings.hosts
         self._hosts = {
             "localhost",
             "127.0.0.1",
@@ -65,7 +69,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        status, reason = self._judge(scope, headers)
+        status, reason = self._check(scope, headers)
         if reason is None:
             await self.app(scope, receive, send if scope["type"] == "websocket" else _with_headers(send))
             return
@@ -82,7 +86,9 @@ class Guard:
         body = json.dumps({"detail": reason}).encode()
         await _answer(send, status, body, {"content-type": "application/json", **extra})
 
-    def _judge(self, scope: Scope, headers: Headers) -> tuple[int, str | None]:
+    def _check(self, scope: Scope, headers: Headers) -> tuple[int, str | None]:
+        if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+            return 400, "more than one Host header"
         host = headers.get("host", "")
         if not self._known_host(host):
             return 403, "unknown host"
@@ -91,7 +97,7 @@ class Guard:
             return 403, "foreign origin"
         if FOREIGN_UPLOADS.match(scope["path"]):
             return 404, "no such upload"
-        if scope["path"] not in OPEN_PATHS and not self._keeper.allows(scope["headers"]):
+        if scope["path"] not in OPEN_PATHS and not self._authenticator.allows(scope["headers"]):
             return 401, "wrong or missing token"
         return 200, None
 

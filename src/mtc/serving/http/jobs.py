@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 import threading
 import time
@@ -12,14 +13,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from mtc.serving.http.models import Shelf
-from mtc.serving.http.refusal import Refusal
+from mtc.serving.http.api_error import ApiError
+from mtc.serving.http.models import ModelRegistry
 from mtc.serving.http.settings import ServeSettings
-from mtc.serving.http.storage import Storage
+from mtc.serving.http.storage import Storage, deleted
 from mtc.serving.http.uploads import Upload
 from mtc.serving.http.workers import TaskFailed, Workers
 
 FORGET_EVERY_S = 5
+FAIR_S, FAIR_RATE = 1.0, 64 << 10
+"""An upload that has had so many seconds, and brought fewer bytes a second, gives way to others."""
 
 
 class State(StrEnum):
@@ -82,14 +85,14 @@ class Jobs:
     """All jobs of a server."""
 
     def __init__(
-        self, settings: ServeSettings, storage: Storage, workers: Workers, shelf: Shelf, key: bytes
+        self, settings: ServeSettings, storage: Storage, workers: Workers, models: ModelRegistry, key: bytes
     ) -> None:
         """Begin without jobs; ``start`` begins to work on them. Pseudonyms are made with ``key``."""
         self._settings = settings
         self._limits = settings.limits
         self.storage = storage
         self._workers = workers
-        self._shelf = shelf
+        self._models = models
         self._jobs: dict[str, Job] = {}
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
@@ -126,26 +129,29 @@ class Jobs:
         """A job by its id.
 
         Raises:
-            Refusal: There is none.
+            ApiError: There is none.
         """
         job = self._jobs.get(job_id)
         if job is None:
-            raise Refusal(404, "no such job: it may have expired", "job")
+            raise ApiError(404, "no such job: it may have expired", "job")
         return job
 
     def open(self, model: str | None, per: str, reject: bool, pseudonymise: bool) -> Job:
         """A new job, whose captures are still to come.
 
         Raises:
-            Refusal: Too many jobs wait, or there is no such model.
+            ApiError: Too many jobs wait, or there is no such model.
         """
-        unfinished = sum(not job.ended for job in self._jobs.values())
-        if unfinished >= self._limits.waiting + self._limits.running:
-            raise Refusal(503, "too many jobs are waiting; try again later", "busy")
+        if (
+            self.count(State.waiting) + self.count(State.running)
+            >= self._limits.waiting + self._limits.running
+        ):
+            raise ApiError(503, "too many jobs are waiting; try again later", "busy")
+        self._make_room()
         name = model or self._settings.default_model
-        self._shelf.card(name)
+        self._models.card(name)
         if per == "packet":
-            self._shelf.check_reads_packets(name)
+            self._models.check_reads_packets(name)
         job_id = secrets.token_urlsafe(16)
         job = Job(
             id=job_id,
@@ -158,8 +164,43 @@ class Jobs:
         self._jobs[job_id] = job
         return job
 
+    def receive(self, job: Job, size: int) -> None:
+        """Count bytes of a job's captures before they are written.
+
+        Raises:
+            ApiError: There is no room for them, or the job has been deleted.
+        """
+        self.storage.take(job.id, size)
+        job.size += size
+
+    def _make_room(self) -> None:
+        """Let the slowest upload give way where as many come in as may.
+
+        Raises:
+            ApiError: All of them come in at a fair pace.
+        """
+        now = time.time()
+        coming = [
+            (job.size / (now - job.created), job)
+            for job in self._jobs.values()
+            if job.state is State.receiving and not job.stop.is_set() and now - job.created >= FAIR_S
+        ]
+        receiving = sum(job.state is State.receiving and not job.stop.is_set() for job in self._jobs.values())
+        if receiving < self._limits.receiving:
+            return
+        pace, slowest = min(coming, key=lambda found: found[0], default=(math.inf, None))
+        if slowest is None or pace >= FAIR_RATE:
+            raise ApiError(503, "too many uploads come in at once; try again later", "busy")
+        slowest.stop.set()
+
     def submit(self, job: Job, uploads: list[Upload]) -> None:
-        """The captures of a job have come: it waits for its turn."""
+        """The captures of a job have come: it waits for its turn.
+
+        Raises:
+            ApiError: The job was deleted meanwhile.
+        """
+        if job.id not in self._jobs:
+            raise deleted()
         job.uploads = uploads
         job.size = sum(upload.size for upload in uploads)
         job.state = State.waiting
@@ -178,15 +219,15 @@ class Jobs:
         """Packets of a flow, see ``work.packets``.
 
         Raises:
-            Refusal: There is no such flow, or the question cannot be answered.
+            ApiError: There is no such flow, or the question cannot be answered.
         """
-        self._shelf.check_reads_packets(job.model)
+        self._models.check_reads_packets(job.model)
         for capture in summary_of(job)["captures"]:
             number = flow - capture["first_flow"]
             if 0 <= number < capture["flows"]:
                 question = {"capture": capture["capture"], "flow": number, "offset": offset, "limit": limit}
                 return {**await self._ask(job, "packets", question), "capture": capture["capture"]}
-        raise Refusal(404, f"no flow {flow}", "flow")
+        raise ApiError(404, f"no flow {flow}", "flow")
 
     async def explain(
         self, job: Job, packet: int, capture: str | None, task: str | None, label: str | None
@@ -194,17 +235,17 @@ class Jobs:
         """Why a packet got its verdict, see ``work.explain``.
 
         Raises:
-            Refusal: There is no such packet, or the question cannot be answered.
+            ApiError: There is no such packet, or the question cannot be answered.
         """
         names = [found["capture"] for found in summary_of(job)["captures"]]
         if not names or capture not in (None, *names):
-            raise Refusal(404, "no such capture in this job", "capture")
+            raise ApiError(404, "no such capture in this job", "capture")
         question = {"capture": capture or names[0], "packet": packet, "task": task, "label": label}
         return await self._ask(job, "explain", question)
 
     async def _ask(self, job: Job, kind: str, question: dict[str, Any]) -> dict[str, Any]:
         if self._asking >= self._limits.waiting:
-            raise Refusal(503, "too many questions are waiting; try again later", "busy")
+            raise ApiError(503, "too many questions are waiting; try again later", "busy")
         self._asking += 1
         try:
             async with self._questions:
@@ -212,7 +253,7 @@ class Jobs:
                     {**self._task(job, kind), **question}, seconds=self._limits.question_s
                 )
         except TaskFailed as error:
-            raise Refusal(422, str(error), "question") from None
+            raise ApiError(422, str(error), "question") from None
         finally:
             self._asking -= 1
 
@@ -222,7 +263,8 @@ class Jobs:
             "kind": kind,
             "folder": str(job.folder),
             "captures": [{"name": upload.name, "path": str(upload.path)} for upload in job.uploads],
-            "model": self._shelf.path(job.model),
+            "model": self._models.path(job.model),
+            "readable": [self._models.folder(job.model)],
             "model_name": job.model,
             "per": job.per,
             "reject": job.reject,
@@ -252,12 +294,12 @@ class Jobs:
         began = time.monotonic()
 
         def progress(message: dict[str, Any]) -> None:
-            told = message["progress"]
-            job.read, job.size = int(told["read"]), int(told["size"])
+            seen = message["progress"]
+            job.read, job.size = int(seen["read"]), int(seen["size"])
 
         try:
             job.summary = await self._workers.run(
-                self._task(job, "classify"), seconds=self._limits.job_s, stop=job.stop, tell=progress
+                self._task(job, "classify"), seconds=self._limits.job_s, stop=job.stop, report=progress
             )
             job.state, job.read = State.done, job.size
         except TaskFailed as error:
@@ -299,10 +341,10 @@ def summary_of(job: Job) -> dict[str, Any]:
     """What is known of a job that is done.
 
     Raises:
-        Refusal: It is not done.
+        ApiError: It is not done.
     """
     if job.state is State.failed:
-        raise Refusal(409, f"the job failed: {job.error}", "failed")
+        raise ApiError(409, f"the job failed: {job.error}", "failed")
     if job.summary is None:
-        raise Refusal(409, f"the job is {job.state}", "unfinished")
+        raise ApiError(409, f"the job is {job.state}", "unfinished")
     return job.summary

@@ -1,4 +1,4 @@
-"""The models that a server offers, read from their cards without any library of networks."""
+"""The models that a server offers, read from their cards without PyTorch."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Any
 from mtc.errors import ModelError
 from mtc.inference.model_registry import bundled_models, find_model
 from mtc.models.files.card import CARD
-from mtc.serving.http.refusal import Refusal
+from mtc.serving.http.api_error import ApiError
 
 CARD_TEXT = "CARD.md"
 SAMPLE_BYTES = 1500
 
 
-class Shelf:
-    """Names, folders and cards."""
+class ModelRegistry:
+    """Names, folders and cards of the models on offer."""
 
     def __init__(self, more: tuple[tuple[str, Path], ...] = ()) -> None:
         """The bundled models, and ``more`` by name and folder.
@@ -33,14 +33,18 @@ class Shelf:
         folder = self._folders[name]
         return name if bundled_models().get(name) == folder else str(folder.resolve())
 
+    def folder(self, name: str) -> str:
+        """The folder of a model."""
+        return str(self._folders[name].resolve())
+
     def card(self, name: str) -> dict[str, Any]:
         """The card of a model.
 
         Raises:
-            Refusal: There is no such model.
+            ApiError: There is no such model.
         """
         if name not in self._cards:
-            raise Refusal(404, f"no model {name!r}; there are {', '.join(self._cards)}", "model")
+            raise ApiError(404, f"no model {name!r}; there are {', '.join(self._cards)}", "model")
         return self._cards[name]
 
     def text(self, name: str) -> str | None:
@@ -58,10 +62,10 @@ class Shelf:
         """Refuse a model that reads whole flows where single packets are asked for.
 
         Raises:
-            Refusal: It does, or there is no such model.
+            ApiError: It does, or there is no such model.
         """
         if not self.reads_packets(name):
-            raise Refusal(422, f"model {name} reads features of whole flows, not packets", "model")
+            raise ApiError(422, f"model {name} reads features of whole flows, not packets", "model")
 
     def brief(self, name: str) -> dict[str, Any]:
         """Tasks, data and scores of a model, without its whole configuration."""

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from mtc.serving.http.auth import Keeper
+from mtc.serving.http.auth import Authenticator
 from mtc.serving.http.jobs import Jobs
 from mtc.serving.http.live import LiveFeed
 from mtc.serving.http.metrics import Metrics
-from mtc.serving.http.models import Shelf
+from mtc.serving.http.models import ModelRegistry
 from mtc.serving.http.settings import ServeSettings
 
 
@@ -16,7 +16,7 @@ class Parts:
 
     settings: ServeSettings
     jobs: Jobs
-    shelf: Shelf
+    models: ModelRegistry
     feed: LiveFeed
     metrics: Metrics
-    keeper: Keeper
+    authenticator: Authenticator

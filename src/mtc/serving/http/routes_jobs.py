@@ -1,18 +1,19 @@
 """The API's part on jobs: captures in, verdicts out."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
+from mtc.serving.http.api_error import ApiError
 from mtc.serving.http.jobs import Jobs, summary_of, watch
 from mtc.serving.http.metrics import Metrics
-from mtc.serving.http.refusal import Refusal
-from mtc.serving.http.results import FILES, MEDIA, find_flows
 from mtc.serving.http.settings import Limits
 from mtc.serving.http.shapes import EXAMPLE_ID, SERVER_SENT, JobView, Packets, Problem, Reason
 from mtc.serving.http.uploads import receive
+from mtc.serving.http.work.results import FILES, MEDIA, find_flows
 
 PROGRESS_EVERY_S = 0.25
 LARGEST = 2**53 - 1
@@ -79,12 +80,12 @@ def _add_upload(router: APIRouter, jobs: Jobs, limits: Limits, metrics: Metrics)
         job = jobs.open(model, per, reject, pseudonymise)
         try:
             uploads = await receive(
-                request, name, job.folder, limits, lambda size: jobs.storage.take(job.id, size)
+                request, name, job.folder, limits, partial(jobs.receive, job), job.stop.is_set
             )
+            jobs.submit(job, uploads)
         except BaseException:
             await jobs.delete(job)
             raise
-        jobs.submit(job, uploads)
         metrics.uploads.inc()
         metrics.upload_bytes.inc(job.size)
         response.headers["location"] = f"/api/v1/jobs/{job.id}"
@@ -167,7 +168,7 @@ def _add_questions(router: APIRouter, jobs: Jobs) -> None:
         job = jobs.find(job_id)
         tasks = summary_of(job)["tasks"]
         if job.per != "flow":
-            raise Refusal(409, "this job has verdicts on packets, not on flows", "per")
+            raise ApiError(409, "this job has verdicts on packets, not on flows", "per")
         return await find_flows(job.folder, tasks, text, task, label, least_confidence, offset, limit)
 
     @router.get("/{job_id}/flows/{flow}/packets", responses={**REFUSALS, 503: {"model": Problem}})

@@ -1,4 +1,4 @@
-"""The API's part on running watches: their events in, and out to whoever looks on."""
+"""The API's part on running watches: their events in, and out to those who watch."""
 
 import asyncio
 import json
@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
+from mtc.serving.http.api_error import ApiError
 from mtc.serving.http.live import MOST_LINE, LiveFeed
 from mtc.serving.http.metrics import Metrics
-from mtc.serving.http.refusal import Refusal
 from mtc.serving.http.settings import Limits
 from mtc.serving.http.shapes import SERVER_SENT, Delivered, Problem
+from mtc.serving.http.uploads import read_body
 
 SILENCE_S = 15
 LINES_AT_ONCE = 50
@@ -72,9 +73,10 @@ def make_router(feed: LiveFeed, limits: Limits, metrics: Metrics) -> APIRouter:
                 await asyncio.sleep(0)
         metrics.live_events.labels("accepted").inc(accepted)
         metrics.live_events.labels("refused").inc(refused)
-        await feed.tell()
-        if refused and not accepted:
-            raise Refusal(422, f"no line is an event: {problem}", "events")
+        await feed.wake()
+        if not accepted:
+            reason = f"no line is an event: {problem}" if refused else "no event in this delivery"
+            raise ApiError(422, reason, "events")
         return Delivered(accepted=accepted, refused=refused, problem=problem)
 
     @router.get("/recent", responses={code: {"model": Problem} for code in (401, 403, 422)})
@@ -105,23 +107,16 @@ def make_router(feed: LiveFeed, limits: Limits, metrics: Metrics) -> APIRouter:
 
 
 async def _lines(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    """The body line by line; empty lines are left out."""
+    """Yield the body line by line, without empty lines."""
     held = b""
     received = 0
-    stream = request.stream().__aiter__()
-    while True:
-        try:
-            chunk = await asyncio.wait_for(stream.__anext__(), limits.upload_idle_s)
-        except StopAsyncIteration:
-            break
-        except TimeoutError:
-            raise Refusal(408, f"nothing came for {limits.upload_idle_s:g} seconds", "idle") from None
+    async for chunk in read_body(request, limits):
         received += len(chunk)
         if received > limits.live_bytes:
-            raise Refusal(413, f"a delivery may have {limits.live_bytes:,} bytes", "size")
+            raise ApiError(413, f"a delivery may have {limits.live_bytes:,} bytes", "size")
         *whole, held = (held + chunk).split(b"\n")
         if len(held) > MOST_LINE:
-            raise Refusal(413, f"an event has at most {MOST_LINE:,} bytes", "size")
+            raise ApiError(413, f"an event has at most {MOST_LINE:,} bytes", "size")
         for line in whole:
             if line.strip():
                 yield line

@@ -9,10 +9,10 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from mtc import __version__
-from mtc.serving.http.auth import COOKIE, SESSION_S, Keeper, cookie
+from mtc.serving.http.auth import COOKIE, SESSION_S, Authenticator, cookie
 from mtc.serving.http.jobs import Jobs, State
 from mtc.serving.http.metrics import Metrics
-from mtc.serving.http.models import Shelf
+from mtc.serving.http.models import ModelRegistry
 from mtc.serving.http.shapes import CardView, Health, ModelView, Problem
 
 MOST_FORM = 4096
@@ -32,7 +32,9 @@ input, button {{ font: inherit; width: 100%; box-sizing: border-box; padding: .5
 <button>Sign in</button></form><p role="alert">{problem}</p></main></body></html>"""
 
 
-def make_router(jobs: Jobs, shelf: Shelf, metrics: Metrics, keeper: Keeper, *, secure: bool) -> APIRouter:
+def make_router(
+    jobs: Jobs, registry: ModelRegistry, metrics: Metrics, authenticator: Authenticator, *, secure: bool
+) -> APIRouter:
     """The routes; cookies are for TLS only where ``secure`` is set."""
     router = APIRouter()
 
@@ -61,19 +63,19 @@ def make_router(jobs: Jobs, shelf: Shelf, metrics: Metrics, keeper: Keeper, *, s
     )
     async def models() -> list[ModelView]:
         """The models: tasks, classes, data, scores on their own test parts."""
-        return [ModelView(**shelf.brief(name)) for name in shelf]
+        return [ModelView(**registry.brief(name)) for name in registry]
 
     @router.get("/api/v1/models/{name}", tags=["models"], responses=REFUSALS)
     async def model(name: Annotated[str, Path(max_length=100, examples=["iscx"])]) -> CardView:
         """A model with its card."""
-        return CardView(**shelf.brief(name), text=shelf.text(name), card=shelf.card(name))
+        return CardView(**registry.brief(name), text=registry.text(name), card=registry.card(name))
 
-    if keeper.asks:
-        _add_login(router, keeper, secure)
+    if authenticator.asks:
+        _add_login(router, authenticator, secure)
     return router
 
 
-def _add_login(router: APIRouter, keeper: Keeper, secure: bool) -> None:
+def _add_login(router: APIRouter, authenticator: Authenticator, secure: bool) -> None:
     @router.get("/login", include_in_schema=False)
     async def form(where: Annotated[str, Query(alias="next", max_length=500)] = "/") -> HTMLResponse:
         return HTMLResponse(LOGIN.format(next=escape(_local(where), quote=True), problem=""))
@@ -88,13 +90,13 @@ def _add_login(router: APIRouter, keeper: Keeper, secure: bool) -> None:
             if len(body) > MOST_FORM:
                 return PlainTextResponse("too long", status_code=413)
         given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
-        if not keeper.is_token(given.strip()):
+        if not authenticator.is_token(given.strip()):
             page = LOGIN.format(next=escape(_local(where), quote=True), problem="This is not the token.")
             return HTMLResponse(page, status_code=401)
         answer = RedirectResponse(_local(where), status_code=303)
         answer.set_cookie(
             COOKIE,
-            keeper.open_session(),
+            authenticator.open_session(),
             max_age=SESSION_S,
             httponly=True,
             samesite="strict",
@@ -104,7 +106,7 @@ def _add_login(router: APIRouter, keeper: Keeper, secure: bool) -> None:
 
     @router.post("/logout", include_in_schema=False)
     async def logout(request: Request) -> Response:
-        keeper.close_session(cookie(request.headers.get("cookie", "")) or "")
+        authenticator.close_session(cookie(request.headers.get("cookie", "")) or "")
         answer = RedirectResponse("/login", status_code=303)
         answer.delete_cookie(COOKIE)
         return answer

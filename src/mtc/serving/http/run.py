@@ -9,12 +9,15 @@ import uvicorn
 
 from mtc.errors import UsageError
 from mtc.serving.http.app import make_app
+from mtc.serving.http.connections import HEADER_BYTES, LimitedProtocol, LimitedServer
 from mtc.serving.http.settings import ServeSettings
+from mtc.serving.http.work.sandbox import hide_from_others, missing_walls
 
 STOP_S = 5
 """Seconds that open connections get at the end."""
 
-HEADER_BYTES = 16 << 10
+WEBSOCKET_BYTES = 1 << 20
+"""Bytes of one message of the web page."""
 
 
 def run(settings: ServeSettings, say: Callable[[str], None]) -> None:
@@ -22,7 +25,7 @@ def run(settings: ServeSettings, say: Callable[[str], None]) -> None:
 
     Args:
         settings: See ``ServeSettings``.
-        say: Called with lines for whoever started the server.
+        say: Called with lines for the operator of the server.
 
     Raises:
         UsageError: The address cannot be bound, or there is no certificate with its key.
@@ -42,14 +45,21 @@ def run(settings: ServeSettings, say: Callable[[str], None]) -> None:
             proxy_headers=False,
             lifespan="on",
             timeout_graceful_shutdown=STOP_S,
+            http=LimitedProtocol,
             h11_max_incomplete_event_size=HEADER_BYTES,
+            loop="asyncio",
+            ws_max_size=WEBSOCKET_BYTES,
             ssl_certfile=cert,
             ssl_keyfile=key,
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         scheme = "http" if settings.tls is None else "https"
+        if missing := missing_walls():
+            say(f"the kernel lacks {', '.join(missing)}: jobs run without")
+        hide_from_others()
         say(f"serving on {scheme}://{host}:{port} (Ctrl-C stops)")
-        uvicorn.Server(config).run(sockets=[listening])
+        LimitedProtocol.limits = settings.limits
+        LimitedServer(config).run(sockets=[listening])
 
 
 def _check_tls(cert: Path, key: Path) -> None:

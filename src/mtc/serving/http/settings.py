@@ -19,6 +19,10 @@ class Limits:
         upload_bytes: Bytes of one upload, all its captures together.
         upload_files: Captures in one upload.
         upload_idle_s: Seconds without a byte after which an upload is given up.
+        receiving: Uploads that are received at the same time.
+        connections: Connections at the same time.
+        header_s: Seconds in which the headers of a request, or a TLS handshake, must be complete.
+        least_rate: Bytes per second that a request's body must bring on average after ``header_s``.
         unpacked_bytes: Bytes that may come out of the compressed captures of one job.
         members: Captures in the archives of one job.
         kept_bytes: Bytes of all uploads and results together.
@@ -36,6 +40,10 @@ class Limits:
     upload_bytes: int = 1 << 30
     upload_files: int = 16
     upload_idle_s: float = 60
+    receiving: int = 128
+    connections: int = 512
+    header_s: float = 10
+    least_rate: int = 1024
     unpacked_bytes: int = 8 << 30
     members: int = 1000
     kept_bytes: int = 8 << 30

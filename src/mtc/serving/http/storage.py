@@ -1,4 +1,4 @@
-"""Where uploads and results lie: one folder a server, one folder a job, and how full they are."""
+"""Folders of uploads and results: one per server, one per job, with a quota."""
 
 import fcntl
 import re
@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mtc.serving.http.refusal import Refusal
+from mtc.serving.http.api_error import ApiError
 
 PREFIX = "mtc-serve-"
 LOCK = "lock"
@@ -35,9 +35,16 @@ class Storage:
         return sum(self._used.values())
 
     def make(self, job: str) -> Path:
-        """A new folder for a job."""
+        """Create a folder for a job.
+
+        Raises:
+            ApiError: The disk is full.
+        """
         folder = self.folder / job
-        folder.mkdir(mode=0o700)
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise disk_error(error) from None
         self._used[job] = 0
         return folder
 
@@ -45,11 +52,13 @@ class Storage:
         """Count bytes before they are written.
 
         Raises:
-            Refusal: There is no room for them.
+            ApiError: There is no room for them, or the job has been deleted.
         """
+        if job not in self._used:
+            raise deleted()
         if self.used + size > self.limit:
-            raise Refusal(507, "no room for more uploads; try again later", "storage")
-        self._used[job] = self._used.get(job, 0) + size
+            raise ApiError(507, "no room for more uploads; try again later", "storage")
+        self._used[job] += size
 
     def measure(self, job: str) -> None:
         """Count what lies in a job's folder, results included."""
@@ -64,6 +73,16 @@ class Storage:
         """Delete everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
+
+
+def disk_error(error: OSError) -> ApiError:
+    """The error of a request whose data the disk does not take."""
+    return ApiError(507, f"the server's disk takes no more ({error.strerror or error})", "disk")
+
+
+def deleted() -> ApiError:
+    """The error of an upload whose job was deleted, or gave way to another, while it came."""
+    return ApiError(409, "the upload was ended before it was complete", "deleted")
 
 
 def display_name(given: str | None) -> str:

@@ -1,6 +1,7 @@
-"""Captures from a request's body to files, as they come in, and no byte beyond the limits."""
+"""Receives captures from a request's body into files, within the limits of size, number, pace and disk."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,13 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from mtc.serving.http.refusal import Refusal
+from mtc.serving.http.api_error import ApiError
 from mtc.serving.http.settings import Limits
-from mtc.serving.http.storage import display_name
+from mtc.serving.http.storage import deleted, disk_error, display_name
 
 WRITTEN_AT_ONCE = 1 << 20
+LOOK_EVERY_S = 1.0
+"""Seconds after which a body that does not come is looked at again."""
 
 
 @dataclass(slots=True)
@@ -36,7 +39,7 @@ class Files:
     """The files of one upload, written one after the other."""
 
     def __init__(self, folder: Path, limits: Limits, take: Callable[[int], None]) -> None:
-        """Write into ``folder``; ``take`` is told bytes before they are written, and may refuse them."""
+        """Write into ``folder``; ``take`` is called with a number of bytes before they are written."""
         self.uploads: list[Upload] = []
         self.whole = False
         self._folder = folder
@@ -49,7 +52,7 @@ class Files:
     def begin(self, name: str | None) -> None:
         """A new file follows."""
         if len(self.uploads) >= self._limits.upload_files:
-            raise Refusal(413, f"more than {self._limits.upload_files} captures in one upload", "files")
+            raise ApiError(413, f"more than {self._limits.upload_files} captures in one upload", "files")
         upload = Upload(display_name(name), self._folder / f"capture-{len(self.uploads)}")
         self.uploads.append(upload)
         self._file = upload.path.open("xb")
@@ -66,6 +69,11 @@ class Files:
     def end(self) -> None:
         """The file ends here."""
         self.write()
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what is held is dropped."""
+        self._held.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -86,13 +94,18 @@ class Files:
         return len(self._held)
 
 
-def too_large(limits: Limits) -> Refusal:
-    """The refusal of an upload that is too large."""
-    return Refusal(413, f"an upload may have {limits.upload_bytes:,} bytes", "size")
+def too_large(limits: Limits) -> ApiError:
+    """The error of an upload that is too large."""
+    return ApiError(413, f"an upload may have {limits.upload_bytes:,} bytes", "size")
 
 
 async def receive(
-    request: Request, name: str | None, folder: Path, limits: Limits, take: Callable[[int], None]
+    request: Request,
+    name: str | None,
+    folder: Path,
+    limits: Limits,
+    take: Callable[[int], None],
+    stopped: Callable[[], bool],
 ) -> list[Upload]:
     """Write what a request carries to files: the body itself, or the files of a form.
 
@@ -101,53 +114,94 @@ async def receive(
         name: What a capture that is the body itself is called.
         folder: Where files are put, under names of our own.
         limits: Size, number, and patience.
-        take: Told bytes before they are written.
+        take: Called with a number of bytes before they are written.
+        stopped: Whether the upload is no longer wanted; asked once a second.
 
     Raises:
-        Refusal: The upload passes a limit, stops, or is no form.
+        ApiError: The upload passes a limit, stops, is too slow, is no form, or finds the disk full.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limits.upload_bytes + (1 << 20):
         raise too_large(limits)
     files = Files(folder, limits, take)
+    try:
+        await _receive_files(request, name, limits, files, stopped)
+    except FormParserError as error:
+        raise ApiError(400, f"no form that can be read: {error}", "form") from None
+    except ClientDisconnect:
+        raise ApiError(400, "the client went away", "gone") from None
+    except OSError as error:
+        raise disk_error(error) from None
+    finally:
+        files.close()
+    if not any(upload.size for upload in files.uploads):
+        raise ApiError(422, "no capture in this upload", "empty")
+    return files.uploads
+
+
+async def _receive_files(
+    request: Request, name: str | None, limits: Limits, files: Files, stopped: Callable[[], bool]
+) -> None:
     kind, options = parse_options_header(request.headers.get("content-type"))
     form = None
     if kind == b"multipart/form-data":
         form = _form(options.get(b"boundary", b""), files)
     else:
         files.begin(name)
-    try:
-        async for chunk in _chunks(request, limits.upload_idle_s):
-            if form is None:
-                files.add(chunk)
-            else:
-                form.write(chunk)
-            if files.held >= WRITTEN_AT_ONCE:
-                await asyncio.to_thread(files.write)
-        if form is not None:
-            form.finalize()
-            if not files.whole:
-                raise Refusal(400, "the form is cut off", "form")
-    except FormParserError as error:
-        raise Refusal(400, f"no form that can be read: {error}", "form") from None
-    except ClientDisconnect:
-        raise Refusal(400, "the client went away", "gone") from None
-    finally:
-        files.end()
-    if not any(upload.size for upload in files.uploads):
-        raise Refusal(422, "no capture in this upload", "empty")
-    return files.uploads
+    async for chunk in read_body(request, limits, stopped):
+        if form is None:
+            files.add(chunk)
+        else:
+            form.write(chunk)
+        if files.held >= WRITTEN_AT_ONCE:
+            await asyncio.to_thread(files.write)
+    if form is not None:
+        form.finalize()
+        if not files.whole:
+            raise ApiError(400, "the form is cut off", "form")
+    files.end()
 
 
-async def _chunks(request: Request, patience_s: float) -> AsyncIterator[bytes]:
+async def read_body(
+    request: Request, limits: Limits, stopped: Callable[[], bool] = lambda: False
+) -> AsyncIterator[bytes]:
+    """Yield a request's body as it comes in.
+
+    Raises:
+        ApiError: Nothing came for ``limits.upload_idle_s``; the body came more slowly than
+            ``limits.least_rate``; or it is no longer wanted.
+    """
     stream = request.stream().__aiter__()
+    began = last = time.monotonic()
+    received = 0
     while True:
+        coming = asyncio.ensure_future(anext(stream))
         try:
-            yield await asyncio.wait_for(stream.__anext__(), patience_s)
+            while not (await asyncio.wait({coming}, timeout=LOOK_EVERY_S))[0]:
+                now = time.monotonic()
+                if stopped():
+                    raise deleted()
+                if now - last > limits.upload_idle_s:
+                    raise ApiError(408, f"nothing came for {limits.upload_idle_s:g} seconds", "idle")
+                if now - began > limits.header_s and received < limits.least_rate * (now - began):
+                    raise too_slow(limits)
+        finally:
+            if not coming.done():
+                coming.cancel()
+        try:
+            chunk = coming.result()
         except StopAsyncIteration:
             return
-        except TimeoutError:
-            raise Refusal(408, f"nothing came for {patience_s:g} seconds", "idle") from None
+        last = time.monotonic()
+        received += len(chunk)
+        if last - began > limits.header_s and received < limits.least_rate * (last - began):
+            raise too_slow(limits)
+        yield chunk
+
+
+def too_slow(limits: Limits) -> ApiError:
+    """The error of a body that comes too slowly."""
+    return ApiError(408, f"less than {limits.least_rate:,} bytes a second came in", "slow")
 
 
 def _form(boundary: bytes, files: Files) -> MultipartParser:
@@ -172,7 +226,7 @@ def _form(boundary: bytes, files: Files) -> MultipartParser:
         _, options = parse_options_header(headers.get(b"content-disposition"))
         filename = options.get(b"filename")
         if filename is None:
-            raise Refusal(422, "a form of captures has only files; settings belong to the address", "form")
+            raise ApiError(422, "a form of captures has only files; settings belong to the address", "form")
         files.begin(filename.decode("utf-8", "replace"))
 
     def part_data(data: bytes, start: int, end: int) -> None:
@@ -191,4 +245,4 @@ def _form(boundary: bytes, files: Files) -> MultipartParser:
     try:
         return MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
     except FormParserError as error:
-        raise Refusal(400, f"no form that can be read: {error}", "form") from None
+        raise ApiError(400, f"no form that can be read: {error}", "form") from None

@@ -19,6 +19,13 @@ from mtc.serving.http.work import process
 
 Message = dict[str, Any]
 
+KEPT_VARIABLES = (
+    *("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME"),
+    *("XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"),
+    *("ARROW_DEFAULT_MEMORY_POOL", "LD_LIBRARY_PATH"),
+)
+"""Variables that libraries need to start; all others stay with the server."""
+
 LISTEN_S = 0.2
 """Seconds after which a silent process is looked at again."""
 
@@ -48,7 +55,14 @@ class Workers:
         """Have the template made ready; returns at once."""
         from multiprocessing.forkserver import ensure_running
 
-        ensure_running()
+        # The template, and so every job, begins without what stands in the server's environment.
+        kept = dict(os.environ)
+        try:
+            for name in set(kept) - set(KEPT_VARIABLES):
+                del os.environ[name]
+            ensure_running()
+        finally:
+            os.environ.update(kept)
 
     async def run(
         self,
@@ -56,15 +70,15 @@ class Workers:
         *,
         seconds: float,
         stop: threading.Event | None = None,
-        tell: Callable[[Message], None] | None = None,
+        report: Callable[[Message], None] | None = None,
     ) -> Message:
         """Run a task and return its answer.
 
         Args:
-            task: What the process is told; JSON.
+            task: The task of the process; JSON.
             seconds: Wall time after which it is killed.
             stop: Ends the process when set.
-            tell: Called with each message before the answer, in the event loop.
+            report: Called with each message before the answer, in the event loop.
 
         Raises:
             TaskFailed: It could not be done; the text says why.
@@ -76,8 +90,8 @@ class Workers:
         text = json.dumps({**task, "seconds": seconds, "threads": self.task_threads})
 
         def pass_on(message: Message) -> None:
-            if tell is not None:
-                loop.call_soon_threadsafe(tell, message)
+            if report is not None:
+                loop.call_soon_threadsafe(report, message)
 
         try:
             return await loop.run_in_executor(self._threads, self._run, text, seconds, stop, pass_on)
@@ -92,7 +106,7 @@ class Workers:
         self._threads.shutdown(wait=True)
 
     def _run(
-        self, text: str, seconds: float, stop: threading.Event, tell: Callable[[Message], None]
+        self, text: str, seconds: float, stop: threading.Event, report: Callable[[Message], None]
     ) -> Message:
         if stop.is_set():
             raise TaskStopped("stopped")
@@ -114,7 +128,7 @@ class Workers:
                     return message["done"]  # type: ignore[no-any-return]
                 if "failed" in message:
                     raise TaskFailed(str(message["failed"]))
-                tell(message)
+                report(message)
         except (EOFError, OSError, ValueError) as error:
             child.join(1)
             raise TaskFailed(_death(child.exitcode)) from error

@@ -36,7 +36,7 @@ class Drop:
         limits = parts.settings.limits
         with ui.element("section").classes("part").props('aria-label="Upload"'):
             with ui.element("div").classes("row-of"):
-                self._model = ui.select(list(parts.shelf), value=parts.settings.default_model, label="Model")
+                self._model = ui.select(list(parts.models), value=parts.settings.default_model, label="Model")
                 self._model.props("dense outlined").style("min-width: 11rem")
                 self._reject = ui.checkbox("Say unknown where the model is unsure", value=True)
                 self._hide = ui.checkbox("Pseudonyms for addresses", value=parts.settings.pseudonymise)

@@ -6,7 +6,7 @@ from nicegui import events, ui
 
 from mtc.serving.http.jobs import Job
 from mtc.serving.http.parts import Parts
-from mtc.serving.http.results import find_flows
+from mtc.serving.http.work.results import find_flows
 from mtc.serving.page import texts
 from mtc.serving.page.frame import heading
 from mtc.serving.page.packets import Packets

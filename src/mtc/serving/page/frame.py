@@ -30,7 +30,7 @@ def heading(level: int, text: str) -> None:
     ui.html(texts.html(text), sanitize=False, tag=f"h{level}")
 
 
-# Light or dark is the browser's own matter: it keeps the choice, and the server never waits to be told of it.
+# Light or dark is the browser's own matter: it keeps the choice, and the server never learns of it.
 RESTORE_THEME = f"""
 const kept = localStorage.getItem("{DARK_KEY}");
 if (kept) setDark(kept === "true");
@@ -57,7 +57,7 @@ def frame(parts: Parts, title: str) -> Iterator[None]:
         ui.space()
         theme = ui.button(icon="contrast").props('flat round color=secondary aria-label="Light or dark"')
         theme.on("click", js_handler=SWITCH_THEME)
-        if parts.keeper.asks:
+        if parts.authenticator.asks:
             with ui.element("form").props('method="post" action="/logout"'):
                 ui.html("Sign out", sanitize=False, tag="button").props('type="submit"').classes("plain")
     with ui.element("main").classes("room") as main:

@@ -2,9 +2,9 @@
 
 from nicegui import ui
 
+from mtc.serving.http.api_error import ApiError
 from mtc.serving.http.jobs import Job, State
 from mtc.serving.http.parts import Parts
-from mtc.serving.http.refusal import Refusal
 from mtc.serving.http.shapes import JobView
 from mtc.serving.page import texts
 from mtc.serving.page.flows import Flows
@@ -19,8 +19,8 @@ def job_page(parts: Parts, job_id: str) -> None:
     with frame(parts, "Captures"):
         try:
             job = parts.jobs.find(job_id)
-        except Refusal as refusal:
-            ui.label(refusal.detail).classes("problem")
+        except ApiError as error:
+            ui.label(error.detail).classes("problem")
             return
         names = ", ".join(upload.name for upload in job.uploads) or "an upload"
         ui.page_title(f"{names} - mtc")

@@ -13,9 +13,9 @@ def build(parts: Parts) -> None:
     """Show the page."""
     with frame(parts, "Models"):
         heading(1, "Models")
-        for name in parts.shelf:
+        for name in parts.models:
             with ui.element("section").classes("part").props(f'aria-label="{texts.html(name)}"'):
-                _show(parts.shelf.brief(name), parts.shelf.text(name))
+                _show(parts.models.brief(name), parts.models.text(name))
 
 
 def _show(model: dict[str, Any], card: str | None) -> None:

@@ -4,9 +4,9 @@ from typing import Any
 
 from nicegui import events, ui
 
+from mtc.serving.http.api_error import ApiError
 from mtc.serving.http.jobs import Job
 from mtc.serving.http.parts import Parts
-from mtc.serving.http.refusal import Refusal
 from mtc.serving.page import texts
 from mtc.serving.page.reason import Reason
 from mtc.serving.page.table import cells, head
@@ -57,8 +57,8 @@ class Packets:
     async def _load(self) -> None:
         try:
             found = await self._parts.jobs.packets(self._job, self._flow, len(self._table.rows), AT_ONCE)
-        except Refusal as refusal:
-            ui.notify(refusal.detail, type="negative")
+        except ApiError as error:
+            ui.notify(error.detail, type="negative")
             return
         self._capture = found["capture"]
         packets = found["packets"]

@@ -5,9 +5,9 @@ from typing import Any
 from nicegui import ui
 
 from mtc import palette
+from mtc.serving.http.api_error import ApiError
 from mtc.serving.http.jobs import Job
 from mtc.serving.http.parts import Parts
-from mtc.serving.http.refusal import Refusal
 from mtc.serving.page.texts import html
 
 SHOWN_FIELDS = 12
@@ -59,8 +59,8 @@ class Reason:
         self._hex.content = self._fields.content = ""
         try:
             found = await self._parts.jobs.explain(self._job, packet, capture, self._task.value, None)
-        except Refusal as refusal:
-            self._title.text = f"Packet {packet}: {refusal.detail}"
+        except ApiError as error:
+            self._title.text = f"Packet {packet}: {error.detail}"
             return
         finally:
             self._busy.visible = False

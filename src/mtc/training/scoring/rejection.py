@@ -1,6 +1,6 @@
 """Thresholds below which a verdict is ``unknown``, fitted on the validation part.
 
-What the model has never seen should come out unsure. How sure a verdict is, is told by its calibrated
+What the model has never seen should come out unsure. How sure a verdict is, is measured by its calibrated
 probability or by the energy of the logits (log of the sum of their exponentials, which keeps their
 magnitude where the softmax forgets it); which of the two is taken is measured, task by task.
 """
@@ -31,7 +31,7 @@ class Rejection:
         score: What is compared: the calibrated ``probability`` of the label, or the ``energy``.
         threshold: A verdict with a lower score is unknown.
         kept: Share of the validation part's verdicts that are not.
-        auroc: Score -> how well it tells right verdicts of the validation part from wrong ones; ``None``
+        auroc: Score -> how well it separates right verdicts of the validation part from wrong ones; ``None``
             where all are right or all wrong.
     """
 

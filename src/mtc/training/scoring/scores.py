@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a network says about a part of a dataset, and what is true.
+    """Logits of a network on a part of a dataset, with the true labels.
 
     Attributes:
         logits: Task -> float (N, C).
         labels: Task -> int64 (N,), -1 where there is no label.
-        flow: int64 (N,), the flow of each packet, told apart by capture.
+        flow: int64 (N,), the flow of each packet, distinguished by capture.
     """
 
     logits: Mapping[str, Logits]

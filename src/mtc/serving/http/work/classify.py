@@ -16,7 +16,7 @@ from mtc.errors import MtcError
 from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts, VerdictSettings
 from mtc.inference.verdicts import flow_schema
 from mtc.rows import CsvWriter, JsonWriter, ParquetWriter, RowSchema, Writer
-from mtc.serving.http.results import FILES, FLOWS
+from mtc.serving.http.work.results import FILES, FLOWS
 from mtc.serving.http.work.rows import compact, pseudonymous
 from mtc.serving.http.work.sources import check, sources_of
 from mtc.serving.http.work.template import classifier
@@ -24,7 +24,7 @@ from mtc.serving.http.work.timeline import Marks, Timeline
 from mtc.serving.pseudonyms import Pseudonyms
 from mtc.tasks import Tasks, with_vpn
 
-Tell = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any]], None]
 
 TELL_EVERY_S = 0.2
 NO_SAMPLE = "no sample"
@@ -32,12 +32,12 @@ STEPS = 10
 """Of the histogram of confidence, from 0 to 1."""
 
 
-def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def run(task: dict[str, Any], report: Report) -> dict[str, Any]:
     """Do a job.
 
     Args:
         task: See ``mtc.serving.http.jobs.Jobs``.
-        tell: Called with ``progress`` from time to time.
+        report: Called with ``progress`` from time to time.
 
     Returns:
         What is known of the captures and their flows; see ``Tally.to_dict``.
@@ -51,12 +51,12 @@ def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
     problems: list[str] = []
     sources, budget = sources_of(task, problems)
     tally = Tally(chosen.tasks, over_time=not chosen.reads_features)
-    tell_progress = _progress(sources, tell)
+    report_progress = _progress(sources, report)
     with ExitStack() as stack:
         writers = _writers(stack, Path(task["folder"]), task["per"], chosen.tasks)
         flows = stack.enter_context((Path(task["folder"]) / FLOWS).open("w", encoding="utf-8"))
         try:
-            for piece in _pieces(chosen, sources, problems, task, tell_progress):
+            for piece in _pieces(chosen, sources, problems, task, report_progress):
                 check(budget, task)
                 for row in tally.rows(piece):
                     tally.count(row)
@@ -172,8 +172,8 @@ def _writers(stack: ExitStack, folder: Path, per: str, tasks: Tasks) -> list[Wri
     ]
 
 
-def _progress(sources: list[Source], tell: Tell) -> Callable[[Source, int], None]:
-    """A function that tells how far reading is, but not too often."""
+def _progress(sources: list[Source], report: Report) -> Callable[[Source, int], None]:
+    """A function that reports how far reading is, but not too often."""
     sizes = {s.name: s.path.stat().st_size for s in sources if s.path is not None and s.member is None}
     done: dict[str, int] = {}
     last = 0.0
@@ -184,6 +184,6 @@ def _progress(sources: list[Source], tell: Tell) -> Callable[[Source, int], None
         sizes[source.name] = max(sizes.get(source.name, 0), done[source.name])
         if time.monotonic() - last >= TELL_EVERY_S:
             last = time.monotonic()
-            tell({"progress": {"read": sum(done.values()), "size": sum(sizes.values())}})
+            report({"progress": {"read": sum(done.values()), "size": sum(sizes.values())}})
 
     return show

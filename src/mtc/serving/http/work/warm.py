@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mtc.models.engine.threads import use_threads
 from mtc.serving.http.work import classify, packets
+from mtc.serving.http.work.sandbox import hide_from_others
 from mtc.serving.http.work.template import classifier
 
 MODEL = "iscx"
@@ -31,4 +32,5 @@ def _judge_something() -> None:
             row.clear()
 
 
+hide_from_others()
 _judge_something()

@@ -1,7 +1,7 @@
-"""What a client is told when it cannot have what it asks for."""
+"""An HTTP error response with one sentence of detail."""
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a defect
+class ApiError(Exception):
     """A request that is answered with a status and one sentence.
 
     Attributes:
