@@ -13,6 +13,8 @@ from mtc.models import MTC, EncoderLayer, build_network, pack
 from mtc.models.networks.mtc import Bottleneck, ConvNorm
 from mtc.models.packed.encoder import keep_mask
 
+pytestmark = pytest.mark.slow
+
 CLASSES = {"application": 17, "traffic": 12, "auxiliary": 6}
 NO_DROPOUT = ModelConfig(ffn_dropout=0.0, cnn_dropout=0.0)
 SMALL = ModelConfig(tokens=7, width=7, heads=7)

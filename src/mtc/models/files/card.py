@@ -52,6 +52,8 @@ class ModelCard:
             ``mtc.models.probes``, (3, classes), by the network that was saved; ``code``: SHA-256 of its
             source. Empty in files of before version 3.
         convention: How those features were computed, see ``mtc.flows.features``.
+        unseen: Share of the values of the validation rows that differ from all training quantiles; 0 where
+            that is not known.
         mtc_version: Version of the package that wrote the file.
         format_version: Version of the file's layout.
     """
@@ -70,6 +72,7 @@ class ModelCard:
     features: Sequence[str] = ()
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     convention: str = "cicids2017"
+    unseen: float = 0.0
     mtc_version: str = __version__
     format_version: int = FORMAT_VERSION
 
