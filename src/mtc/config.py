@@ -119,6 +119,8 @@ class ModelConfig:
     """Most rounds of gradient boosting; it ends when the validation part no longer improves."""
     forest_trees: int = 100
     """Extra trees of a task."""
+    forest_leaf: int = 1
+    """Fewest training samples in a leaf of an extra tree: more of them carry better to other networks."""
 
     def __post_init__(self) -> None:
         _require(
@@ -150,8 +152,9 @@ class ModelConfig:
             "model.leading_bytes must lie between 1 and 400, or be 0 for fields on flow features",
         )
         _require(
-            min(self.boosting_rounds, self.forest_trees, self.encoding_width, self.members) >= 1,
-            "model.boosting_rounds, forest_trees, encoding_width and members must be positive",
+            min(self.boosting_rounds, self.forest_trees, self.forest_leaf, self.encoding_width, self.members)
+            >= 1,
+            "model.boosting_rounds, forest_trees, forest_leaf, encoding_width and members must be positive",
         )
         _require(self.shallow_rows >= 0, "model.shallow_rows must not be negative")
 
