@@ -26,7 +26,7 @@ MOST_RING_MB = 2048
 BATCH_BYTES = 1 << 20
 TOLD_EVERY_S = 5.0
 FINISH_S = 10.0
-"""How long the end waits for a sink; what it does not take stays on disk."""
+"""Seconds that the end waits for a sink; what it has not taken stays on disk."""
 
 
 def watch(
