@@ -66,15 +66,14 @@ class ModelConfig:
         "transformer",
         "cnn",
         "fields",
-        "flows",
         "gradient-boosting",
         "extra-trees",
         "nearest-neighbour",
         "majority",
     ] = "mtc"
     """Which model of ``mtc.models``: ``mtc``, the multi-task ``transformer`` or ``cnn`` (1D-CNN) that it is
-    compared with, ``fields`` or, on flow sequences, ``flows``, which are not of the paper, or a shallow one,
-    which all of them must beat. A model does not read the settings of the others."""
+    compared with, ``fields``, which is not of the paper, or a shallow one, which all of them must beat. A
+    model does not read the settings of the others."""
     tokens: int = 30
     """n, tokens of the Transformer; n x d is the length of a sample, for the 1D-CNN too."""
     width: int = 50
@@ -162,7 +161,7 @@ class ModelConfig:
     def reads_flows(self) -> bool:
         """Whether a sample is the sequence of a flow (``mtc.flows.sequences``) and not a packet."""
         shallow = ("gradient-boosting", "extra-trees", "nearest-neighbour", "majority")
-        return self.name == "flows" or (self.name in shallow and self.shallow_inputs == "flows")
+        return self.name in shallow and self.shallow_inputs == "flows"
 
     @property
     def length(self) -> int:
