@@ -123,7 +123,8 @@ def _watch(
     pseudonym = None if pseudonymize is None else Pseudonyms.from_file(pseudonymize)
     classifier = Classifier.load(model)
     warm_up(classifier)
-    maker, thresholds = EventMaker(_model(classifier), source, pseudonym=pseudonym), _thresholds(classifier)
+    maker = EventMaker(_model(classifier), source, pseudonym=pseudonym)
+    _warn_of_thresholds(classifier)
     table = None
     if show_table:
         from mtc.cli.watch.table import WatchTable
@@ -137,7 +138,7 @@ def _watch(
         reader.close()
         raise
     feeder = Feeder(reader, PacketQueue(int(queue_mb * MIB)))
-    engine = engine_for(classifier, maker, sinks.put, settings, thresholds=thresholds)
+    engine = engine_for(classifier, maker, sinks.put, settings)
     on_tick = table.update if table else _teller()
     run = Watch(feeder, engine, maker, sinks, stats_interval_s=stats_interval, on_tick=on_tick)
     _run(run, sinks, table)
@@ -200,12 +201,11 @@ def _model(classifier: "Classifier") -> dict[str, str]:
     return {"name": classifier.name, "version": f"{classifier.model.card.mtc_version}+{digest[:12]}"}
 
 
-def _thresholds(classifier: "Classifier") -> dict[str, float]:
-    try:
-        return classifier.thresholds("flow")
-    except UsageError:
-        typer.echo(f"mtc: model {classifier.name} has no thresholds: no flow will be unknown", err=True)
-        return {}
+def _warn_of_thresholds(classifier: "Classifier") -> None:
+    if tasks := classifier.tasks_without_threshold("flow"):
+        typer.echo(
+            f"mtc: model {classifier.name} has no threshold for {', '.join(tasks)}: never unknown", err=True
+        )
 
 
 def _outlets(
