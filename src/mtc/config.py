@@ -168,6 +168,11 @@ class ModelConfig:
         """Length of a sample, n x d."""
         return self.tokens * self.width
 
+    def tasks_on_tokens(self, tasks: Iterable[str]) -> frozenset[str]:
+        """Of ``tasks``, those that MTC reads from its Transformer branch."""
+        known = list(tasks)
+        return frozenset([task for task in known if task in self.transformer_tasks] or known[:1])
+
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
@@ -229,8 +234,8 @@ class TrainConfig:
     strategy: Literal["auto", "ddp"] = "auto"
     """How devices work together: ``auto`` is ``ddp`` where there are several."""
     layout: Literal["packed", "copied", "dense"] = "copied"
-    """How much of equal padding is computed: one, a few with dropout masks of their own, or all of it
-    (docs/engine.md)."""
+    """How much of equal padding is computed: one, a few with dropout masks of their own, or all of it by the
+    plain network (docs/engine.md)."""
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "train.epochs must be at least 1")

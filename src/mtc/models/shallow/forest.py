@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mtc.flows.shape import SHAPE
 from mtc.models.shallow.base import Known, ShallowNetwork
-from mtc.models.shallow.batch import Inputs
+from mtc.models.shallow.inputs import Inputs
 from mtc.models.shallow.trees import ARRAYS, Forest, check_forest, log_votes
 
 TRIED = 0.2
