@@ -62,12 +62,18 @@ def test_the_same_rows_in_every_format(mtc, capture: Path, tmp_path: Path, conve
         (["--features", "cicflowmeter3"], "cicids2017, cicflowmeter4, corrected"),
         (["--features", "corrected", "--format", "parquet"], "--out"),
         (["--features", "corrected", "--format", "zeek"], "csv"),
+        (["--features", "corrected", "--tcp-end"], "do not go with --features"),
     ],
 )
 def test_wrong_usage(mtc, capture: Path, arguments: list[str], message: str) -> None:  # type: ignore[no-untyped-def]
     result = mtc("flows", capture, *arguments)
     assert result.status == 2
     assert message in result.err
+
+
+def test_only_the_packets_asked_for(mtc, capture: Path) -> None:  # type: ignore[no-untyped-def]
+    found = mtc("flows", capture, "--features", "corrected", "--filter", "src port 3001")
+    assert [row["Src Port"] for row in csv.DictReader(found.out.splitlines())] == ["3001"]
 
 
 def test_damage_and_missing_captures(mtc, capture: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

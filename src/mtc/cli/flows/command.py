@@ -77,10 +77,21 @@ def flows(
     [dim]mtc flows capture.pcap --features corrected[/dim]
     """
     if features is not None:
+        if sort is not None or limit is not None or idle_timeout_s or active_timeout_s or tcp_end:
+            raise UsageError("--sort, --limit and the ends of flows do not go with --features")
         from mtc.cli.flows.features import write_features
+        from mtc.packets import Selection
 
-        chosen = "json" if as_json and output_format is None else output_format
-        write_features(inputs, features, strict=strict, chosen=chosen, out=out, force=force)
+        write_features(
+            inputs,
+            features,
+            strict=strict,
+            decapsulate=decapsulate,
+            selection=Selection.of(bpf, start, end, drop_duplicates),
+            chosen="json" if as_json and output_format is None else output_format,
+            out=out,
+            force=force,
+        )
         return
     if strict:
         raise UsageError("--strict-convention belongs to --features")

@@ -15,6 +15,7 @@ from mtc.flows.features import convention_named, features_of
 if TYPE_CHECKING:
     from mtc.flows.features import Convention
     from mtc.flows.features.writing import FeatureWriter
+    from mtc.packets import Selection
 
 _SUFFIXES = {
     ".csv": "csv",
@@ -29,6 +30,8 @@ def write_features(
     convention: str,
     *,
     strict: bool,
+    decapsulate: bool,
+    selection: "Selection",
     chosen: str | None,
     out: Path | None,
     force: bool,
@@ -39,6 +42,8 @@ def write_features(
         inputs: Files, folders, zip archives, or ``-``.
         convention: Name of the convention.
         strict: Whether packets are read as the original tool reads them.
+        decapsulate: Whether tunnels are peeled; ``strict`` peels none.
+        selection: Which packets count.
         chosen: csv, parquet or json; None: by the suffix of ``out``, else csv.
         out: The file to write, or None for standard output.
         force: Whether a file that is there is replaced.
@@ -60,7 +65,15 @@ def write_features(
         with ExitStack() as stack:
             place = stack.enter_context(output_file(out, force=force)) if out is not None else None
             writer = _writer(kind, found, place, stack)
-            for source, rows in features_of(captures_among(inputs), found, problems, strict=strict):
+            pieces = features_of(
+                captures_among(inputs),
+                found,
+                problems,
+                strict=strict,
+                decapsulate=decapsulate,
+                selection=selection,
+            )
+            for source, rows in pieces:
                 writer.write(rows, source.name)
                 flows += len(rows)
             writer.finish()

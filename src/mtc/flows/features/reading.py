@@ -7,6 +7,7 @@ from mtc.capture import CaptureReader, Source, expand_inputs, open_capture
 from mtc.errors import CaptureError, UsageError
 from mtc.flows.features.conventions import Convention, convention_named
 from mtc.flows.features.table import FeatureRows, FeatureTable
+from mtc.packets import Selection
 
 Progress = Callable[[Source, int], None]
 """Called with a capture and the bytes newly read of it."""
@@ -44,6 +45,8 @@ def features_of(
     problems: list[str],
     *,
     strict: bool = False,
+    decapsulate: bool = True,
+    selection: Selection | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[Source, FeatureRows]]:
     """The flows of captures, piece by piece.
@@ -53,6 +56,8 @@ def features_of(
         convention: How flows are delimited and features computed.
         problems: One line is appended for each capture that cannot be read, or not to its end.
         strict: As for ``iter_features``.
+        decapsulate: Whether tunnels are peeled down to the innermost IP packet; ``strict`` peels none.
+        selection: Which packets count.
         progress: Called after each batch.
 
     Raises:
@@ -64,7 +69,7 @@ def features_of(
         given += 1
         try:
             with open_capture(source) as reader:
-                table = FeatureTable(convention, strict=strict)
+                table = FeatureTable(convention, strict=strict, decapsulate=decapsulate, selection=selection)
                 seen = packets = 0
                 for batch in reader:
                     yield source, table.update(batch)
