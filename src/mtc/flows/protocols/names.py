@@ -87,7 +87,7 @@ def _hello_names(
     name, source = hello.server_name, by
     if name is None and certificate:
         name, source = certificate[0], "certificate"
-    elif hello.ech:
+    elif hello.ech and by == "tls_sni":
         source = "tls_outer_sni"
     return Names(
         name,
