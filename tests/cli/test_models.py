@@ -38,7 +38,7 @@ def test_a_model_of_ones_own_is_shown(mtc: Callable, tiny_model: Path) -> None:
         " MB, written by mtc ",
     ):
         assert text in result.out
-    assert "Unknown (--reject) below application 0." in mtc("models", "iscx").out
+    assert "Unknown below application 0." in mtc("models", "iscx").out
 
 
 @pytest.mark.parametrize(
