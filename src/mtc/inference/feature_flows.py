@@ -22,6 +22,11 @@ from mtc.parallel import Advance
 _Part = tuple[FeatureRows, dict[str, NDArray[np.float32]], Below]
 """Flows, their probabilities, and which are below the model's threshold."""
 
+UNLIKE, BEYOND, FEWEST = 1.75, 0.05, 5
+"""A capture is unlike the training data from so many times the usual share of values that were not seen, or
+from so large a share of flows with a value beyond all training rows; of fewer flows nothing is said.
+Measured on rows of the training days and captures of elsewhere, see docs/cicids2017.md."""
+
 
 def feature_table(model: LoadedModel, settings: VerdictSettings) -> FeatureTable:
     """An empty table of flows by the convention that a model was trained on.
@@ -70,18 +75,19 @@ class FeatureInference:
             CaptureError: Nothing can be read from it.
         """
         table = feature_table(self.model, self.settings)
+        strangeness = Strangeness(self.model)
         parts = []
         with open_capture(source) as reader:
             seen = 0
             for batch in reader:
-                parts.append(self._judged(table.update(batch)))
+                parts.append(self._judged(table.update(batch), strangeness))
                 advance(reader.bytes_read - seen)
                 seen = reader.bytes_read
-            parts += map(self._judged, table.finish())
+            parts += [self._judged(rows, strangeness) for rows in table.finish()]
             damage = None if reader.damage is None else str(reader.damage)
         rows, probabilities, below = _joined(parts)
         card = self.model.card
-        found = CaptureVerdicts(
+        yield CaptureVerdicts(
             capture=source.name,
             tasks={task: tuple(classes) for task, classes in card.tasks.items()},
             flows=rows.records(),
@@ -94,7 +100,6 @@ class FeatureInference:
             below=below,
             reject=self.settings.reject,
         )
-        yield found
         return CaptureEnd(
             capture=source.name,
             flows=len(rows),
@@ -102,17 +107,49 @@ class FeatureInference:
             samples=len(rows),
             judged=len(rows),
             computed=len(rows),
-            flows_computed=len(rows),
-            flows_unlike=int(np.count_nonzero(found.unlike)),
+            flows_computed=0,  # how unlike they are, is said by a note
+            flows_unlike=0,
             left_out=dict(table.left_out),
             damage=damage,
-            notes=_notes(self.model, table),
+            notes=(*strangeness.notes(), *_notes(self.model, table)),
         )
 
-    def _judged(self, rows: FeatureRows) -> _Part:
+    def _judged(self, rows: FeatureRows, strangeness: "Strangeness") -> _Part:
         """Flows and their probabilities; the features are not kept."""
-        found, below = feature_verdicts(self.model, values_of_flows(rows), self.precision, "flow")
+        values = values_of_flows(rows)
+        strangeness.add(values)
+        found, below = feature_verdicts(self.model, values, self.precision, "flow")
         return rows.without_values(), found, below
+
+
+class Strangeness:
+    """How unlike the training data the flows of a capture are."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._scaler, self._usual = model.scaler, model.card.unseen
+        self._places = positions(tuple(model.card.features))
+        self._flows = self._beyond = 0
+        self._unseen = 0.0
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Count flows by their 78 features, float64 (N, 78)."""
+        if self._scaler is not None and len(values):
+            shares, beyond = self._scaler.unseen(values[:, self._places])
+            self._flows += len(values)
+            self._unseen += float(shares.sum())
+            self._beyond += int(np.count_nonzero(beyond))
+
+    def notes(self) -> tuple[str, ...]:
+        """One sentence where verdicts mean little, else none; few flows say nothing."""
+        if self._flows < FEWEST or not self._usual:
+            return ()
+        share, beyond = self._unseen / self._flows, self._beyond / self._flows
+        if share <= UNLIKE * self._usual and beyond <= BEYOND:
+            return ()
+        return (
+            f"unlike the training data: {share:.0%} of its values were not seen there ({self._usual:.0%} is "
+            f"usual), {beyond:.0%} of its flows lie beyond them; the verdicts mean little",
+        )
 
 
 def _joined(parts: list[_Part]) -> _Part:

@@ -8,12 +8,12 @@ from pathlib import Path
 from mtc import __version__
 from mtc.errors import OutputError
 from mtc.files import write_text
+from mtc.report.compare import cards
 from mtc.report.figures.drawing import variables
 from mtc.report.groups import Group, by_dataset, group_runs
 from mtc.report.paper import paper_source
 from mtc.report.sections import Section, build_sections
 from mtc.report.sources import Sources
-from mtc.report.summary import cards
 from mtc.report.tables.table import Percent, cell_text, csv_text, latex_text
 
 PAGE = "index.html"
