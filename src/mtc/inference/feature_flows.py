@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mtc.capture import Source, open_capture
 from mtc.config import Precision
 from mtc.datasets.flow_features.columns import values_of_flows
+from mtc.datasets.flow_features.features import positions
 from mtc.errors import UsageError
 from mtc.flows.features import FeatureRows, FeatureTable, convention_named
 from mtc.inference.captures import CaptureEnd
