@@ -42,6 +42,7 @@ def main() -> None:
     found = [(row, labelled[key_of(row)]) for row in judged if key_of(row) in labelled]
     print(f"{len(rows):,} flows, {len(judged):,} with samples, {len(found):,} of them labelled\n")
     print(f"of all {len(judged):,}: {_unknown(judged)}\n")
+    by_verdict([(row, labelled[key_of(row)]) for row in rows if key_of(row) in labelled])
     by_category(found)
     by_family(found)
     by_application(found)
@@ -69,6 +70,25 @@ def verdicts(model: str, captures: Path) -> list[dict[str, Any]]:
     classifier = Classifier.load(model)
     found = classifier.classify_sources(expand_inputs([captures]), [])
     return [row for capture in found for row in capture]
+
+
+def by_verdict(found: list[tuple[dict[str, Any], dict[str, str]]]) -> None:
+    """How many flows with a known type the verdict answers, and how many of these rightly, by source."""
+    print("| verdict by | flows with a type by evidence | right |\n|---|---:|---:|")
+    marks: dict[str, list[bool]] = defaultdict(list)
+    for row, known in found:
+        if known["type6"]:
+            kind = (row["verdict"]["type"] or "").removeprefix("VPN ")
+            marks[row["verdict"]["by"]].append(kind.lower() == known["type6"].lower())
+    for by, right in sorted(marks.items(), key=lambda item: -len(item[1])):
+        print(f"| {by} | {len(right)} | {sum(right) / len(right):.1%} |")
+    total = sum(map(len, marks.values()))
+    answered = total - len(marks["unknown"])
+    rights = sum(sum(right) for right in marks.values())
+    print(
+        f"\n{answered} of {total} answered ({answered / total:.1%}), {rights} of these right "
+        f"({rights / answered:.1%})\n"
+    )
 
 
 def by_category(found: list[tuple[dict[str, Any], dict[str, str]]]) -> None:
