@@ -12,6 +12,7 @@ import typer
 
 from mtc.cli.watch import options
 from mtc.errors import CaptureError, MtcError, UsageError
+from mtc.files import display_name
 
 if TYPE_CHECKING:
     from mtc.capture import CaptureReader
@@ -123,7 +124,10 @@ def _watch(
     pseudonym = None if pseudonymize is None else Pseudonyms.from_file(pseudonymize)
     classifier = Classifier.load(model)
     warm_up(classifier)
-    maker, thresholds = EventMaker(_model(classifier), source, pseudonym=pseudonym), _thresholds(classifier)
+    maker, thresholds = (
+        EventMaker(_model(classifier), display_name(source), pseudonym=pseudonym),
+        _thresholds(classifier),
+    )
     table = None
     if show_table:
         from mtc.cli.watch.table import WatchTable
