@@ -37,10 +37,10 @@ def archive_members(path: Path) -> list[tuple[int, str]]:
         StreamError: The directory cannot be read.
     """
     try:
-        directory = enumerate(_archive(path).infolist())
+        infos = _archive(path).infolist()
+        return [(i, info.filename) for i, info in enumerate(infos) if not info.filename.endswith("/")]
     except _ERRORS as error:
         raise StreamError(f"a zip archive that cannot be read ({error})") from None
-    return [(i, info.filename) for i, info in directory if not info.is_dir()]
 
 
 def member_size(path: Path, member: int) -> int:
