@@ -10,13 +10,14 @@ INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 BENCHMARKS := read scale datasets train infer classify
 
-.PHONY: help install demo test check format bench results report clean
+.PHONY: help install demo test check format docs bench results report clean
 
 help:
 	@echo 'make demo     classify the bundled capture with the bundled model'
 	@echo 'make test     run the tests in two processes (PROCESSES=1 in one; ARGS="-m \"not slow\"")'
 	@echo 'make check    lint, format and types'
 	@echo 'make format   apply format and the fixes that lint knows'
+	@echo 'make docs     build the documentation into site/, strictly'
 	@echo 'make bench    run the benchmarks'
 	@echo 'make results  train every model on every protocol, resumable: docs/results.md (MINUTES=8 a run)'
 	@echo 'make report   tables and figures of results/ as a page: report/index.html'
@@ -57,6 +58,10 @@ check: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(INSTALLED)
+	$(PIP) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(BENCH_INSTALLED)
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -1,4 +1,4 @@
-"""Application protocols and names of flows beside nDPI's, on the captures of its own tests.
+"""Application protocols of flows beside nDPI's, on the captures of its own tests.
 
     python benchmarks/evidence.py [--data ../shared/data] [--differences]
 
@@ -145,7 +145,6 @@ def main() -> None:
     total: Counter[str] = Counter()
     outside: Counter[str] = Counter()
     seen: Counter[str] = Counter()
-    fields: Counter[str] = Counter()
     for theirs, ours in pairs(arguments.data):
         said = (ours or {}).get("app_proto")
         master = theirs["protocol"].partition(".")[0]
@@ -163,19 +162,11 @@ def main() -> None:
                 )
         else:
             outside[f"{theirs['protocol']} -> {said}"] += 1
-        for field, name in (("hostname", "server_name"), ("ja4", "ja4")):
-            if theirs[field] and said in ("tls", "dot", "dtls", "quic", "http"):
-                same = theirs[field].lower() == str((ours or {}).get(name)).lower()
-                fields[field] += 1
-                fields[f"{field} equal"] += same
-                if arguments.differences and not same:
-                    print(where, theirs["protocol"], field, theirs[field], "ours:", (ours or {}).get(name))
     for master in sorted(total, key=lambda name: right[name] - total[name]):
         print(f"{master:16} {right[master]:5} of {total[master]:5}")
     print(f"{sum(right.values())} of {sum(total.values())}: {sum(right.values()) / sum(total.values()):.1%}")
     share = seen["right"] / seen["total"]
     print(f"without nDPI's guesses by port: {seen['right']} of {seen['total']}: {share:.1%}")
-    print(", ".join(f"{name} {count}" for name, count in fields.items()))
     print("not in the list:", ", ".join(f"{name} ({count})" for name, count in outside.most_common()))
 
 

@@ -1,11 +1,12 @@
-"""Reading speed, side by side: this package, dpkt, scapy and tshark, at three depths.
+"""Reading speed, side by side: this package, dpkt, scapy and tshark, at several depths.
 
     python benchmarks/read.py [--packets 2000000] [--captures ../shared/data/labelled-captures/captures]
 
 Depths: *records* (find each packet), *headers* (link layer to ports), *samples* (the 1500 bytes that
-a model reads). The traffic is made here: 64, 594 and 1518 bytes, TCP and UDP, some VLAN and IPv6. The
-slow tools read the first 100,000 packets. As the physical limit, `np.copyto` fills the same samples,
-batch by batch, into a reused buffer.
+a model reads), *flows* (headers, flows, their protocols and names, without samples). The traffic is
+made here: 64, 594 and 1518 bytes, TCP and UDP, some VLAN and IPv6. The slow tools read the first
+100,000 packets. As the physical limit, `np.copyto` fills the same samples, batch by batch, into a
+reused buffer.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtc.capture import expand_inputs, open_capture
-from mtc.flows import iter_samples
+from mtc.flows import SampleStream, iter_samples
 from mtc.packets import decode
 from traffic import write_traffic
 
@@ -50,6 +51,15 @@ def our_headers(paths: list[Path]) -> int:
 
 def our_samples(paths: list[Path]) -> int:
     return sum(piece.packets for piece in iter_samples(*paths))
+
+
+def our_flows(paths: list[Path]) -> int:
+    count = 0
+    for path in paths:
+        with SampleStream(path, build=False, names=True) as stream:
+            count += sum(piece.packets for piece in stream)
+            stream.flows.records()
+    return count
 
 
 def dpkt_packets(paths: list[Path]) -> Iterator[tuple[bytes, int]]:
@@ -187,7 +197,12 @@ def tshark_headers(paths: list[Path]) -> int:
     return tshark(paths, ["ip.src", "ip.dst", "ip.proto", "tcp.srcport", "tcp.dstport", "udp.srcport"])
 
 
-OURS: Depths = {"records": our_records, "headers": our_headers, "samples": our_samples}
+OURS: Depths = {
+    "records": our_records,
+    "headers": our_headers,
+    "samples": our_samples,
+    "flows": our_flows,
+}
 TOOLS: dict[str, Depths] = {
     "dpkt": {"records": dpkt_records, "headers": dpkt_headers, "samples": dpkt_samples},
     "scapy": {"records": scapy_records, "headers": scapy_headers, "samples": scapy_samples},

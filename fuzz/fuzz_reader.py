@@ -40,7 +40,7 @@ with atheris.instrument_imports(include=["mtc"], exclude=_modules_of_kernels()):
     from mtc.flows import SampleStream
     from mtc.flows.detection import detect
     from mtc.flows.payloads import Opening
-    from mtc.flows.protocols import dns, read_names
+    from mtc.flows.protocols import read_names
     from mtc.flows.protocols.certificates import names_in_certificate
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -80,10 +80,6 @@ def fuzz_handshake(how: int, data: bytes) -> None:
     pieces = [data[at : at + size] for at in range(2, len(data), size)]
     names = read_names("udp" if how & 1 else "tcp", pieces[::2], pieces[1::2])
     found = [names.server_name or "", *names_in_certificate(data)]
-    message = dns.parse_message(data)
-    if message is not None:
-        found += [name for _, name in message.addresses()]
-        found += [question.name for question in message.questions]
     assert all(name.isprintable() for name in found)
     sides = pieces[::2], pieces[1::2]
     if not how & 1:
@@ -140,16 +136,10 @@ def seed_corpus() -> None:
         b"\x03\x03" + bytes(32) + b"\0\0\x02\x13\x01\x01\0" + struct.pack(">H", len(extensions)) + extensions
     )
     message = b"\x01" + len(hello).to_bytes(3, "big") + hello
-    name = b"\x07example\x03org\0"
     handshakes = {
         "tls-16": b"\x16\x03\x01" + struct.pack(">H", len(message)) + message,
         "quic-17": b"\xc3\0\0\0\x01\x08" + bytes(8) + b"\0\0\x44\x9e" + bytes(1182),
         "gquic-17": b"\x0d" + bytes(8) + b"Q043\x01CHLO\x01\0\0\0SNI\0\x0b\0\0\0example.org",
-        "dns-17": bytes.fromhex("000781800001000100000000")
-        + name
-        + b"\0\x01\0\x01\xc0\x0c\0\x01\0\x01"
-        + bytes(4)
-        + b"\0\x04\x7f\0\0\x01",
         "http-16": b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
     }
     CORPUS.mkdir(exist_ok=True)

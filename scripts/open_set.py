@@ -130,7 +130,7 @@ def means(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def write(out: Path, content: dict[str, Any]) -> None:
-    """Keep what was found, a line a run."""
+    """Keep what was found, one line per run."""
     lines = []
     for key, value in rounded(content, DIGITS).items():
         text = json.dumps(value)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core, so a thread a process, as of what it starts
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread per process, as there is one process per core
     for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 
@@ -154,7 +154,7 @@ def short_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def write_table() -> WriteTable:
-    """Write a table of flow features: a row a label, numbers that the label and the row's number decide.
+    """Write a table of flow features: one row per label, numbers that the label and the row's number decide.
 
     ``cells`` changes cells by row (from 0) and column, ``lines`` whole lines.
     """

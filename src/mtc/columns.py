@@ -55,7 +55,7 @@ FLOW_TABLE: Mapping[str, str] = MappingProxyType(
 """A flow of ``mtc inspect --flows``."""
 
 VPN, CONFLICT = "vpn", "conflict"
-"""What is derived of the tasks' verdicts."""
+"""Columns derived from the tasks' verdicts."""
 
 UNKNOWN = "unknown"
 """Label of a verdict that is less sure than its task's threshold."""

@@ -28,7 +28,7 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """What of a dataset is trained on, and how a sample is seen."""
+    """Data of a run: split, mask, tasks and balance."""
 
     split: str = "flow"
     """Split column of the dataset: ``flow``, ``packet``, or another that it holds."""
@@ -104,12 +104,12 @@ class ModelConfig:
     fusion: bool = True
     """Whether the branches exchange features (off only to show what the fusion is worth)."""
     cnn_pooling: Literal["global", "tokens"] = "global"
-    """How heads read the 1D-CNN branch: global average, or average pooling to n tokens, flattened."""
+    """Pooling of the 1D-CNN branch before the heads: global average, or average to n tokens, flattened."""
     transformer_tasks: tuple[str, ...] = ("application", "attack")
     """Tasks that MTC reads from its Transformer branch; all others are read from its 1D-CNN branch. If
     none of the dataset's tasks is named here, its first task is."""
     shallow_inputs: Literal["bytes", "fields", "flows"] = "bytes"
-    """What a shallow model reads: leading bytes of packets, their header fields as numbers, or the numbers
+    """Inputs of a shallow model: leading bytes of packets, their header fields as numbers, or the numbers
     of flow sequences."""
     leading_bytes: int = 400
     """Leading bytes that a shallow model or ``fields`` reads; 0 for ``fields`` on flow features."""

@@ -27,7 +27,7 @@ COMMON_FLOWS = 30
 MEANS = ("f1", "recall", "precision")
 
 Scores = dict[str, Any]
-"""What ``score`` returns for a task."""
+"""Scores of a task, see ``score``."""
 
 _CHUNK_CELLS = 4_000_000
 

@@ -33,7 +33,7 @@ FRAME = Colour("frame", "#555555", "#b4b8bd")
 """Outlines, and text that stands back."""
 GRID = Colour("grid", "#d9dce0", "#3a3f46")
 GROUND = Colour("ground", "#ffffff", "#15181c")
-"""What figures and pages are drawn on."""
+"""Background of figures and pages."""
 
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILLION, SKY, BROWN, GREY)
 """Colours of series, in the order in which they are given out."""

@@ -91,7 +91,7 @@ def vpn_classes(tasks: Tasks) -> tuple[str, tuple[int, ...]] | None:
 
 
 def with_vpn(tasks: Tasks) -> Tasks:
-    """The tasks, and behind them ``vpn`` where it can be derived: all that a row judges, with its labels."""
+    """The tasks, and ``vpn`` where it can be derived: all tasks of a row, with their labels."""
     return tasks if vpn_classes(tasks) is None else {**tasks, VPN: VPN_LABELS}
 
 
@@ -119,4 +119,4 @@ def iscx_labels(service: str | None, vpn: bool) -> dict[str, str | None]:
 
 
 Pairs = Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]
-"""Task -> a later task -> label of the first -> labels of the second that stood beside it."""
+"""Task -> a later task -> label of the first -> labels of the second that occurred with it."""

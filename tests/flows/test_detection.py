@@ -89,6 +89,8 @@ _QUESTION = b"\x07example\x03com\0\0\x01\0\x01"
         ("dtls", b"\x16\xfe\xfd\0\0\0\0\0\0\0\0\0\x04\x01\0\0\0", b"", 4433),
         ("snmp", b"\x30\x26\x02\x01\x01\x04\x06public\xa0\x19", b"", 161),
         ("ssdp", b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n", b"", 1900),
+        ("srt", b"\x80" + bytes(15) + b"\0\0\0\4" + bytes(44), b"", 9000),
+        ("quic", b"\x80\0\0\0\0\x01d\x01s\0\0\0\x01", b"", 443),
         ("tftp", b"\0\x01boot.img\0octet\0", b"", 69),
         ("l2tp", b"\xc8\x02\0\x0c\0\0\0\0\0\0\0\0", b"", 1701),
         ("syslog", b"<34>Oct 11 22:14:15 host su: failed", b"", 514),
@@ -111,6 +113,14 @@ def test_a_port_decides_only_over_a_payload_that_fits() -> None:
 def test_a_flow_without_payload_is_nothing() -> None:
     assert _found(TCP, [], port=443) == (None, None)
     assert _found(UDP, [b""], port=53) == (None, None)
+
+
+def test_tunnels_in_the_middle() -> None:
+    """Data packets in a row, also at the port of another protocol."""
+    openvpn = [b"\x48\0\0\x01" + number.to_bytes(4) + b"x" * 90 for number in range(7, 11)]
+    assert _found(UDP, openvpn, port=443) == ("openvpn", "payload")
+    wireguard = [b"\4\0\0\0index"[:8] + number.to_bytes(8, "little") + b"x" * 1436 for number in (900, 901)]
+    assert _found(UDP, wireguard) == ("wireguard", "payload")
 
 
 def test_dtls_behind_stun() -> None:

@@ -82,6 +82,7 @@ def test_data_connections_of_ftp(make_batch: Maker, build: Any, announcement: by
     said = _records(make_batch, frames).evidence
     assert said is not None
     assert said.app_proto.tolist() == ["ftp", "ftp-data", None, None]
+    assert said.service[1] == {"application": None, "type": "File Transfer", "by": "protocol"}
 
 
 def _answer(name: bytes, address: bytes, *, ident: int = 1) -> bytes:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mtc.errors import CaptureError
-from mtc.flows.ndpi import NdpiOpinions, flow_key, service_of
+from mtc.capture.sources import Source
+from mtc.errors import CaptureError, UsageError
+from mtc.flows import SampleStream
+from mtc.flows.ndpi import NdpiOpinions, add_opinions, flow_key, service_of
 from mtc.flows.services import Service, Services
 
 SERVICES = Services.load()
@@ -50,6 +52,27 @@ def test_a_real_capture(shared_data: Path) -> None:
     key = flow_key(6, "10.8.0.1", 41346, "64.68.105.103", 443)
     found = NdpiOpinions.read(capture).service(key, 1444570624853_000000, 1444570630376_000000)
     assert found == Service("Webex", "VoIP", None)
+
+
+def test_only_flows_that_say_nothing_are_given_an_opinion(shared_data: Path) -> None:
+    pytest.importorskip("nfstream", reason="the extra ndpi is not installed")
+    capture = shared_data / "labelled-captures" / "captures" / "ntop__nDPI__pcap__webex.pcap"
+    with SampleStream(capture, build=False, names=True) as stream:
+        for _ in stream:
+            pass
+        flows = stream.flows.records()
+    assert flows.evidence is not None
+    before = flows.evidence.service.tolist()
+    add_opinions(flows, Source(capture.name, capture))
+    after = flows.evidence.service.tolist()
+    assert [said for said in before if said is not None] == [
+        now for said, now in zip(before, after, strict=True) if said is not None
+    ]
+    given = [now for said, now in zip(before, after, strict=True) if said is None and now is not None]
+    assert given
+    assert {service["by"] for service in given} == {"ndpi"}
+    with pytest.raises(UsageError, match="plain pcap and pcapng files only"):
+        add_opinions(flows, Source("-", None))
 
 
 def test_what_is_no_capture(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class _Inflate:
         except zlib.error as error:
             self._error = error
         saved = []
-        # The error is known since above, and told by self._error: only the bytes before it are wanted.
+        # The error is known since above, and reported by self._error: only the bytes before it are wanted.
         with suppress(zlib.error):
             for i in range(len(data)):
                 saved.append(before.decompress(data[i : i + 1]))
@@ -65,7 +65,7 @@ class _Unzstd:
     """zstandard with the interface of `lzma.LZMADecompressor`.
 
     Its own object does not limit its output, so the input is fed in pieces: one of them grows to
-    16 MiB at worst. Its stream reader would limit the output, but does not tell a cut-off frame.
+    16 MiB at worst. Its stream reader would limit the output, but does not show a cut-off frame.
     """
 
     _PIECE = 512

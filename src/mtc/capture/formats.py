@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes and never from its name."""
+"""The format of a file, recognised by its first bytes and never from its name."""
 
 from pathlib import Path
 from typing import Final
@@ -71,7 +71,7 @@ def is_capture(head: bytes) -> bool:
 
 
 def header_bytes(head: bytes) -> int:
-    """How many bytes of a capture that begins with ``head`` tell all that stands before its packets."""
+    """How many bytes of a capture that begins with ``head`` hold all that stands before its packets."""
     if head[:4] in PCAP_MAGICS:
         return PCAP_MAGICS[head[:4]][2]
     return 16 if head[:8] == SNOOP_MAGIC else 28
@@ -94,7 +94,7 @@ def is_zip(head: bytes) -> bool:
 
 
 def is_zip_file(path: Path) -> bool:
-    """Whether there is a zip archive at a path; not so of what cannot be read, which opening it tells."""
+    """Whether there is a zip archive at a path; not so of what cannot be read, which opening it reports."""
     try:
         with path.open("rb", buffering=0) as opened:
             return is_zip(opened.read(4))

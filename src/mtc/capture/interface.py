@@ -170,7 +170,7 @@ class InterfaceReader:
         """What the kernel says so far; its counters are of 32 bits, these are not."""
         try:
             now = self._handle.stats()
-        except self._error:  # the interface is gone; reading it tells
+        except self._error:  # the interface is gone; reading it shows that
             return KernelCounts(*self._counts)
         for at, (new, old) in enumerate(zip(now, self._last, strict=True)):
             self._counts[at] += (new - old) % _WRAP

@@ -24,7 +24,7 @@ _SMALL_FILE = 1 << 20  # read as a whole: cheaper than a mapping
 def open_capture(
     source: str | Path | Source, *, batch_bytes: int = 16 << 20, live: bool = False
 ) -> CaptureReader:
-    """Open a capture of any format that is read here, told by its content and not by its name.
+    """Open a capture of any format that is read here, recognised by its content and not by its name.
 
     A plain file is mapped into memory and none of its bytes are copied; anything else streams through
     a buffer of about ``batch_bytes``.

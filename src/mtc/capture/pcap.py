@@ -50,7 +50,7 @@ class Pcap:
             self._swap = kernels.SWAP
         elif major == 2 and minor == 3:
             self._swap = kernels.SWAP_IF_LARGER
-        # The upper six bits tell of a frame check sequence, the next ten are reserved.
+        # The upper six bits give the length of a frame check sequence, the next ten are reserved.
         network = number(20, 4) & 0x03FF_FFFF
         if (major, minor) == (2, 2) and network in _AIX_LINK_TYPES:
             network, self._fraction_ns = _AIX_LINK_TYPES[network], 1
@@ -98,7 +98,7 @@ class Pcap:
         return Stop(position, state, reason)
 
     def _variant(self, start: NDArray[np.uint8]) -> int:
-        """The size of the record header, told from the first records.
+        """The size of the record header, found from the first records.
 
         It is the usual one, unless some of the first records make no sense that way and all of them
         do with another: a file that is damaged must not be taken for an odd one.

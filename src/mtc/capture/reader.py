@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
@@ -9,10 +10,27 @@ import numpy as np
 from mtc.capture import kernels
 from mtc.capture.archives import MemberStream
 from mtc.capture.batch import PacketBatch
-from mtc.capture.damage import Damage
 from mtc.capture.records import Format, Records
 from mtc.capture.streams import PlainStream
 from mtc.capture.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """The place after which nothing of a capture could be read.
+
+    Attributes:
+        offset: Byte in the decompressed stream at which the first unreadable record begins.
+        reason: What is wrong there, as a phrase without a full stop.
+    """
+
+    offset: int
+    reason: str
+
+    def __str__(self) -> str:
+        """One sentence, as `mtc inspect` shows it."""
+        return f"damaged at byte {self.offset}: {self.reason}"
+
 
 MAX_PACKETS = 65_536
 _SMALLEST_RECORD = 64

@@ -11,11 +11,43 @@ from typing import Any
 
 from mtc.capture import formats
 from mtc.capture.archives import MemberStream, archive_members, member_size
-from mtc.capture.budget import ByteBudget, Metered
 from mtc.capture.compression import decompressed
-from mtc.capture.streams import ByteStream, PlainStream, Pushback, StreamError
+from mtc.capture.streams import ByteStream, PlainStream, Pushback, ReadInto, StreamError
 from mtc.errors import CaptureError
 from mtc.files import display_name
+
+
+@dataclass(slots=True)
+class ByteBudget:
+    """Bytes that may still come out, shared by all that is unpacked.
+
+    Attributes:
+        left: Bytes that are left; below 0 where more was asked for.
+    """
+
+    left: int
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether reading has ended because of it."""
+        return self.left < 0
+
+
+class Metered(ReadInto):
+    """A stream whose bytes are taken off a budget; it breaks off where that is exceeded."""
+
+    def __init__(self, source: ByteStream, budget: ByteBudget) -> None:
+        self._source = source
+        self._budget = budget
+
+    def read(self, size: int) -> bytes:
+        """See `mtc.capture.streams.ByteStream`."""
+        data = self._source.read(size)
+        self._budget.left -= len(data)
+        if self._budget.exceeded:
+            raise StreamError("it unpacks to more bytes than are allowed")
+        return data
+
 
 _NESTING = 4  # layers of compression that are looked through
 
@@ -43,12 +75,12 @@ class Source:
         object.__setattr__(self, "name", display_name(self.name))
 
     def size(self) -> int:
-        """What ``CaptureReader.bytes_read`` comes to at its end; 0 where that cannot be told."""
+        """What ``CaptureReader.bytes_read`` comes to at its end; 0 where that is not known."""
         try:
             if self.path is None:
                 return 0
             return self.path.stat().st_size if self.member is None else member_size(self.path, self.member)
-        except (OSError, StreamError):  # told when it is opened
+        except (OSError, StreamError):  # reported when it is opened
             return 0
 
 
@@ -169,7 +201,7 @@ def unwrap(stream: ByteStream, budget: ByteBudget | None = None) -> tuple[Pushba
     """Decompress ``stream`` as often as it is compressed; every layer counts against the ``budget``.
 
     Returns:
-        The decompressed stream, and its first bytes, which stay to be read: as few as tell a capture
+        The decompressed stream, and its first bytes, which stay to be read: as few as distinguish a capture
         (so that a slow pipe is not waited for), else `formats.SNIFF_BYTES`.
     """
     for _ in range(_NESTING):
@@ -233,7 +265,7 @@ class _StandardInput(io.FileIO):
 
 
 def _mode(path: Path) -> int:
-    """The file's type and permissions; 0 where there is none, or it cannot be told."""
+    """The file's type and permissions; 0 where there is none, or it is not known."""
     try:
         return path.stat().st_mode
     except (OSError, ValueError):  # ValueError: a NUL in the path

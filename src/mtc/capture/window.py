@@ -28,7 +28,7 @@ class Window(Protocol):
         ...
 
     def release(self) -> None:
-        """Tell that nothing before ``position`` is needed any more."""
+        """Release what lies before ``position``: it is not needed any more."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 Exit status: 0 every input was read to its end; 3 done, but an input was missing, unreadable or
 damaged while another, or the part before the damage, was read; 2 wrong usage, nothing could be read,
-or the output takes no more; 1 a defect of ours; 130 interrupted; 141 the reader of our output went away.
+or the output takes no more; 1 internal error; 130 interrupted; 141 the reader of our output went away.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # module of that name here, or the module's `app` where the command has commands of its own.
 COMMANDS = {
     "demo": "Classify the bundled capture and show what each flow really was.",
-    "inspect": "Show what is in a capture: packets, samples, what is left out and why, flows.",
+    "inspect": "Show what is in a capture: packets, samples, packets skipped by reason, flows.",
     "flows": "Write the flows of captures, or CICFlowMeter's features of them.",
     "dataset": "Build a dataset, or look at one.",
     "train": "Train a model by a recipe.",

@@ -1,4 +1,4 @@
-"""What the demo says: verdicts beside the truth, as a table and as a Markdown report."""
+"""The demo's verdicts beside the truth, as a table and as a Markdown report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

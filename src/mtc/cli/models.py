@@ -90,7 +90,7 @@ def _show(name: str, folder: Path, card: "ModelCard") -> None:
 
 
 def _abilities(folder: Path, card: "ModelCard") -> Iterator[str]:
-    """What the model's verdicts can be asked for."""
+    """Capabilities of a model's verdicts."""
     packets = not card.features
     if packets:
         listed = "with VPN" if _has_vpn(card) else "without VPN"

@@ -19,7 +19,7 @@ def report(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False)],
-    title: Annotated[str, typer.Option("--title", help="What stands above the report.")] = "",
+    title: Annotated[str, typer.Option("--title", help="Title of the report.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the report that is there.")] = False,
 ) -> None:

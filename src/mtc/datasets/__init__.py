@@ -1,6 +1,6 @@
 """Labelled samples on disk: built from captures, split, and read back for training.
 
-Names are imported when they are first asked for: models need only a kernel of this room, and no Parquet.
+Names are imported on first use: models need only a kernel of this room, and no Parquet.
 """
 
 from typing import TYPE_CHECKING

@@ -44,7 +44,7 @@ class RuleInfo:
 
 @dataclass(frozen=True, slots=True)
 class CaptureInfo:
-    """What was read of one capture, and what became of it."""
+    """Counts of one capture: packets read, samples, rows."""
 
     capture: str
     """Its name in the column ``capture``."""
@@ -72,7 +72,7 @@ class CaptureInfo:
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """What of the source did not become rows, and why; nothing is dropped silently."""
+    """Sources that did not become rows, and why."""
 
     unknown: dict[str, str] = field(default_factory=dict)
     """File that no table labels -> what it is."""

@@ -31,7 +31,7 @@ def schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
     Returns:
         A ``pyarrow.Schema``: ``sample`` (the ``paper``-masked sample without trailing zeros),
         ``time`` (ns since the Unix epoch), ``flow`` (biflow over the whole dataset), ``capture``,
-        ``packet`` (its number in the capture, from 1), a column a task (null: no label), a column
+        ``packet`` (its number in the capture, from 1), one column per task (null: no label), a column
         ``group_COLUMN`` for each split by group, a column
         ``split_NAME`` a split, and ``fold_NAME`` (int8, from 1; 0 always trains) for all ``NAME/FOLD``.
     """

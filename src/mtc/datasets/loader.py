@@ -28,7 +28,7 @@ _BATCH_ROWS = 8_192
 
 
 class Dataset:
-    """A dataset folder, opened; samples are read when a part is asked for."""
+    """A dataset folder, opened; samples are read when a part is requested."""
 
     def __init__(self, path: Path, info: DatasetInfo) -> None:
         self.path = path

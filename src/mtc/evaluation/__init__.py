@@ -1,4 +1,4 @@
-"""What trained models are worth: scores on a part of a dataset, and how two of them differ."""
+"""Evaluation of trained models: scores on a part of a dataset, and the difference of two of them."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a model says of classes that it was trained without: whether its unsureness gives them away."""
+"""Open-set evaluation: how well a model's confidence separates classes that it was trained without."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from mtc.tasks import UNLABELLED
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What two models say of the same N samples of one task: of the test part of one split, say.
+    """Predictions of two models on the same N samples of one task.
 
     Attributes:
         labels: Integer (N,), index of the class, -1 where there is no label.
@@ -32,7 +32,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better the second model is than the first, in macro F1.
+    """Difference in macro F1 of the second model to the first.
 
     Attributes:
         first: Macro F1 of the first model, mean of the pairs.

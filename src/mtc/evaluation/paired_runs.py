@@ -134,7 +134,7 @@ def _common(
 def _verdicts(
     task: str, classes: Sequence[str], first: Predictions, second: Predictions
 ) -> tuple[Pair, Pair]:
-    """What both say of packets, and of flows."""
+    """Predictions of both models on packets, and on flows."""
     flow = _flow_numbers(first)
     labels = _numbered(first.labels[task], first.classes[task], classes)
     (packets, flows), (other_packets, other_flows) = (_said(task, classes, one) for one in (first, second))

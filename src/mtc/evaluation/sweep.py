@@ -186,7 +186,7 @@ SCORES = ("macro_f1", "macro_recall")
 
 
 def validation_score(metrics: Metrics) -> float:
-    """What the points of a sweep are compared by: macro F1 on the validation part, mean of the tasks."""
+    """Score of a point of a sweep: macro F1 on the validation part, mean of the tasks."""
     return statistics.fmean(task["macro_f1"] or 0.0 for task in metrics["parts"]["validation"].values())
 
 

@@ -1,4 +1,4 @@
-"""What a sweep runs: a recipe, values of some of its settings, and seeds; and what the paper got there.
+"""A sweep: a recipe, values of some of its settings, and seeds, with the paper's scores.
 
 A sweep recipe is a TOML file:
 

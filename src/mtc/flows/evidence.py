@@ -176,7 +176,7 @@ class EvidenceCollector:
                 table.server_name_by[at] = finding.names.server_name_by
                 table.ja4[at] = finding.names.ja4
                 table.alpn[at] = None if finding.names.alpn is None else list(finding.names.alpn)
-        self._join_data_connections(flows[rows], table)
+        self._join_data_connections(flows[rows], table, carries)
         self._name_by_address(flows[rows], table)
         self._add_services(table, carries)
         return table
@@ -193,7 +193,7 @@ class EvidenceCollector:
         for flow in ids.tolist() if len(ids) < len(known) else known.keys() & set(ids.tolist()):
             known.pop(flow, None)
 
-    def _join_data_connections(self, flows: NDArray[Any], table: FlowEvidence) -> None:
+    def _join_data_connections(self, flows: NDArray[Any], table: FlowEvidence, carries: Texts) -> None:
         """Call a connection FTP's if a control connection of its two hosts has announced its port."""
         if not self._announced:
             return
@@ -204,6 +204,7 @@ class EvidenceCollector:
             hosts = _hosts(flows[at])
             if any((hosts, int(flows[at][side])) in self._announced for side in ("src_port", "dst_port")):
                 table.app_proto[at], table.app_proto_by[at] = "ftp-data", "payload"
+                carries[at] = "ftp-data"
 
     def _name_by_address(self, flows: NDArray[Any], table: FlowEvidence) -> None:
         """The name that a DNS answer gave to the server's address, where the flow itself has none."""

@@ -7,8 +7,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
-from mtc.errors import CaptureError
+import numpy as np
+
+from mtc.capture.sources import Source
+from mtc.errors import CaptureError, UsageError
 from mtc.extras import need
+from mtc.flows.evidence import is_known
+from mtc.flows.records import FlowRecords
 from mtc.flows.services import Service, Services
 
 _TYPES = {
@@ -111,6 +116,33 @@ class NdpiOpinions:
         return max((pair for pair in overlaps if pair[0] >= 0), key=lambda pair: pair[0], default=(0, None))[
             1
         ]
+
+
+def add_opinions(flows: FlowRecords, source: Source, services: Services | None = None) -> None:
+    """Give flows that say nothing of their service the one that nDPI sees, with ``by`` ``ndpi``.
+
+    Args:
+        flows: records with evidence, of one capture; their services are changed in place.
+        source: where the capture lies.
+        services: see ``NdpiOpinions.read``.
+
+    Raises:
+        UsageError: NFStream is not installed, or the capture is not a plain file, which is all it reads.
+        CaptureError: NFStream cannot read the file.
+    """
+    if source.path is None or source.member is not None:
+        raise UsageError(f"{source.name}: nDPI reads plain pcap and pcapng files only")
+    if flows.evidence is None:
+        return
+    silent = np.flatnonzero(~is_known(flows.evidence.service)).tolist()
+    opinions = NdpiOpinions.read(source.path, services) if silent else NdpiOpinions()
+    for at in silent:
+        src, dst = (flows.address(side, at) for side in ("src", "dst"))
+        key = flow_key(int(flows.protocol[at]), src, int(flows.src_port[at]), dst, int(flows.dst_port[at]))
+        found = opinions.service(key, int(flows.start[at]), int(flows.end[at]))
+        if found is not None:
+            said = {"application": found.application, "type": found.type, "by": "ndpi"}
+            flows.evidence.service[at] = said
 
 
 def flow_key(protocol: int, src: str, src_port: int, dst: str, dst_port: int) -> FlowKey:

@@ -35,7 +35,7 @@ class RowVerdicts:
         first: Number of the first row in the table, from 1, the header not counted.
         readable: bool (N,), false for lines that are no flow: they have no verdict.
         probabilities: Task -> float32 (N, classes), calibrated.
-        pairs: Which labels stood together in training, see ``VerdictBuilder``.
+        pairs: Which labels occurred together in training, see ``VerdictBuilder``.
     """
 
     capture: str

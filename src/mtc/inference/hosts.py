@@ -81,7 +81,7 @@ class HostSummary:
             host.by_bytes.setdefault(task, Counter())[label] += sent + received
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """One row a host, those with most bytes first.
+        """One row per host, those with most bytes first.
 
         ``{"host", "flows", "flows_begun", "packets", "bytes_sent", "bytes_received", "start", "end"}``, and
         for each task ``{"label", "share", "flows": {label: n}, "bytes": {label: n}}``: the label with most

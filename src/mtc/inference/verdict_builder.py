@@ -37,7 +37,7 @@ class VerdictBuilder:
 
         Args:
             tasks: Task -> labels.
-            pairs: Which labels stood together in training, see ``mtc.tasks``; tasks that are
+            pairs: Which labels occurred together in training, see ``mtc.tasks``; tasks that are
                 not in it conflict with nothing.
         """
         self.tasks = tasks

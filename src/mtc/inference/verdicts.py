@@ -30,7 +30,7 @@ class CaptureVerdicts:
         left_out: Reason -> packets that are no samples.
         damage: Where and why reading ended early, as a sentence, or None.
         first_flow: Number of the first flow in the rows: above 1 where captures before it had flows.
-        pairs: Which labels stood together in training, see ``VerdictBuilder``.
+        pairs: Which labels occurred together in training, see ``VerdictBuilder``.
     """
 
     capture: str
@@ -74,7 +74,7 @@ class PacketVerdicts:
         numbers: int64 (N,), number of each packet in the capture, from 1.
         probabilities: Task -> float32 (N, classes), calibrated for packets.
         first_flow: Number of the capture's first flow in the rows.
-        pairs: Which labels stood together in training, see ``VerdictBuilder``.
+        pairs: Which labels occurred together in training, see ``VerdictBuilder``.
     """
 
     capture: str

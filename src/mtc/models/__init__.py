@@ -1,6 +1,6 @@
 """The networks, the model file, and the one length-aware forward that training and inference share.
 
-Names are imported when they are first asked for: verdicts of the network of fields need no PyTorch.
+Names are imported on first use: verdicts of the network of fields need no PyTorch.
 """
 
 from typing import TYPE_CHECKING

@@ -131,7 +131,7 @@ def _find_copies(
         if version:  # from the IP header on: tags and addresses of the link may differ between copies
             begin = ip_offsets[i]
             end = min(end, begin + ip_lengths[i])
-        # Acknowledgements repeat each other byte by byte where no IP id tells them apart.
+        # Acknowledgements repeat each other byte by byte where no IP id distinguishes them.
         if protocols[i] == TCP and payloads[i] == 0 and (version == 6 or be16(data, begin + 4) == 0):
             continue
         hashed = _hash(data, begin, min(end, begin + HASHED_BYTES), version, seed)

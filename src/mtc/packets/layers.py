@@ -6,7 +6,7 @@ a layer return ``(position, layer)`` of what they found inside.
 """
 
 RAW_IP = 1
-"""IPv4 or IPv6, told by its first four bits."""
+"""IPv4 or IPv6, by its first four bits."""
 ETHERNET = 2
 LLC = 3
 """IEEE 802.2."""

@@ -254,7 +254,7 @@ def _loopback(data: Data, at: int, end: int) -> tuple[int, int]:
 
 @part
 def _family(data: Data, at: int, end: int, header: int) -> tuple[int, int]:
-    """Four bytes of address family in the byte order of whoever captured."""
+    """Four bytes of address family in the byte order of the capturing machine."""
     if at + header > end:
         return at, -TRUNCATED_HEADER
     family = le32(data, at)
@@ -333,7 +333,7 @@ def _packet_filter_log(data: Data, at: int, end: int) -> tuple[int, int]:
 
 @part
 def _nflog(data: Data, at: int, end: int) -> tuple[int, int]:
-    """Netfilter log: attributes, in the byte order of whoever captured; one of them is the packet."""
+    """Netfilter log: attributes, in the byte order of the capturing machine; one of them is the packet."""
     if at + 8 > end:
         return at, -TRUNCATED_HEADER
     family = data[at]

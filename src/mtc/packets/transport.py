@@ -43,7 +43,7 @@ def read_transport(data: Data, at: int, end: int, stop: int, protocol: int) -> t
 
     Returns:
         ``(reason, ports, payload)``: 0 or why the packet is left out, whether its ports can be
-        read, and where the payload begins (0 where the header does not tell).
+        read, and where the payload begins (0 where the header does not say).
     """
     known = min(end, stop)
     if at + 4 > known:

@@ -201,7 +201,7 @@ def _l2tp3(data: Data, at: int, end: int) -> tuple[int, int]:
 
 @part
 def _l2tp3_payload(data: Data, at: int, end: int) -> tuple[int, int]:
-    # Neither the cookie (0, 4 or 8 bytes), the sublayer (0 or 4) nor the kind of frame is told.
+    # Neither the cookie (0, 4 or 8 bytes), the sublayer (0 or 4) nor the kind of frame is given.
     for skip in range(0, 16, 4):
         for frame in range(3):
             layer = ETHERNET if frame == 0 else PPP if frame == 1 else RAW_IP

@@ -13,7 +13,7 @@ Data = NDArray[np.uint8]
 
 @part
 def ieee80211(data: Data, at: int, end: int, padded: int) -> tuple[int, int]:
-    """Peel an 802.11 data frame; ``padded`` tells that its header is padded to four bytes."""
+    """Peel an 802.11 data frame; ``padded`` says that its header is padded to four bytes."""
     if at + 2 > end:
         return at, -TRUNCATED_HEADER
     control, flags = data[at], data[at + 1]
@@ -54,7 +54,7 @@ def radiotap(data: Data, at: int, end: int) -> tuple[int, int]:
     present = le32(data, at + 4)
     fields = at + 8
     more = present
-    while more & 0x80000000:  # further words that tell which fields are present
+    while more & 0x80000000:  # further words that say which fields are present
         if fields + 4 > end:
             return at, -TRUNCATED_HEADER
         more = le32(data, fields)

@@ -69,7 +69,7 @@ class Group:
 
     @property
     def unit(self) -> str:
-        """What is scored one by one: ``packet``, or ``row`` of a table of flow features."""
+        """Unit of the scores: ``packet``, or ``row`` of a table of flow features."""
         return "row" if self.split.removesuffix(FOLDS) in ("honest", "paper") else "packet"
 
     @property

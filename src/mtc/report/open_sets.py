@@ -59,7 +59,7 @@ def open_set_table(found: Sequence[OpenSet]) -> Table:
 
 
 def open_set_figures(found: Sequence[OpenSet]) -> list[Figure]:
-    """Of flows: share of the unknown that is answered over that of the known, a panel a task."""
+    """Of flows: share of the unknown that is answered over that of the known, one panel per task."""
     figures = []
     for task in dict.fromkeys(task for content in found for task in content["mean"]):
         lines = {

@@ -8,12 +8,12 @@ from pathlib import Path
 from mtc import __version__
 from mtc.errors import OutputError
 from mtc.files import write_text
+from mtc.report.compare import cards
 from mtc.report.figures.drawing import variables
 from mtc.report.groups import Group, by_dataset, group_runs
 from mtc.report.paper import paper_source
 from mtc.report.sections import Section, build_sections
 from mtc.report.sources import Sources
-from mtc.report.summary import cards
 from mtc.report.tables.table import Percent, cell_text, csv_text, latex_text
 
 PAGE = "index.html"
@@ -25,7 +25,7 @@ SUFFIXES = {FIGURES: (".svg", ".png"), TABLES: (".csv", ".tex")}
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was written.
+    """Files of a report.
 
     Attributes:
         page: The page.
@@ -53,7 +53,7 @@ def build_report(
     Args:
         sources: What it is made of.
         out: The folder to write: ``index.html``, ``figures/`` and ``tables/``.
-        title: What stands above it.
+        title: Title of the table or section.
         force: Replace the report that is there.
         progress: Called with the title of every section that is done.
 

@@ -1,4 +1,4 @@
-"""What the paper reports, from ``paper.toml``: the one place that holds its numbers."""
+"""The paper's numbers, from ``paper.toml``."""
 
 import functools
 import tomllib

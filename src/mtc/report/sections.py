@@ -1,4 +1,4 @@
-"""What a report says, in its order: sections of tables and figures, and what could not be shown."""
+"""Sections of a report, in order: tables, figures, and remarks on what could not be shown."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ class Section:
 
     Attributes:
         name: Its place in the page.
-        title: What stands above it.
+        title: Title of the table or section.
         text: Paragraphs below the title.
         blocks: Its content; empty where there is nothing to show.
         missing: What is not here, and how it would come.
@@ -85,7 +85,7 @@ class Section:
 
 
 def build_sections(sources: Sources, groups: Sequence[Group]) -> Iterator[Section]:
-    """All sections, in their order; each is drawn when it is asked for."""
+    """All sections, in their order; each is drawn on request."""
     yield _scores(sources, groups)
     yield _splits(groups)
     yield _classes(groups)
@@ -218,7 +218,7 @@ def _unknown(sources: Sources) -> Section:
 
 
 def _training(groups: Sequence[Group]) -> Section:
-    section = Section("training", "Training", ["A line a run, of one model in one colour."])
+    section = Section("training", "Training", ["One line per run, of one model in one colour."])
     for (dataset, split), members in by_split(groups).items():
         figures = learning_curves(members, dataset, split)
         if figures:

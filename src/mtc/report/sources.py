@@ -1,4 +1,4 @@
-"""What a report is made of: finished runs, sweeps, datasets and audits, distinguished by their content."""
+"""Inputs of a report: finished runs, sweeps, datasets and audits, recognised by their content."""
 
 import csv
 import json

@@ -81,7 +81,7 @@ class PacketQueue:
             return batch
 
     def close(self) -> None:
-        """Tell that nothing more comes, or that nothing more is wanted; what is held can still be taken."""
+        """Say that nothing more comes, or that nothing more is wanted; what is held can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

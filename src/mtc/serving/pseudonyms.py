@@ -1,7 +1,7 @@
 """Addresses under a pseudonym: the same key gives the same pseudonym, and neighbours stay neighbours.
 
 Crypto-PAn (Xu, Fan, Ammar, Moon, ICNP 2002): two addresses that share their first n bits share the first
-n bits of their pseudonyms. Who has the key can tell which address stands behind a pseudonym.
+n bits of their pseudonyms. Who has the key can find which address stands behind a pseudonym.
 """
 
 import binascii

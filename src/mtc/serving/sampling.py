@@ -1,6 +1,6 @@
 """Which flows are judged when packets come faster than the model can judge them.
 
-A flow is judged as a whole or not at all, by a seeded hash of its five-tuple: whoever does not know the
+A flow is judged as a whole or not at all, by a seeded hash of its five-tuple: who does not know the
 seed cannot choose to be left out, and heavy flows are left out as often as light ones.
 """
 

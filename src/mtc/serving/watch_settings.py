@@ -8,7 +8,7 @@ from mtc.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """How flows are told apart and when they get verdicts."""
+    """How flows are distinguished and when they get verdicts."""
 
     first_packets: int | None = None
     """Samples of a flow that are judged, and that make its early verdict; None: as many as the model says."""
@@ -27,7 +27,7 @@ class WatchSettings:
     snaplen: int = 0
     """Packets captured with this many bytes may have been longer on the wire; 0: wire lengths are known."""
     probabilities: bool = False
-    """Whether events tell the probabilities of all classes."""
+    """Whether events hold the probabilities of all classes."""
 
     def __post_init__(self) -> None:
         limits = ("first_packets", "verdict_timeout_s", "idle_timeout_s", "active_timeout_s", "max_flows")

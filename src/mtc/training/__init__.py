@@ -1,6 +1,6 @@
 """One run: a recipe and a dataset become a run folder with a model, its scores and its history.
 
-Names are imported when they are first asked for: calibration and scores need no training library.
+Names are imported on first use: calibration and scores need no training library.
 """
 
 from typing import TYPE_CHECKING

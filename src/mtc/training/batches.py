@@ -28,7 +28,7 @@ AHEAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a training step takes.
+    """A batch of a training step.
 
     Attributes:
         packed: The samples, B of them.
@@ -99,7 +99,7 @@ class PackedLoader:
                 yield waiting.popleft().result()
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch were taken."""
+        """Number of batches taken from the epoch."""
         return {"taken": self._taken}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

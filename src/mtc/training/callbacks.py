@@ -1,4 +1,4 @@
-"""What happens at the end of an epoch: early stopping, checkpoints, history."""
+"""Callbacks of a run: early stopping, checkpoints, history, event log and display."""
 
 import csv
 import io
@@ -93,7 +93,7 @@ class KeepCheckpoints(Checkpoint):
 
 
 class History(Callback):
-    """Writes a CSV row an epoch. The rows travel in the checkpoints, so that a resumed run has them
+    """Writes one CSV row per epoch. The rows travel in the checkpoints, so that a resumed run has them
     all, each once."""  # fmt: skip
 
     def __init__(self, path: Path, clock: RunClock) -> None:
@@ -206,7 +206,7 @@ def _tag(column: str) -> str:
 
 
 class EpochLines(Callback):
-    """Writes one plain line an epoch."""
+    """Writes one plain line per epoch."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -32,7 +32,7 @@ from mtc.training.scoring.scores import rare_classes, run_network, score_part
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run went."""
+    """Outcome of a run's training."""
 
     ended: str
     """Why it ended: ``epochs``, ``patience`` or ``time``; ``fitted`` where there are no epochs."""
@@ -49,7 +49,7 @@ class Outcome:
     precision: str
     """Arithmetic of the matrix products."""
     machine: str
-    """What it ran on."""
+    """Processor or accelerator, and threads."""
 
 
 def write_model(
@@ -128,7 +128,7 @@ def label_pairs(labels: Mapping[str, NDArray[np.int64]], tasks: Tasks) -> Pairs:
         tasks: The tasks, in their order.
 
     Returns:
-        For each pair of tasks its labels, in their order; labels without the other task are left out.
+        For each pair of tasks its labels, in their order; labels without the other task are skipped.
     """
     pairs: dict[str, dict[str, dict[str, list[str]]]] = {}
     for one, other in combinations(tasks, 2):
@@ -178,7 +178,7 @@ PartScores = dict[str, dict[str, Scores]]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a network turned out to be, in the form of ``model.json`` and ``metrics.json``."""
+    """Calibration and scores of a network, in the form of ``model.json`` and ``metrics.json``."""
 
     calibration: dict[str, Any]
     reject: dict[str, Any]

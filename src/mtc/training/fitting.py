@@ -191,7 +191,7 @@ def clear_errors(train: TrainConfig) -> Iterator[None]:
     """Around a fit.
 
     Raises:
-        UsageError: Memory ran out, there are fewer devices than asked for, or another process of the run
+        UsageError: Memory ran out, there are fewer devices than requested, or another process of the run
             was lost.
         Interrupted: The process got SIGTERM.
         KeyboardInterrupt: The process got Ctrl-C.

@@ -1,4 +1,4 @@
-"""What a run starts from: given weights with heads for its own classes, and layers that stay as they are."""
+"""Initial weights of a run: those of a given model with heads for its own classes, and frozen layers."""
 
 import hashlib
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Start:
     model: LoadedModel
 
     def to_dict(self) -> dict[str, str]:
-        """What a run remembers of it."""
+        """Record of the initial weights, for ``run.json``."""
         return {"path": self.path, "hash": self.hash}
 
 

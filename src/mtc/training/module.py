@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 PREFIX = "module."
-"""What the names of the averaged network begin with in the library's state."""
+"""Prefix of the averaged network's names in PyTorch's state."""
 
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -126,7 +126,7 @@ def multi_task_loss(
 
 
 def class_weights(labels: NDArray[np.int64], classes: int, balance: float) -> Tensor:
-    """What a sample of each class weighs.
+    """Weight of a sample of each class.
 
     Args:
         labels: int64 (N,), of the training part; -1 where there is none.
@@ -143,7 +143,7 @@ def class_weights(labels: NDArray[np.int64], classes: int, balance: float) -> Te
 
 
 MONITORED = "validation_loss"
-"""What schedule, early stopping and the choice of the best checkpoint look at."""
+"""Metric of the schedule, of early stopping and of the best checkpoint."""
 
 for _library in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_library).setLevel(logging.ERROR)
@@ -218,7 +218,7 @@ class TrainingModule(LightningModule):
 
     @property
     def judged(self) -> Network:
-        """What is validated and kept: the network, or the average of its weights."""
+        """The network that is validated and kept: the trained one, or the average of its weights."""
         return self._average.network if self._average is not None else self.network
 
     def on_train_start(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run trains, and on what: settings, tasks, parts of the dataset as the network is to see them."""
+"""The plan of a run: settings, tasks, and the parts of the dataset as the network sees them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

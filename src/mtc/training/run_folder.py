@@ -1,4 +1,4 @@
-"""The folder of a run: what lies in it, when it may be written, and how its files are written.
+"""The folder of a run: its files, when it may be written, and its checkpoints.
 
 config.json          the resolved settings
 run.json             the dataset and the model it started from (path, hash), and how far the run came

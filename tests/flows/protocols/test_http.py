@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtc.flows.protocols.http import request_host
+from mtc.flows.protocols.names import request_host
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from handshakes import alpn, client_hello, server_name, signature_algorithms, supported_versions
 
 from mtc.flows.protocols import tls
-from mtc.flows.protocols.ja4 import ja4
+from mtc.flows.protocols.names import ja4
 
 # The lists of Chrome's hello that the specification hashes as its example.
 CIPHERS = (

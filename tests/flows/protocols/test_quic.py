@@ -73,6 +73,12 @@ def test_scrambled_frames(draw: random.Random, pieces: int, datagrams: int, vers
     assert names.ja4.startswith("q13d0205h3_")
 
 
+def test_the_name_of_quic_is_marked_as_such_with_ech_too() -> None:
+    hello = client_hello([server_name(b"quic.example.org"), (0xFE0D, bytes(200))])
+    names = read_names("udp", [initial_packet(crypto_frame(0, hello))], [])
+    assert (names.server_name, names.server_name_by) == ("quic.example.org", "quic_sni")
+
+
 def test_ten_thousand_tiny_fragments() -> None:
     hello = client_hello([(21, bytes(9800)), server_name(b"tiny.example.org")])
     frames = [crypto_frame(at, hello[at : at + 1]) for at in range(len(hello))]

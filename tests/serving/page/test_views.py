@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mtc.serving.page import charts, reason, texts
+from mtc.serving.page import charts, packets, texts
 from mtc.serving.page.live import STEP_S, STEPS, LiveFlows
 
 TIME = "2026-11-23T16:00:{:02}.000000+00:00"
@@ -26,7 +26,7 @@ def test_every_series_has_a_colour_of_its_own() -> None:
 
 def test_bytes_are_shown_in_colour_and_held_back_ones_are_not_shown() -> None:
     found = {"bytes": [1.0, -0.5, 0.0], "data": [0x45, 0x16, None], "names": ["a<b", "c", "payload 0-15"]}
-    html = reason.hex_view(found)
+    html = packets.hex_view(found)
     assert "45</span>" in html
     assert "var(--blue) 85%" in html
     assert 'class="b minus"' in html
@@ -35,7 +35,7 @@ def test_bytes_are_shown_in_colour_and_held_back_ones_are_not_shown() -> None:
 
 
 def test_fields_are_bars_to_both_sides() -> None:
-    html = reason.field_view({"fields": {"ttl": 2.0, "port": -1.0}, "numbers": {"x": 0.5}})
+    html = packets.field_view({"fields": {"ttl": 2.0, "port": -1.0}, "numbers": {"x": 0.5}})
     assert html.index("ttl") < html.index("port") < html.index("number x")
     assert 'against-it" style="width:50.0%"' in html
 

@@ -36,7 +36,7 @@ def classify_tables(
 
     Raises:
         DatasetError: Nothing could be read.
-        UsageError: The model has no threshold, and ``reject`` was asked for.
+        UsageError: The model has no threshold, and ``reject`` is set.
         Exit: With 3, an input was missing or damaged, or a line did not fit the header.
     """
     thresholds = classifier.thresholds("packet") if reject else {}

@@ -14,14 +14,14 @@ DEFAULT_TABLE_MODEL = "cicids2017"
 
 
 class Per(StrEnum):
-    """What gets a verdict."""
+    """Units that get a verdict."""
 
     flow = "flow"
     packet = "packet"
 
 
 class By(StrEnum):
-    """What verdicts on flows are summed up for."""
+    """Groups that verdicts on flows are summed up for."""
 
     host = "host"
 
@@ -43,7 +43,7 @@ Model = Annotated[
 ]
 PerOption = Annotated[Per, typer.Option("--per", help="What gets a verdict.")]
 ByOption = Annotated[
-    By | None, typer.Option("--by", help="Sum up who talks what: a row a host, not a row a flow.")
+    By | None, typer.Option("--by", help="Sum up who talks what: one row per host instead of one per flow.")
 ]
 FormatOption = Annotated[
     Format | None,
@@ -67,7 +67,7 @@ Until = Annotated[
     typer.Option(
         "--until",
         metavar="CONFIDENCE",
-        help="Judge no more packets of a flow once every task is as sure as that.",
+        help="Stop at the packet of a flow where every task is as sure as that.",
     ),
 ]
 Filter = capture_inputs.Filter

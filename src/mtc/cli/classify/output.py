@@ -1,4 +1,4 @@
-"""What ``mtc classify`` writes: rows, what the end of the run reports, and a bar on the way."""
+"""Output of ``mtc classify``: rows, progress and the summary at the end."""
 
 import sys
 from collections import Counter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Rows(StrEnum):
-    """What a row is."""
+    """Unit of a row."""
 
     flow = "flow"
     packet = "packet"
@@ -29,7 +29,7 @@ class Rows(StrEnum):
 
 
 class Format(StrEnum):
-    """How verdicts are written."""
+    """Output formats."""
 
     table = "table"
     json = "json"
@@ -56,7 +56,7 @@ def choose_format(given: Format | None, out: Path | None) -> Format:
 
 
 class Summary:
-    """What the end of the run reports."""
+    """Summary of a run of ``mtc classify``."""
 
     def __init__(self, tasks: Tasks) -> None:
         from mtc.packets.checks import CheckCounts
@@ -133,8 +133,13 @@ def _writer(chosen: Format, place: Path | None, stack: ExitStack, tasks: Tasks, 
             return HostTableWriter(tasks)
         return RowTableWriter(tasks) if what is Rows.row else TableWriter(tasks, packets=what is Rows.packet)
 
-    from mtc.inference.host_files import HostCsvWriter, HostParquetWriter
-    from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter
+    from mtc.inference.verdict_files import (
+        CsvWriter,
+        HostCsvWriter,
+        HostParquetWriter,
+        JsonWriter,
+        ParquetWriter,
+    )
 
     if chosen is Format.parquet and place is not None:
         if what is Rows.host:

@@ -141,7 +141,7 @@ def briefly(row: Row, judged: Tasks, nothing: str = "[dim]no sample[/dim]") -> I
 
     Args:
         row: A row of ``mtc.inference``.
-        judged: All that it judges.
+        judged: All tasks of the row.
         nothing: What stands where there is no verdict.
     """
     contradict = {task for pair in row[CONFLICT] or () for task in pair}

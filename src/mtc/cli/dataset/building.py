@@ -1,4 +1,4 @@
-"""What the commands that build datasets share: options, progress, and what they say at the end."""
+"""Options, progress and warnings of the commands that build datasets."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

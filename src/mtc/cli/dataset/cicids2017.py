@@ -26,7 +26,7 @@ _LEAKAGE: Lines = (
 
 
 class Duplicates(StrEnum):
-    """What becomes of rows that occur more than once."""
+    """Treatment of rows that occur more than once."""
 
     keep = "keep"
     drop = "drop"
@@ -35,7 +35,9 @@ class Duplicates(StrEnum):
 def cicids2017(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE", help="MachineLearningCSV.zip, its folder, CSV or Parquet files."),
+        typer.Argument(
+            metavar="SOURCE", help="MachineLearningCSV.zip, its folder, CSV or Parquet files; or the PCAPs."
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset folder to write.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the balance and of the splits.")] = 1,
@@ -47,18 +49,31 @@ def cicids2017(
         typer.Option(help="Rows that occur more than once: keep them, or drop every copy as the paper did."),
     ] = Duplicates.keep,
     folds: Folds = 5,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONVENTION",
+            help="How features of PCAPs are computed: cicids2017, cicflowmeter4 or corrected "
+            "[dim]\\[default: corrected][/dim]",
+        ),
+    ] = None,
+    schedule: Annotated[
+        Path | None,
+        typer.Option(help="Attacks in the PCAPs, as CSV [dim]\\[default: those of CICIDS2017][/dim]"),
+    ] = None,
     workers: WorkersOption = None,
     on: OnOption = On.local,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Build the CICIDS2017 dataset from CICFlowMeter's tables.
+    """Build the CICIDS2017 dataset from CICFlowMeter's tables, or from the captures themselves.
 
     The split honest keeps rows that are the same to a model together, and its training part is balanced
     when a model is trained; the split paper is balanced first. Exit status 3 if a table was damaged or
     unreadable and others were read.
 
     [dim]mtc dataset cicids2017 MachineLearningCSV.zip datasets/cicids2017[/dim]
+    [dim]mtc dataset cicids2017 PCAPs/ datasets/corrected --features corrected[/dim]
     """
     from mtc.datasets import build_cicids2017
 
@@ -74,6 +89,8 @@ def cicids2017(
             workers=workers,
             on=on.value,
             progress=progress,
+            convention=features,
+            schedule=schedule,
         )
     warn(info)
     if as_json:
@@ -89,7 +106,7 @@ def cicids2017(
 
 
 def show_features(info: "DatasetInfo", console: Console | None = None) -> None:
-    """What a dataset of flow features holds, and what its splits share."""
+    """Print what a dataset of flow features holds and what its splits share."""
     console = console or _console()
     features = info.features
     assert features is not None

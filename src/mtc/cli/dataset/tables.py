@@ -27,7 +27,7 @@ _LEAKAGE: Lines = (
 
 
 def show_build(info: "DatasetInfo", out: Path) -> None:
-    """What a build came to."""
+    """Print a summary of a build."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     show_dataset(info, console)
     if info.report.missing:
@@ -38,7 +38,7 @@ def show_build(info: "DatasetInfo", out: Path) -> None:
 
 
 def show_dataset(info: "DatasetInfo", console: Console | None = None) -> None:
-    """What a dataset holds, and what its splits share."""
+    """Print what a dataset holds and what its splits share."""
     console = console or Console(highlight=False, markup=False, soft_wrap=True)
     console.print(
         Text(f"{info.name}: {info.rows:,} packets of {len(info.captures):,} captures", style="bold")

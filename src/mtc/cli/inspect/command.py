@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class FlowFormat(StrEnum):
-    """How the flow table is written."""
+    """Formats of the flow table."""
 
     table = "table"
     csv = "csv"
@@ -59,7 +59,7 @@ def inspect(
     workers: WorkersOption = None,
     on: OnOption = On.local,
 ) -> None:
-    """Show what is in captures: format, packets, samples, what is left out and why, flows, damage."""
+    """Show what is in captures: format, packets, samples, packets skipped by reason, flows, damage."""
     from mtc.flows import FlowSettings, summarize
     from mtc.packets import Selection, Selector
     from mtc.parallel import Workers

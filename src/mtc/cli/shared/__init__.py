@@ -1,1 +1,1 @@
-"""What several commands share: output files, capture inputs, tables of scores."""
+"""Options, progress and tables that several commands share."""

@@ -1,4 +1,4 @@
-"""From labelled captures to a dataset folder that appears only when it is whole."""
+"""Builds a dataset folder from labelled captures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -63,7 +63,7 @@ class StageTask(BuildTask):
 
     @property
     def settings(self) -> Any:
-        """What decides the staged rows."""
+        """Settings that the staged rows depend on."""
         rules = [[rule.text, any(rule.labels.values())] for rule in self.capture.rules]
         member = self.capture.source.member
         how = [self.seed, self.limits, self.decapsulate, self.kind, self.capture.scope]
@@ -107,10 +107,10 @@ def staged_capture(values: Mapping[str, Any]) -> StagedCapture | str:
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What a dataset is to be built from, and how."""
+    """Sources and settings of a build."""
 
     name: str
-    """What the dataset is called."""
+    """Name of the dataset."""
     tasks: Tasks
     captures: Sequence[LabelledCapture]
     files: Mapping[str, Path]
@@ -169,7 +169,7 @@ def build_dataset(
     Raises:
         DatasetError: Nothing could be read, or no packet is left by the filter.
         OutputError: ``out`` exists, or cannot be written.
-        UsageError: Ray is asked for and cannot be used.
+        UsageError: Ray is requested and cannot be used.
     """
     where = Workers(workers, on)
     with building(out, force=force) as (work, finished):
@@ -240,7 +240,7 @@ def _describe(
     report: SourceReport,
     sources: tuple[FileInfo, ...],
 ) -> DatasetInfo:
-    """What ``dataset.json`` says."""
+    """The content of ``dataset.json``."""
     read = describe.describe_captures(chosen)
     counts = describe.count_classes(read, plan.tasks)
     settings = describe.plain_settings(

@@ -1,4 +1,4 @@
-"""The counts of ``dataset.json``: what there was, what is left, and what the splits share."""
+"""Counts for ``dataset.json``: packets read, rows kept, and what the splits share."""
 
 import json
 from collections import Counter
@@ -20,7 +20,7 @@ NO_LABEL = ""
 
 
 def describe_captures(chosen: ChosenRows) -> tuple[CaptureInfo, ...]:
-    """One entry a capture, in the order of the dataset."""
+    """One entry per capture, in the order of the dataset."""
     kept = np.split(chosen.all_rows.survey.kind_rows, chosen.first_kinds[1:-1])
     return tuple(
         CaptureInfo(

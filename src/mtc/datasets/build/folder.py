@@ -1,4 +1,4 @@
-"""The place of a dataset: a folder that appears, or is replaced, only when everything is written."""
+"""Atomic creation of dataset folders."""
 
 import fcntl
 import os

@@ -33,7 +33,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class ChosenRows:
-    """The rows of the dataset, in its order: captures by name, packets by number; read when asked for.
+    """The rows of the dataset, in its order: captures by name, packets by number; read on request.
 
     Rows of one kind are labelled by one rule of one capture.
 

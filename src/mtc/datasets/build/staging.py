@@ -71,7 +71,7 @@ class LabelledCapture:
 
 @dataclass(frozen=True, slots=True)
 class StagedCapture:
-    """What was read of a capture.
+    """Staged rows of a capture.
 
     Attributes:
         format: ``pcap``, ``pcapng`` or another reader's name.

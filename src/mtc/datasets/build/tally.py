@@ -1,4 +1,4 @@
-"""What the splits came to, counted while the rows are written."""
+"""Counts of every split, taken while the rows are written."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ _TRAIN, _TEST = PARTS.index("train"), PARTS.index("test")
 
 @dataclass(frozen=True, slots=True)
 class SplitTally:
-    """What one split came to.
+    """Counts of one split.
 
     Attributes:
         rows: int64 (kinds, parts), rows of each kind in each part.

@@ -32,7 +32,7 @@ class BuildTask(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What progress calls it."""
+        """Name shown by the progress bar."""
 
     @property
     @abstractmethod
@@ -51,7 +51,7 @@ class BuildTask(ABC):
 
     @cached_property
     def work(self) -> int:
-        """How much there is to do, in bytes of the file."""
+        """Size of the work, in bytes of the file."""
         return self._status.st_size
 
     @cached_property
@@ -87,7 +87,7 @@ class BuildTask(ABC):
             place.write_text(json.dumps(values), encoding="utf-8")
 
     def result(self, folder: Path) -> dict[str, Any] | None:
-        """What ``make`` returned, or None where it was not done."""
+        """The result of ``make``, or None if the task is not done."""
         file = self.made(folder, "json")
         if not file.is_file():
             return None

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from mtc.datasets.build.folder import building, check_target
@@ -13,7 +14,7 @@ from mtc.datasets.cicids2017.rows import choose_rows, write_features
 from mtc.datasets.cicids2017.staging import TableTask, collect_tables
 from mtc.datasets.flow_features.layout import FEATURES_FILE
 from mtc.datasets.flow_features.selection import FeatureStatistics
-from mtc.datasets.flow_features.sources import TableSource, find_tables
+from mtc.datasets.flow_features.sources import TableSource, find_tables, hold_captures
 from mtc.datasets.info import DatasetInfo, SourceReport
 from mtc.datasets.splits.splits import FOLDS, check_folds
 from mtc.errors import DatasetError, UsageError
@@ -46,15 +47,18 @@ def build_cicids2017(
     workers: int | None = 1,
     on: Backend = "local",
     progress: Progress | None = None,
+    convention: str | None = None,
+    schedule: str | Path | None = None,
 ) -> DatasetInfo:
-    """Build a dataset from the tables of CICIDS2017; the same input and seed give the same bytes.
+    """Build a dataset from the tables or captures of CICIDS2017; the same input and seed give the same bytes.
 
     Features are stored as they were read. The dataset holds two splits: ``honest`` splits the rows that
     were read and keeps those together that are the same to a model; ``paper`` splits the rows after
     they were balanced to Table 2, and holds rows that SMOTE made.
 
     Args:
-        sources: ``MachineLearningCSV.zip``, its folder, single CSV or Parquet files, or several of them.
+        sources: ``MachineLearningCSV.zip``, its folder, single CSV or Parquet files, or several of them; or
+            the original PCAPs, whose features are computed and labelled here.
         out: The dataset folder; it appears, or is replaced, when everything is written.
         seed: Seed of the balance and of the splits.
         infiltration: Whether Infiltration stays as a seventh attack class.
@@ -65,6 +69,10 @@ def build_cicids2017(
         workers: Processes that read tables; None for one per core, where there is enough to read.
         on: ``ray`` reads tables on a Ray cluster.
         progress: Called with the bytes read.
+        convention: How features of captures are computed, see ``mtc.flows.features``; None for
+            ``corrected``. Tables have been computed by ``cicids2017``.
+        schedule: CSV file with the attacks of captures, see ``mtc.datasets.cicids2017.captures``; None for
+            those of the dataset.
 
     Returns:
         What ``dataset.json`` says.
@@ -81,16 +89,34 @@ def build_cicids2017(
     check_folds(folds)
     check_target(out, force=force)
     given = [Path(sources)] if isinstance(sources, str | Path) else [Path(source) for source in sources]
-    found = _look_through(given)
-    settings = {"seed": seed, "infiltration": infiltration, "duplicates": duplicates, "folds": folds}
+    settings: dict[str, Any] = {
+        "seed": seed,
+        "infiltration": infiltration,
+        "duplicates": duplicates,
+        "folds": folds,
+    }
     where = Workers(workers, on)
+    if hold_captures(given):
+        from mtc.datasets.cicids2017.captures import write_tables
+
+        settings["convention"] = convention or "corrected"
+        plan = None if schedule is None else Path(schedule)
+        with TemporaryDirectory(prefix="mtc-features-", dir=Path(out).resolve().parent) as folder:
+            tables = dict(write_tables(given, Path(folder), settings["convention"], plan))
+            found = _look_through(tables)
+            found.unreadable |= {path.stem: problem for path, problem in tables.items() if problem}
+            with building(out, force=force) as (work, finished):
+                return _build(found, work, finished, settings, where, progress)
+    if convention not in (None, "cicids2017") or schedule is not None:
+        raise UsageError("tables hold features as they are: a convention and a schedule are for captures")
+    found = _look_through(given)
     with building(out, force=force) as (work, finished):
         return _build(found, work, finished, settings, where, progress)
 
 
 @dataclass
 class _Found:
-    """What the sources hold."""
+    """Contents of the sources."""
 
     tables: dict[str, tuple[str, TableSource]] = field(default_factory=dict)
     """Title in small letters -> what reports call the table, and where it is."""

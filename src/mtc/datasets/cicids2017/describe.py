@@ -1,4 +1,4 @@
-"""What ``dataset.json`` says of a build of CICIDS2017."""
+"""The ``dataset.json`` of a build of CICIDS2017."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -94,6 +94,7 @@ def describe_build(
             synthesised=int(made.sum()),
             balanced_splits=tuple(name for name, _ in rows.splits if name.partition("/")[0] == "paper"),
             complete=staged.labels == dict(DOWNLOAD),
+            convention=str(settings.get("convention", "cicids2017")),
         ),
     )
 

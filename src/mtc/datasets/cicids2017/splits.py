@@ -1,4 +1,4 @@
-"""The splits of a dataset of flow features: how they are made, and what they came to."""
+"""The splits of a dataset of flow features, and their counts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ class TableTask(BuildTask):
 
     source: TableSource
     file_name: str
-    """What reports call it."""
+    """Name of the table in reports."""
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class TableTask(BuildTask):
 
     @property
     def settings(self) -> Any:
-        """What decides the staged rows."""
+        """Settings that the staged rows depend on."""
         return [_LAYOUT, self.source.title, self.source.member, self.file_name]
 
     @cached_property
@@ -106,7 +106,7 @@ class TableTask(BuildTask):
 
 @dataclass(frozen=True, slots=True)
 class ReadTable:
-    """What was read of a table.
+    """Staged rows of a table.
 
     Attributes:
         name: Its title, which the rows are named by.

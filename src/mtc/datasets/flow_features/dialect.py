@@ -1,4 +1,4 @@
-"""How a text table is written: encoding, separator, quotes and line ends."""
+"""Dialect of a text table: encoding, separator, quotes and line ends."""
 
 import codecs
 import csv

@@ -1,4 +1,4 @@
-"""What ``dataset.json`` says of a dataset of flow features beyond what it says of any."""
+"""The part of ``dataset.json`` that only datasets of flow features have."""
 
 from dataclasses import dataclass
 

@@ -18,7 +18,7 @@ def feature_schema(tasks: Iterable[str], splits: Iterable[str]) -> Any:
 
     Returns:
         A ``pyarrow.Schema``: ``capture`` and ``row`` (table, and number in it from 1; null for a
-        synthesised row), ``synthetic``, ``label`` (that of the download), a column a task, a column
+        synthesised row), ``synthetic``, ``label`` (that of the download), one column per task, a column
         ``split_NAME`` a split and ``fold_NAME`` (int8, from 1) for its folds (null: the split leaves the
         row out), and the 78 features as they were read (a synthesised row has the selected ones only).
     """

@@ -1,4 +1,4 @@
-"""What is done to samples of flow features before a network sees them."""
+"""Scaling and balancing of flow features before training."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtc.capture import expand_inputs, formats
+from mtc.capture import Source, expand_inputs, formats, open_capture
 from mtc.capture.archives import MemberStream, archive_members
 from mtc.capture.sources import peek_standard_input, standard_input, unwrap
 from mtc.capture.streams import PlainStream, Pushback, StreamError
-from mtc.errors import DatasetError
+from mtc.errors import CaptureError, DatasetError
 from mtc.files import display_name
 
 SUFFIXES = (".csv", ".parquet")
@@ -122,6 +122,25 @@ def hold_tables(inputs: Iterable[str | Path]) -> bool:
         if not tables or any(capture.problem is None for capture in expand_inputs([path])):
             return False
     return bool(inputs)
+
+
+def hold_captures(inputs: Iterable[str | Path]) -> bool:
+    """Whether some input is a capture, or holds one."""
+    return any(
+        source.problem is None and source.path is not None and _begins_like_capture(source)
+        for given in inputs
+        if Path(given).exists()
+        for source in expand_inputs([given])
+    )
+
+
+def _begins_like_capture(source: Source) -> bool:
+    """Whether a source that was named, and not found in a folder, is a capture."""
+    try:
+        with open_capture(source):
+            return True
+    except CaptureError:
+        return False
 
 
 def _stdin_is_text() -> bool:

@@ -1,1 +1,1 @@
-"""What is specific to a source of captures: ISCX VPN-nonVPN, and captures of the user's own."""
+"""Sources of captures: ISCX VPN-nonVPN, and the user's own captures."""

@@ -34,7 +34,7 @@ _FLAGS = {"": None, "0": False, "no": False, "false": False, "1": True, "yes": T
 
 @dataclass
 class _Found:
-    """What the rows of a labels file lead to."""
+    """Result of reading a labels file."""
 
     captures: dict[str, tuple[Source, list[Rule]]] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class _Found:
         ]
 
     def report(self) -> SourceReport:
-        """What is not used, or not there."""
+        """Captures that are not used, or missing."""
         return SourceReport(
             unknown=dict(sorted(self.unknown.items())),
             unlabelled=tuple(self.unlabelled),

@@ -166,7 +166,7 @@ class _Search:
             return read_manifest(data, f"{path}/{member}")
 
     def plan(self, *, seed: int, folds: int, cap: int | None) -> BuildPlan:
-        """What was found, as a plan to build it."""
+        """The plan to build the captures found."""
         manifests = {table.name: table for table in self.manifests.values() if table is not None}
         listed = list(manifests.values()) or [iscx_table()]
         expected = {fact.capture for table in listed for fact in table.facts.values()}

@@ -1,4 +1,4 @@
-"""What each capture of ISCX VPN-nonVPN 2016 holds: our table of the 150 originals, or a manifest.
+"""Labels of the captures of ISCX VPN-nonVPN 2016: our table of the 150 originals, or a manifest.
 
 The table (``iscx_captures.csv``) gives application, service and VPN of each original capture by its
 name; rows that others label differently name the dispute. Source: Table 1; rows as in docs/datasets.md.
@@ -31,7 +31,7 @@ _NO_SERVICE = ("", "browsing", "none")
 
 @dataclass(frozen=True, slots=True)
 class CaptureFacts:
-    """What a capture holds, by its name."""
+    """Labels of a capture, by its name."""
 
     capture: str
     """Name without extension, as its table spells it."""

@@ -18,7 +18,7 @@ class Cut:
     """Share of each part; they sum to 1."""
     seed: int
     purpose: str
-    """What the random numbers are for; other purposes give independent ones."""
+    """Purpose of the random numbers; other purposes give independent ones."""
     order: tuple[int, ...]
     """Parts by how much a stratum needs them: one of two groups reaches the first two."""
     first: int = 0

@@ -1,4 +1,4 @@
-"""What the parts of a split share: flows, captures, and samples equal byte for byte."""
+"""Leakage between the parts of a split: shared flows, captures, and byte-identical samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True, slots=True)
 class Leakage:
-    """What a split shares across its parts; zero flows is what an honest split needs."""
+    """Counts of what the parts of a split share; an honest split shares no flow."""
 
     shared_flows: int
     """Biflows with rows in more than one part."""
@@ -77,7 +77,7 @@ class SharedKeys:
 
 
 def leakages(flows: SharedKeys, captures: SharedKeys, samples: SharedKeys) -> list[Leakage]:
-    """What each split shares."""
+    """Leakage of each split."""
     return [
         Leakage(*numbers)
         for numbers in zip(
@@ -140,7 +140,7 @@ class KeyTally:
             spool.append(piece)
 
     def count(self) -> SharedKeys:
-        """What was counted; nothing can be added any more."""
+        """Return the counts; nothing can be added afterwards."""
         splits = self._splits + len(self._folds)
         shared, trained = np.zeros(splits, np.int64), np.zeros(splits, np.int64)
         present = np.zeros((splits, len(PARTS)), np.int64)

@@ -1,4 +1,4 @@
-"""What splits look at: rows in pieces, and what is counted over all of them."""
+"""Rows as splits see them, in pieces, and counts over all of them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""Which row belongs to which part: training, validation or test; and to which fold.
+"""Assignment of rows to training, validation and test part, and to folds.
 
 A split depends on the rows, the seed and the version of its algorithm alone, so ``dataset.json``
 is enough to make it again. Source: Sec. 4.1.3 (64/16/20). Deviation: the paper splits packets at

@@ -40,7 +40,7 @@ ENDPOINTS = {
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
-    """How thoroughly an audit looks."""
+    """Settings of an audit."""
 
     shallow: str = "extra-trees"
     """The shallow model that is trained on splits and masks."""
@@ -70,7 +70,7 @@ def audit(
     Raises:
         DatasetError: The dataset is damaged.
         ModelError: The model cannot be read.
-        UsageError: Model and dataset share no task, or LightGBM is not installed where it is asked for.
+        UsageError: Model and dataset share no task, or LightGBM is not installed where it is requested.
     """
     settings = settings or AuditSettings()
     info = dataset.info

@@ -1,4 +1,4 @@
-"""How well each header field, or feature, predicts the labels by itself."""
+"""Single-field predictors: how well each header field, or feature, predicts the labels."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def audit_fields(
         advance: Called after every field.
 
     Returns:
-        An entry a field that has more than one value, by falling lift.
+        One entry per field that has more than one value, by falling lift.
     """
     judges = {
         task: FieldJudge(samples, task, classes, seed)
@@ -98,7 +98,7 @@ def audit_fields(
 
 
 def verdict_of(row: Mapping[str, Any], *, identifying: bool) -> str:
-    """What a field is to a task: ``label``, ``shortcut``, ``signal``, ``flow`` or ``none``."""
+    """Kind of a field for a task: ``label``, ``shortcut``, ``signal``, ``flow`` or ``none``."""
     if row["lift"] >= LABEL_LIFT:
         return "label"
     if row["lift"] >= LIFT and row["by_flow"] - row["chance"] >= CLEAR * row["spread"]:

@@ -1,4 +1,4 @@
-"""What a trained model's verdicts rest on: its scores with bytes, or features, hidden."""
+"""Occlusion: scores of a trained model with bytes, or features, hidden."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ FIRST_BYTES = 16
 """Bytes at the beginning of the payload that are hidden together."""
 
 MIDDLE = np.float32(0.5)
-"""What a feature is set to: the middle of its ranks among the training rows."""
+"""Value of a hidden feature: the middle of its ranks among the training rows."""
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "addresses": ("ip_src", "ip_dst"),
@@ -93,7 +93,7 @@ def occlude(
 
 
 def occlusions(samples: LabelledSamples) -> int:
-    """How many times the samples are predicted."""
+    """Number of predictions of the samples."""
     return 1 + (len(GROUPS) if not are_features(samples) else int(np.diff(samples.offsets[:2])[0]))
 
 

@@ -30,7 +30,7 @@ Protocol = tuple[str, str, str]
 
 
 def protocols(dataset: Dataset) -> list[Protocol]:
-    """What is trained and tested, as far as the dataset holds the splits."""
+    """Protocols that are trained and tested, as far as the dataset holds their splits."""
     kind = dataset.info.kind
     honest, flattering = HONEST[kind], FLATTERING[kind]
     inputs = "bytes" if kind == "packets" else "features"

@@ -1,4 +1,4 @@
-"""What the parts of a split share: flows, captures, pairs of ports, and samples that are nearly the same."""
+"""Leakage between parts of a split: shared flows, captures, pairs of ports, and near-duplicate samples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def sharing_keys(samples: LabelledSamples) -> SharingKeys:
 
 
 def audit_split(samples: LabelledSamples, keys: SharingKeys, parts: NDArray[np.int64]) -> dict[str, Any]:
-    """What the parts of one split share.
+    """Leakage of one split.
 
     Args:
         samples: All rows of the split.

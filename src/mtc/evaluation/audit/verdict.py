@@ -1,4 +1,4 @@
-"""What an audit comes to, in words."""
+"""Verdict of an audit, in words."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -64,11 +64,20 @@ def _is_quic(first: bytes, side: Side) -> bool:
             or version & 0x0F0F0F0F == 0x0A0A0A0A
             or version >> 16 == 0x5130
         )
-        scid = number(first, 6 + dcid, 1) if version >> 24 != 0x51 or first[1:5] == b"Q050" else 0
         if version == 0:
-            return 0 <= dcid <= 20 and 0 <= scid <= 20 and len(first) >= 7 + dcid + scid + 4
+            return _is_version_negotiation(first)
+        scid = number(first, 6 + dcid, 1) if version >> 24 != 0x51 or first[1:5] == b"Q050" else 0
         return known and (dcid <= 20 or first[1:2] == b"Q") and scid <= 20 and len(first) >= 20
     return _is_gquic(first)
+
+
+def _is_version_negotiation(first: bytes) -> bool:
+    """Connection ids, then versions to the end, one of them known (RFC 9000, section 17.2.1)."""
+    at = 6 + number(first, 5, 1)
+    at += 1 + number(first, at, 1)
+    versions = [first[place : place + 4] for place in range(at, len(first), 4)]
+    known = (b"\0\0\0\1", b"\x6b\x33\x43\xcf", *_GQUIC)
+    return any(version in known or version[:3] == b"\xff\0\0" for version in versions)
 
 
 def _is_gquic(first: bytes) -> bool:
@@ -120,12 +129,20 @@ def _is_wireguard(first: bytes, side: Side) -> bool:
         return size == 92
     if kind == 3:
         return size == 64
-    peers = [packet[:4] for packet in side.peer]
-    data = [packet for packet in side.packets if packet[:4] == b"\4\0\0\0"]
-    aligned = all(len(packet) % 16 == 0 and len(packet) >= 32 for packet in data)
+    data = [packet for packet in side.packets if packet[:4] == b"\4\0\0\0" and len(packet) >= 32]
     counters = [number(packet, 8, 8, "little") for packet in data]
-    near = all(0 <= b - a < 1 << 16 for a, b in pairwise(counters))
-    return aligned and near and counters[0] < 1 << 40 and (len(data) > 1 or b"\4\0\0\0" in peers)
+    near = all(0 <= after - before < 1 << 16 for before, after in pairwise(counters))
+    if not data or counters[0] >= 1 << 40 or not near or len({packet[4:8] for packet in data}) > 2:
+        return False
+    return len(data) > 1 or (size % 16 == 0 and side.answer[:4] == b"\4\0\0\0")
+
+
+def _is_openvpn_data(first: bytes, side: Side) -> bool:
+    """Data packets in a row: P_DATA_V2 with a peer id, or P_DATA_V1, and packet ids that go on."""
+    at = 4 if first[0] == 0x48 else 1
+    ids = [number(packet, at, 4) for packet in side.packets if packet[:at] == first[:at]]
+    near = all(0 < after - before < 64 for before, after in pairwise(ids))
+    return near and len(ids) > (1 if at == 4 else 3) and 2 * len(ids) > len(side.packets)
 
 
 def _is_ike(first: bytes, side: Side) -> bool:
@@ -179,6 +196,7 @@ ENCRYPTED = (
     Detector("ssh", "tcp", (b"SSH-1.", b"SSH-2.")),
     Detector("openvpn", "udp", test=_is_openvpn_udp),
     Detector("openvpn", "tcp", (b"\0", b"\1", b"\2"), _is_openvpn_tcp),
+    Detector("openvpn", "udp", (b"\x48", b"\x30"), _is_openvpn_data),
     Detector("wireguard", "udp", (b"\1", b"\2", b"\3", b"\4\0\0\0"), _is_wireguard),
     Detector("ike", "udp", test=_is_ike),
     Detector("esp", "udp", test=_is_esp, ports=frozenset((4500,)), needs_port=True),

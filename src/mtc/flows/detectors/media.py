@@ -96,6 +96,11 @@ def _is_rtp_packet(packet: bytes) -> bool:
     return 12 + 4 * (packet[0] & 15) + (4 if packet[0] & 16 else 0) <= len(packet)
 
 
+def _is_srt(first: bytes, side: Side) -> bool:
+    """A handshake of version 4 or 5 (SRT, draft-sharabayko-srt, section 3.2.1)."""
+    return first[:8] == b"\x80" + bytes(7) and number(first, 16, 4) in (4, 5) and len(first) >= 64
+
+
 def _is_rtmp(first: bytes, side: Side) -> bool:
     """Version 3, time, zeros or a version, 1528 random bytes."""
     return len(first) >= 1537 and side.peer_port in (1935, 443, 80) and first[5:9] in (bytes(4), first[5:9])
@@ -105,6 +110,7 @@ MEDIA = (
     Detector("stun", "udp", test=_is_stun),
     Detector("stun", "tcp", test=_is_stun_over_tcp),
     Detector("stun", "udp", tuple(bytes([first]) for first in range(0x40, 0x80)), _is_turn_channel),
+    Detector("srt", "udp", (b"\x80\0\0\0",), _is_srt),
     Detector("rtcp", "udp", _VERSION_2, _is_rtcp),
     Detector("rtp", "udp", _VERSION_2, _is_rtp),
     Detector("rtp", "tcp", test=_is_rtp_over_tcp),

@@ -55,6 +55,9 @@ mean and the sum of squared deviations."""
 
 REALS = 16
 
+FIRST_BIT = np.array([(value & -value).bit_length() - 1 for value in range(256)], np.int64)
+"""The lowest bit that is set in a byte."""
+
 OPEN, FIRST_FIN, SECOND_FIN, OVER = range(4)
 """``STATE`` of a TCP flow: of ``corrected``, how far its end is; of ``cicflowmeter4``, FIRST_FIN is set once
 the client has sent a FIN."""
@@ -88,7 +91,7 @@ def _enter(integers: Integers, reals: Reals, row: int, series: int, count: int, 
 
 @part
 def begin_flow(integers: Integers, reals: Reals, row: int, packet: Row, reverse: bool) -> None:
-    """Make a row a flow without packets, from the sender of a packet, or with ``reverse`` to it."""
+    """Make one row per flow without packets, from the sender of a packet, or with ``reverse`` to it."""
     integers[row, :] = 0
     reals[row, :] = 0.0
     if reverse:
@@ -156,8 +159,10 @@ def _count(integers: Integers, reals: Reals, row: int, packet: Row, forward: boo
         integers[row, BACKWARD_HEADER] += packet.header
         integers[row, BACKWARD_DATA] += payload > 0
         _enter(integers, reals, row, BACKWARD_LENGTH, integers[row, BACKWARD_PACKETS], payload)
-    for bit in range(8):
-        integers[row, flags + bit] += packet.flags >> bit & 1
+    bits = np.int64(packet.flags)
+    while bits:  # the lowest that is set, until none is left
+        integers[row, flags + FIRST_BIT[bits]] += 1
+        bits &= bits - 1
     if convention == CORRECTED:
         if forward:
             _follow_bulk(integers, row, FORWARD_BULK, integers[row, BACKWARD_BULK + BULK_LAST], packet)

@@ -40,7 +40,6 @@ def update(
     closed_integers: Integers,
     closed_reals: Reals,
     seen: NDArray[np.uint64],
-    owners: NDArray[np.int64],
     homes: NDArray[np.uint64],
 ) -> int:
     """Add packets; returns how many flows were written, which are copied to the first rows of ``closed_*``.
@@ -82,7 +81,7 @@ def update(
             flow.add_packet(integers, reals, row, packet, convention)
         if convention == CORRECTED and integers[row, flow.PROTOCOL] == TCP:
             _follow_teardown(integers, row, packet, effect)
-            _note_retransmission(integers, row, packet, keys[0], seen, owners, counts)
+            _note_retransmission(integers, row, packet, keys, seen, counts)
         if effect == CLOSE:
             _copy(integers, reals, row, closed_integers, closed_reals, closed)
             closed += 1
@@ -265,29 +264,31 @@ def _note_retransmission(
     integers: Integers,
     row: int,
     packet: Row,
-    seed: np.uint64,
+    keys: NDArray[np.uint64],
     seen: NDArray[np.uint64],
-    owners: NDArray[np.int64],
     counts: NDArray[np.int64],
 ) -> None:
     """Count a packet whose sender, numbers, length and window its connection has shown before.
 
-    ``seen`` is a hash set of 64-bit fingerprints, 0 where it is empty; ``owners`` holds the connection of
-    each. It is never full, so that the search ends.
+    ``seen`` is a hash set, uint64 (N, 2), of fingerprints, 0 where it is empty, and beside each its
+    connection. It is never full, so that the search ends.
     """
     chain = integers[row, flow.CHAIN]
-    key = mix(np.uint64(chain) + seed) ^ mix(packet.src_low ^ mix(packet.src_high ^ seed))
-    key = mix(key ^ (np.uint64(packet.sequence) << np.uint64(32) | np.uint64(packet.acknowledgement)))
-    key = mix(key ^ (np.uint64(packet.payload) << np.uint64(32) | np.uint64(packet.window))) | np.uint64(1)
+    half = np.uint64(32)
+    # Multilinear, each word times a random number of its own, and mixed once.
+    key = np.uint64(chain) * keys[0] + (np.uint64(packet.src_low) ^ np.uint64(packet.src_high)) * keys[1]
+    key += (np.uint64(packet.sequence) << half | np.uint64(packet.acknowledgement)) * keys[2]
+    key += (np.uint64(packet.payload) << half | np.uint64(packet.window)) * keys[3]
+    key = mix(key) | np.uint64(1)
     wrap = np.uint64(len(seen) - 1)
     place = key >> np.uint64(1) & wrap
-    while seen[place] != 0:
-        if seen[place] == key:
+    while seen[place, 0] != 0:
+        if seen[place, 0] == key:
             forward = flow.is_forward(integers, row, packet)
             integers[row, flow.FORWARD_RETRANSMITTED if forward else flow.BACKWARD_RETRANSMITTED] += 1
             return
         place = (place + np.uint64(1)) & wrap
-    seen[place], owners[place] = key, chain
+    seen[place, 0], seen[place, 1] = key, np.uint64(chain)
     counts[SEEN] += 1
 
 
@@ -336,13 +337,11 @@ def fill_slots(slots: NDArray[np.int64], integers: Integers, rows: int) -> None:
 
 
 @kernel
-def fill_seen(
-    keys: NDArray[np.uint64], chains: NDArray[np.int64], seen: NDArray[np.uint64], owners: NDArray[np.int64]
-) -> None:
+def fill_seen(keys: NDArray[np.uint64], chains: NDArray[np.uint64], seen: NDArray[np.uint64]) -> None:
     """Enter fingerprints into an empty set that has room for twice as many."""
     wrap = np.uint64(len(seen) - 1)
     for i in range(len(keys)):
         place = keys[i] >> np.uint64(1) & wrap
-        while seen[place] != 0:
+        while seen[place, 0] != 0:
             place = (place + np.uint64(1)) & wrap
-        seen[place], owners[place] = keys[i], chains[i]
+        seen[place, 0], seen[place, 1] = keys[i], chains[i]

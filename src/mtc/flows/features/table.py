@@ -23,8 +23,14 @@ from mtc.packets.selection import Selection, Selector
 SMALLEST = 512
 """Rows of an empty table."""
 
+LARGE = 100_000
+"""Rows from which on a table grows by a quarter, and no longer to twice its size."""
+
 PIECE = 8192
 """Most packets handled at a time."""
+
+LEAST_SEEN = 1 << 17
+"""Room for fingerprints of TCP packets at least, so that those of closed flows are not sought too often."""
 
 MOST_SEEN = 1 << 24
 """Most TCP packets remembered for ``TCP Retrans. Count``. Beyond them the oldest connections' are forgotten,
@@ -141,7 +147,7 @@ class FeatureTable:
         self._integers = np.zeros((SMALLEST, flow.INTEGERS), np.int64)
         self._reals = np.zeros((SMALLEST, flow.REALS))
         self._closed = np.zeros((0, flow.INTEGERS), np.int64), np.zeros((0, flow.REALS))
-        self._seen, self._owners = np.zeros(2, np.uint64), np.zeros(2, np.int64)
+        self._seen = np.zeros((2, 2), np.uint64)
 
     @property
     def left_out(self) -> Counter[str]:
@@ -185,7 +191,6 @@ class FeatureTable:
             self._counts,
             *self._closed,
             self._seen,
-            self._owners,
             np.empty(len(packets), np.uint64),
         )
         return self._rows(self._closed[0][:closed], self._closed[1][:closed])
@@ -262,9 +267,10 @@ class FeatureTable:
             self._closed = np.empty((packets, flow.INTEGERS), np.int64), np.empty((packets, flow.REALS))
         held = self.held
         if held + packets > len(self._integers):
-            size = max(held + packets, held + held // 2)
-            self._integers = _grown(self._integers, held, size)
-            self._reals = _grown(self._reals, held, size)
+            size = held + packets + (held // 4 if held > LARGE else max(held, 2 * PIECE))
+            # In place, so that the table is never held twice.
+            self._integers.resize((size, flow.INTEGERS), refcheck=False)
+            self._reals.resize((size, flow.REALS), refcheck=False)
             if 2 * size > len(self._slots):
                 self._slots = np.empty(1 << (2 * size - 1).bit_length(), np.int64)
                 kernels.fill_slots(self._slots, self._integers, held)
@@ -273,21 +279,16 @@ class FeatureTable:
 
     def _resize_seen(self, packets: int) -> None:
         """Forget the fingerprints of connections that are over, then make room."""
-        full = self._seen != 0
-        keys, chains = self._seen[full], self._owners[full]
-        alive = np.isin(chains, self._integers[: self.held, flow.CHAIN])
+        full = self._seen[:, 0] != 0
+        keys, chains = self._seen[full, 0], self._seen[full, 1]
+        last = np.iinfo(np.int64).max
+        open_chains = np.append(np.sort(self._integers[: self.held, flow.CHAIN]), last).astype(np.uint64)
+        alive = open_chains[np.searchsorted(open_chains, chains)] == chains
         keys, chains = keys[alive], chains[alive]
         if len(keys) > MOST_SEEN:
             newest = np.sort(np.argsort(chains, kind="stable")[-MOST_SEEN:])
             keys, chains = keys[newest], chains[newest]
-        size = 1 << (4 * (len(keys) + packets)).bit_length()
-        self._seen, self._owners = np.zeros(size, np.uint64), np.zeros(size, np.int64)
-        kernels.fill_seen(keys, chains, self._seen, self._owners)
+        size = max(LEAST_SEEN, 1 << (4 * (len(keys) + packets)).bit_length())
+        self._seen = np.zeros((size, 2), np.uint64)
+        kernels.fill_seen(keys, chains, self._seen)
         self._counts[kernels.SEEN] = len(keys)
-
-
-def _grown(array: NDArray[Any], held: int, size: int) -> NDArray[Any]:
-    """The first rows of an array, with room for more."""
-    grown = np.empty((size, array.shape[1]), array.dtype)
-    grown[:held] = array[:held]
-    return grown

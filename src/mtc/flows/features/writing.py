@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, Any
 
-from mtc.flows.features.columns import Values, column_types, output_columns
+from mtc.flows.features.columns import LABEL, Values, column_types, output_columns
 from mtc.flows.features.conventions import Convention
 from mtc.flows.features.table import FeatureRows
 
@@ -18,10 +18,11 @@ class FeatureWriter(ABC):
         self._convention = convention
         self._types = column_types(convention)
 
-    def write(self, rows: FeatureRows, capture: str) -> None:
-        """Write the flows of a capture."""
+    def write(self, rows: FeatureRows, capture: str, labels: list[str] | None = None) -> None:
+        """Write the flows of a capture, with their labels in place of the tool's word for none."""
         if len(rows):
-            self._write(output_columns(rows, self._convention, capture))
+            columns = output_columns(rows, self._convention, capture)
+            self._write(columns if labels is None else {**columns, LABEL: labels})
 
     @abstractmethod
     def _write(self, columns: dict[str, Values]) -> None: ...
@@ -31,7 +32,7 @@ class FeatureWriter(ABC):
 
 
 class FeatureCsvWriter(FeatureWriter):
-    """One line a flow, numbers as Java prints them: shortest exact decimals, ``Infinity`` and ``NaN``."""
+    """One line per flow, numbers as Java prints them: shortest exact decimals, ``Infinity`` and ``NaN``."""
 
     def __init__(self, file: IO[str], convention: Convention) -> None:
         super().__init__(convention)

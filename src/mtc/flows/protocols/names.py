@@ -1,11 +1,104 @@
 """What the first bytes of both directions of a flow say: name, ALPN, version and fingerprint."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
-from mtc.flows.protocols import http, quic, tls
+from mtc.flows.protocols import quic, tls
 from mtc.flows.protocols.cursor import text
-from mtc.flows.protocols.ja4 import ja4
+from mtc.flows.protocols.tls import ALPN, SERVER_NAME, ClientHello, is_grease
+
+_VERSIONS = {
+    0x0002: "s2",
+    0x0300: "s3",
+    0x0301: "10",
+    0x0302: "11",
+    0x0303: "12",
+    0x0304: "13",
+    0xFEFF: "d1",
+    0xFEFD: "d2",
+    0xFEFC: "d3",
+}
+
+
+def ja4(hello: ClientHello, transport: str) -> str | None:
+    """Fingerprint of a ClientHello.
+
+    Args:
+        hello: the message.
+        transport: ``t`` for TLS over TCP, ``q`` for QUIC, ``d`` for DTLS.
+
+    Returns:
+        The three parts, joined by ``_``; None when the message is not complete.
+    """
+    if not hello.complete:
+        return None
+    ciphers = [value for value in hello.ciphers if not is_grease(value)]
+    extensions = [value for value in hello.extensions if not is_grease(value)]
+    algorithms = [value for value in hello.signature_algorithms if not is_grease(value)]
+    first = (
+        transport
+        + _VERSIONS.get(hello.highest_version, "00")
+        + ("d" if SERVER_NAME in extensions else "i")
+        + f"{min(len(ciphers), 99):02}{min(len(extensions), 99):02}"
+        + _alpn_ends(hello.alpn[0] if hello.alpn else b"")
+    )
+    hashed = _hexes(sorted(value for value in extensions if value not in (SERVER_NAME, ALPN)))
+    if algorithms:
+        hashed += "_" + _hexes(algorithms)
+    return f"{first}_{_digest(_hexes(sorted(ciphers)))}_{_digest(hashed) if extensions else _digest('')}"
+
+
+def _alpn_ends(protocol: bytes) -> str:
+    """First and last character of a protocol's name, or of its hexadecimal form if not alphanumeric."""
+    if not protocol:
+        return "00"
+    ends = protocol[:1] + protocol[-1:]
+    return ends.decode("ascii") if ends.isalnum() else protocol.hex()[0] + protocol.hex()[-1]
+
+
+def _hexes(values: Iterable[int]) -> str:
+    return ",".join(f"{value:04x}" for value in values)
+
+
+def _digest(listed: str) -> str:
+    return sha256(listed.encode()).hexdigest()[:12] if listed else "0" * 12
+
+
+MAX_HEAD = 16384
+"""Bytes of a request that are looked at for its Host."""
+_MAX_PREFACE = 300
+"""Bytes before the request, such as those that ask a SOCKS proxy for a connection."""
+_REQUEST = re.compile(rb"(?<![ -~])[A-Z][A-Z-]{2,19} +([^\s]{1,8192}) +HTTP/1\.[01]\r?\n")
+_HOST = re.compile(rb"\r?\n[Hh][Oo][Ss][Tt][ \t]*:[ \t]*([^\s]{1,255})[ \t]*\r?\n")
+_ABSOLUTE = re.compile(rb"[a-z]{2,8}://(?:[^/@\s]*@)?([^/\s?#]{1,255})")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{0,5})?")
+
+
+def request_host(stream: bytes) -> str | None:
+    """Host of the first request of a TCP stream, without its port.
+
+    Args:
+        stream: bytes of the client's direction in order, from the beginning; may be cut off.
+
+    Returns:
+        The ``Host`` field; else the host of an absolute target or of CONNECT; None without one.
+    """
+    head = stream[:MAX_HEAD]
+    request = _REQUEST.search(head) if b" HTTP/1." in head else None
+    if request is None or request.start() > _MAX_PREFACE:
+        return None
+    end = head.find(b"\r\n\r\n", request.end() - 2)
+    fields = head[request.end() - 1 : end + 2 if end >= 0 else len(head)]
+    target = request[1]
+    host = _HOST.search(fields) or _ABSOLUTE.match(target)
+    value = host[1] if host else target if request[0].startswith(b"CONNECT ") else b""
+    try:
+        authority = _AUTHORITY.fullmatch(value.decode("ascii"))
+    except UnicodeDecodeError:
+        return None
+    return authority[1].strip("[]") if authority and authority[1].isprintable() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +147,7 @@ def _stream_names(one: bytes, other: bytes) -> Names:
             certificate = tls.certificate_names(server) if hello.server_name is None else ()
             return _hello_names(hello, "t", "tls_sni", _chosen_version(server), certificate)
     for client in (one, other):
-        host = http.request_host(client)
+        host = request_host(client)
         if host is not None:
             return Names(host, "http_host")
     for server in (one, other):
@@ -87,7 +180,7 @@ def _hello_names(
     name, source = hello.server_name, by
     if name is None and certificate:
         name, source = certificate[0], "certificate"
-    elif hello.ech:
+    elif hello.ech and by == "tls_sni":
         source = "tls_outer_sni"
     return Names(
         name,

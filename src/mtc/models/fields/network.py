@@ -85,7 +85,7 @@ class MemberHeads(nn.Module):
     def __init__(self, members: int, width: int, classes: int) -> None:
         super().__init__()
         layers = [nn.Linear(width, classes) for _ in range(members)]
-        # One row a class, as in any linear layer, so that a head for other classes can be cut out of it.
+        # One row per class, as in any linear layer, so that a head for other classes can be cut out of it.
         self.weight = nn.Parameter(torch.cat([layer.weight.detach() for layer in layers], 1))
         self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers], 1))
 

@@ -35,7 +35,7 @@ class ModelCard:
         absent: Task -> classes that had no training sample: probability 0, never predicted.
         reject: Task -> ``packet`` and ``flow`` -> ``score`` (``probability`` or ``energy``) and
             ``threshold``: a verdict with a lower score is unknown, where that is asked for.
-        pairs: Task -> a later task -> label -> labels of the other task that stood beside it in training;
+        pairs: Task -> a later task -> label -> labels of the other task that occurred with it in training;
             empty where that is not known.
         flow_packets: Packets of a flow that its verdict is made of, where nothing else is asked for.
         dataset: What it was trained on: ``name``, ``hash``, ``split``, counts.

@@ -21,7 +21,7 @@ VERDICTS = {
 
 
 def audit_figures(audit: Audit, name: str) -> list[Figure]:
-    """A panel a task: fields, then occlusion."""
+    """One panel per task: fields, then occlusion."""
     dataset = audit_name(audit, name)
     figures = []
     for task in audit_tasks(audit):

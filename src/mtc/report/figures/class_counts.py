@@ -59,7 +59,7 @@ def check_figure_name(path: Path) -> None:
 
 
 def draw_classes(info: DatasetInfo, path: Path, *, suffix: str) -> None:
-    """Draw packets by class, a panel a task. The same dataset and library give the same bytes.
+    """Draw packets by class, one panel per task. The same dataset and library give the same bytes.
 
     Source: Fig. 2. Reading: its histograms show what there is before the balance; here that is the
     outline of a bar, and what the balance kept is its filling, plain and over VPN.

@@ -27,7 +27,7 @@ CLASS_SCORES = {"f1": "F1", "recall": "recall"}
 
 
 def histograms(info: DatasetInfo) -> list[Figure]:
-    """Figure 2: packets (or rows of tables) of each class, a panel a task. Source: Fig. 2."""
+    """Figure 2: packets (or rows of tables) of each class, one panel per task. Source: Fig. 2."""
     unit = "rows" if info.features else "packets"
     figures = []
     for task in info.tasks:
@@ -53,7 +53,7 @@ def _histogram(axes: "Axes", *, info: DatasetInfo, task: str, unit: str) -> None
 
 
 def class_lines(groups: Sequence[Group], dataset: str, split: str) -> list[Figure]:
-    """Figure 7: F1 and recall of every class, a line a model, a panel a task and score. Source: Fig. 7.
+    """Figure 7: F1 and recall by class, one line per model, one panel per task and score. Source: Fig. 7.
 
     Args:
         groups: The models, all on one split of one dataset; the first seven are drawn.

@@ -35,7 +35,7 @@ class Figure:
 
     Attributes:
         name: Of its files, and its place in the page.
-        title: What stands above it in the page.
+        title: Title in the page.
         alt: What it shows, for those who do not see it.
         svg: The file's content.
         png: The file's content.
@@ -76,7 +76,7 @@ def draw(
 
     Args:
         name: Of its files.
-        title: What stands above it in the page, and in the figure.
+        title: Title in the page and in the figure.
         alt: What it shows, in words.
         plot: Draws on the axes. What it labels stands in a legend below.
         legend: Whether there is a legend of a single entry, too.

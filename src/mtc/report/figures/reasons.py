@@ -105,7 +105,7 @@ def _both_ways() -> "Colormap":
 
 
 def classes_figure(task: str, reasons: "Sequence[ClassReasons]") -> Figure:
-    """What each field does for each class, on average: classes are rows, fields are columns."""
+    """Mean contribution of each field to each class: classes are rows, fields are columns."""
     total: dict[str, float] = {}
     for one in reasons:
         for name, value in one.fields.items():

@@ -56,7 +56,7 @@ def reliability(group: Group, task: str, per: str) -> Reliability | None:
 
 
 def reliability_diagrams(groups: Sequence[Group], dataset: str, split: str) -> list[Figure]:
-    """Accuracy over confidence, a line a model, a panel a task and kind of verdict.
+    """Accuracy over confidence, one line per model, one panel per task and kind of verdict.
 
     Args:
         groups: The models, all on one split of one dataset; those without bins are not drawn.

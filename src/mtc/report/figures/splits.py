@@ -1,4 +1,4 @@
-"""What a split is worth: the same models under the paper's split and on unseen flows, as bars."""
+"""Bars of the same models under the paper's split and on unseen flows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class _Bar:
 
 
 def split_bars(groups: Sequence[Group], dataset: str) -> list[Figure]:
-    """Macro F1 by packet under every split, and by flow, a panel a task; the paper's number beside it.
+    """Macro F1 by packet under every split, and by flow, one panel per task; the paper's number beside it.
 
     Args:
         groups: All of one dataset.

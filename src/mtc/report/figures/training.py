@@ -29,7 +29,7 @@ class _Curve:
 
 
 def learning_curves(groups: Sequence[Group], dataset: str, split: str) -> list[Figure]:
-    """Validation macro F1, validation loss and training loss over minutes, a line a run.
+    """Validation macro F1, validation loss and training loss over minutes, one line per run.
 
     Args:
         groups: The models, all on one split of one dataset; those without a log are not drawn.

@@ -12,7 +12,7 @@ Audit = Mapping[str, Any]
 
 
 def audit_name(audit: Audit, name: str) -> str:
-    """What an audit is called: after its dataset."""
+    """Name of an audit: that of its dataset."""
     return str((audit.get("dataset") or {}).get("name") or name)
 
 

@@ -19,7 +19,7 @@ PAPER_NOTE = "The paper's numbers are for a random split, one seed, and the full
 
 
 def table_4(groups: Sequence[Group], dataset: str) -> Table:
-    """Table 4 for the groups of one dataset: a row a model and split, the paper's row above them.
+    """Table 4 for the groups of one dataset: one row per model and split, the paper's row above them.
 
     Source: Table 4.
     """
@@ -144,7 +144,7 @@ def common_table(groups: Sequence[Group], dataset: str) -> Table | None:
 
 
 def class_table(groups: Sequence[Group], dataset: str, split: str, task: str) -> Table:
-    """The numbers of Figure 7: F1 and recall by class, a column a model."""
+    """The numbers of Figure 7: F1 and recall by class, one column per model."""
     groups = [group for group in groups if task in group.tasks]
     labels = dict.fromkeys(label for group in groups for label in group.classes(task))
     columns = [Column("class"), Column("support", numbers=True)]

@@ -54,7 +54,7 @@ def other_sweep_table(sweep: Mapping[str, Any], name: str) -> Table:
 
 
 def cost_table(groups: Sequence[Group], dataset: str) -> Table:
-    """What the runs of one dataset took: time, speed, epochs, rows, machine."""
+    """Cost of the runs of one dataset: time, speed, epochs, rows, machine."""
     columns = [
         Column("model"), Column("split"), Column("seeds"), Column("budget, min", numbers=True),
         Column("time, min", numbers=True), Column("samples/s", numbers=True, digits=0),

@@ -39,7 +39,7 @@ class Percent:
 
     @property
     def interval_text(self) -> str:
-        """What follows the score: ± over seeds, or the bounds; empty where there is neither."""
+        """Text behind the score: ± over seeds, or the bounds; empty where there is neither."""
         if self.half_width is not None:
             return f"± {100 * self.half_width:.2f}"
         if self.bounds is not None:
@@ -59,7 +59,7 @@ class Column:
     """A column of a table.
 
     Attributes:
-        head: What stands above it.
+        head: Header of the column.
         numbers: Whether it holds numbers, which stand to the right.
         digits: Digits behind the point, of plain floats.
     """
@@ -75,7 +75,7 @@ class Table:
 
     Attributes:
         name: Of its files, and its place in the page.
-        title: What stands above it.
+        title: Title of the table or section.
         columns: At least one.
         rows: As many cells each as there are columns.
         note: What a reader must know to read it.

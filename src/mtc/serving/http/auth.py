@@ -58,7 +58,7 @@ class Authenticator:
         return False
 
     def _is_session(self, session: str | None) -> bool:
-        # Sessions are random and long: looking one up in a dictionary tells nothing about the others.
+        # Sessions are random and long: looking one up in a dictionary says nothing about the others.
         return session is not None and self._sessions.get(session, 0) > time.monotonic()
 
 

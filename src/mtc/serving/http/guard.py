@@ -49,7 +49,7 @@ class Guard:
         authenticator: Authenticator,
         refused: Callable[[str], None],
     ) -> None:
-        """Guard ``app``; ``refused`` is told the reason of each error, for counting."""
+        """Guard ``app``; ``refused`` is reported the reason of each error, for counting."""
         self.app = app
         self._authenticator = authenticator
         self._refused = refused

@@ -294,12 +294,12 @@ class Jobs:
         began = time.monotonic()
 
         def progress(message: dict[str, Any]) -> None:
-            told = message["progress"]
-            job.read, job.size = int(told["read"]), int(told["size"])
+            seen = message["progress"]
+            job.read, job.size = int(seen["read"]), int(seen["size"])
 
         try:
             job.summary = await self._workers.run(
-                self._task(job, "classify"), seconds=self._limits.job_s, stop=job.stop, tell=progress
+                self._task(job, "classify"), seconds=self._limits.job_s, stop=job.stop, report=progress
             )
             job.state, job.read = State.done, job.size
         except TaskFailed as error:

@@ -1,4 +1,4 @@
-"""Events of running watches: the last ones are kept, and passed on to whoever listens."""
+"""Events of running watches: the last ones are kept, and passed on to listeners."""
 
 import asyncio
 import json
@@ -50,8 +50,8 @@ class LiveFeed:
             self.last += 1
         return problem
 
-    async def tell(self) -> None:
-        """Wake whoever listens."""
+    async def wake(self) -> None:
+        """Wake the listeners."""
         async with self._news:
             self._news.notify_all()
 

@@ -1,4 +1,4 @@
-"""The API's part on running watches: their events in, and out to whoever looks on."""
+"""The API's part on running watches: their events in, and out to those who watch."""
 
 import asyncio
 import json
@@ -73,7 +73,7 @@ def make_router(feed: LiveFeed, limits: Limits, metrics: Metrics) -> APIRouter:
                 await asyncio.sleep(0)
         metrics.live_events.labels("accepted").inc(accepted)
         metrics.live_events.labels("refused").inc(refused)
-        await feed.tell()
+        await feed.wake()
         if not accepted:
             reason = f"no line is an event: {problem}" if refused else "no event in this delivery"
             raise ApiError(422, reason, "events")

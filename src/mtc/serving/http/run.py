@@ -25,7 +25,7 @@ def run(settings: ServeSettings, say: Callable[[str], None]) -> None:
 
     Args:
         settings: See ``ServeSettings``.
-        say: Called with lines for whoever started the server.
+        say: Called with lines for the operator of the server.
 
     Raises:
         UsageError: The address cannot be bound, or there is no certificate with its key.

@@ -70,15 +70,15 @@ class Workers:
         *,
         seconds: float,
         stop: threading.Event | None = None,
-        tell: Callable[[Message], None] | None = None,
+        report: Callable[[Message], None] | None = None,
     ) -> Message:
         """Run a task and return its answer.
 
         Args:
-            task: What the process is told; JSON.
+            task: The task of the process; JSON.
             seconds: Wall time after which it is killed.
             stop: Ends the process when set.
-            tell: Called with each message before the answer, in the event loop.
+            report: Called with each message before the answer, in the event loop.
 
         Raises:
             TaskFailed: It could not be done; the text says why.
@@ -90,8 +90,8 @@ class Workers:
         text = json.dumps({**task, "seconds": seconds, "threads": self.task_threads})
 
         def pass_on(message: Message) -> None:
-            if tell is not None:
-                loop.call_soon_threadsafe(tell, message)
+            if report is not None:
+                loop.call_soon_threadsafe(report, message)
 
         try:
             return await loop.run_in_executor(self._threads, self._run, text, seconds, stop, pass_on)
@@ -106,7 +106,7 @@ class Workers:
         self._threads.shutdown(wait=True)
 
     def _run(
-        self, text: str, seconds: float, stop: threading.Event, tell: Callable[[Message], None]
+        self, text: str, seconds: float, stop: threading.Event, report: Callable[[Message], None]
     ) -> Message:
         if stop.is_set():
             raise TaskStopped("stopped")
@@ -128,7 +128,7 @@ class Workers:
                     return message["done"]  # type: ignore[no-any-return]
                 if "failed" in message:
                     raise TaskFailed(str(message["failed"]))
-                tell(message)
+                report(message)
         except (EOFError, OSError, ValueError) as error:
             child.join(1)
             raise TaskFailed(_death(child.exitcode)) from error

@@ -1,4 +1,4 @@
-"""Charts, drawn by a library that the server brings along; told apart by colour and by pattern."""
+"""Charts, drawn by a library that the server brings along; distinguished by colour and by pattern."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime

@@ -30,7 +30,7 @@ def heading(level: int, text: str) -> None:
     ui.html(texts.html(text), sanitize=False, tag=f"h{level}")
 
 
-# Light or dark is the browser's own matter: it keeps the choice, and the server never waits to be told of it.
+# Light or dark is the browser's own matter: it keeps the choice, and the server never learns of it.
 RESTORE_THEME = f"""
 const kept = localStorage.getItem("{DARK_KEY}");
 if (kept) setDark(kept === "true");

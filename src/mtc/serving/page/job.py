@@ -1,15 +1,103 @@
 """The page of one job: how far it is, and then what it found."""
 
+from collections.abc import Callable
+from typing import Any
+
 from nicegui import ui
 
+from mtc.columns import UNKNOWN
 from mtc.serving.http.api_error import ApiError
 from mtc.serving.http.jobs import Job, State
 from mtc.serving.http.parts import Parts
 from mtc.serving.http.shapes import JobView
-from mtc.serving.page import texts
+from mtc.serving.page import charts, texts
 from mtc.serving.page.flows import Flows
 from mtc.serving.page.frame import frame, heading
-from mtc.serving.page.overview import Overview
+
+
+class Overview:
+    """Numbers and charts about one task at a time."""
+
+    def __init__(self, summary: dict[str, Any]) -> None:
+        self._summary = summary
+        self._tasks = list(summary["tasks"])
+        self._listeners: list[Callable[[str], None]] = []
+        self._choice = ui.toggle(self._tasks, value=self._tasks[0], on_change=self._change)
+        self._choice.props(
+            'no-caps unelevated aria-label="Task" toggle-color=primary color=secondary outline'
+        )
+        self._numbers = ui.element("div").classes("numbers")
+        with ui.element("div").classes("two"):
+            with ui.element("section").classes("part").props('aria-label="Traffic by class over time"'):
+                heading(2, "Traffic by class over time")
+                self._time = ui.echart({}).style("height: 20rem").props('data-testid="timeline"')
+            with ui.element("section").classes("part").props('aria-label="Shares"'):
+                heading(2, "Shares of bytes")
+                self._shares = ui.element("div").classes("shares")
+                heading(2, "Confidence")
+                self._confidence = ui.echart({}).style("height: 9rem")
+        self._show()
+
+    def on_task(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with the task that is chosen."""
+        self._listeners.append(listener)
+
+    def _change(self) -> None:
+        self._show()
+        for listener in self._listeners:
+            listener(self._choice.value)
+
+    def _show(self) -> None:
+        task = self._choice.value
+        self._show_numbers(task)
+        self._show_shares(task)
+        timeline = self._summary["timeline"]
+        rows = {} if timeline is None else timeline["bytes"].get(task, {})
+        start, step = (timeline["start"], timeline["step"]) if timeline else (0, 1)
+        self._time.options.clear()
+        self._time.options.update(charts.over_time(start, step, rows))
+        self._confidence.options.clear()
+        self._confidence.options.update(charts.histogram(self._summary["confidence"][task]))
+        self._time.update()
+        self._confidence.update()
+
+    def _show_numbers(self, task: str) -> None:
+        summary = self._summary
+        flows, sizes = summary["labels"][task], summary["bytes"][task]
+        unknown = flows.get(UNKNOWN, 0)
+        numbers = (
+            ("flows", f"{summary['rows']:,}"),
+            ("packets", f"{sum(capture['packets'] for capture in summary['captures']):,}"),
+            ("bytes in flows", texts.size(sum(sizes.values()))),
+            ("of flows unknown", texts.share(unknown, summary["rows"])),
+            ("of bytes unknown", texts.share(sizes.get(UNKNOWN, 0), sum(sizes.values()))),
+        )
+        self._numbers.clear()
+        with self._numbers:
+            for what, value in numbers:
+                with ui.element("div").classes("number"):
+                    ui.html(f"<b>{texts.html(value)}</b>", sanitize=False)
+                    ui.label(what).classes("faint")
+
+    def _show_shares(self, task: str) -> None:
+        sizes, flows = self._summary["bytes"][task], self._summary["labels"][task]
+        whole = sum(sizes.values())
+        shown = charts.shown_labels(sizes)
+        rows = [(label, sizes[label], flows[label]) for label in shown]
+        rest = [label for label in sizes if label not in shown]
+        if rest:
+            rows.append(("others", sum(sizes[n] for n in rest), sum(flows[n] for n in rest)))
+        self._shares.clear()
+        with self._shares:
+            colours = charts.colours_of(label for label, _, _ in rows)
+            for label, size, count in rows:
+                colour = colours[label]
+                width = 100 * size / whole if whole else 0
+                ui.label(label)
+                bar = f'<span style="width:{width:.1f}%;background:{colour.light}"></span>'
+                ui.html(f'<div class="line">{bar}</div>', sanitize=False)
+                ui.label(f"{texts.share(size, whole)}, {count:,} flows").classes("faint")
+
 
 REFRESH_S = 0.3
 

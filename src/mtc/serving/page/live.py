@@ -58,13 +58,13 @@ class LiveFlows:
     def over_time(self, task: str) -> tuple[float, dict[str, list[float]]]:
         """Begin of the last stretches of time, and bytes by class in each.
 
-        Bytes are counted when an event tells them, at the time of the flow's latest packet.
+        Bytes are counted when an event reports them, at the time of the flow's latest packet.
         """
-        told = self._bytes[task]
-        last = max((at for at, _, _ in told), default=0.0)
+        counted = self._bytes[task]
+        last = max((at for at, _, _ in counted), default=0.0)
         start = (last // STEP_S - STEPS + 1) * STEP_S
         rows: dict[str, list[float]] = {}
-        for at, label, size in told:
+        for at, label, size in counted:
             place = int((at - start) // STEP_S)
             if 0 <= place < STEPS:
                 rows.setdefault(label, [0.0] * STEPS)[place] += size
@@ -130,7 +130,7 @@ class Live:
             self._table.rows = [self._row(event) for event in latest]
 
     def _begin(self, tasks: list[str]) -> None:
-        """The first event with tasks tells which columns there are."""
+        """The first event with tasks shows which columns there are."""
         self._over_time.visible = self._place.visible = True
         self._task.set_options(tasks, value=tasks[0])
         self._place.clear()
@@ -160,7 +160,7 @@ class Live:
         self._numbers.clear()
         with self._numbers:
             if not self._known.stats:
-                _number("flows told", f"{len(self._known.flows):,}")
+                _number("flows reported", f"{len(self._known.flows):,}")
             for (host, interface), stats in self._known.stats.items():
                 _show_watch(f"{host} {interface}".strip(), stats)
 

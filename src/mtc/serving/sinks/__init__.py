@@ -1,4 +1,4 @@
-"""Where events go: each sink behind a queue and a buffer on disk of its own."""
+"""Sinks of events, each behind a queue and a buffer on disk of its own."""
 
 from mtc.serving.sinks.base import Sink, SinkDown, SinkRefused, public_name
 from mtc.serving.sinks.delivery import Delivery

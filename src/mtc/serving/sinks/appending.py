@@ -15,6 +15,6 @@ def append_whole(file: IO[bytes], data: bytes) -> None:
         if file.write(data) != len(data):
             raise OSError("the disk is full")  # noqa: TRY301 - a short write is one more way to fail
     except OSError:
-        with contextlib.suppress(OSError):  # the first error tells more; readers leave half a line out
+        with contextlib.suppress(OSError):  # the first error says more; readers leave half a line out
             file.truncate(begin)
         raise

@@ -2,7 +2,7 @@
 
 Events wait in memory, then on disk while the sink is down, and are offered in their order when it is
 back. What the full buffer has no room for is lost and counted. An event can arrive twice (when a sink
-dies after it took a batch and before it said so); flow_id and state tell which events are the same.
+dies after it took a batch and before it said so); flow_id and state show which events are the same.
 """
 
 import threading
@@ -68,9 +68,9 @@ class Delivery(threading.Thread):
                 self._changed.notify_all()
 
     def status(self) -> dict[str, Any]:
-        """What the events of kind ``stats`` tell of a sink."""
+        """The status of a sink in events of kind ``stats``."""
         spool = self._spool
-        told: dict[str, Any] = {
+        status: dict[str, Any] = {
             "sink": self.sink_name,
             "up": self.up,
             "delivered": self.delivered,
@@ -78,7 +78,7 @@ class Delivery(threading.Thread):
             "spooled_bytes": spool.bytes if spool else 0,
             "lost": self.lost,
         }
-        return told if self.up else told | {"error": self.last_error}
+        return status if self.up else status | {"error": self.last_error}
 
     def close_by(self, deadline: float) -> None:
         """Deliver what waits until a time of the monotonic clock, and end; returns at once."""
@@ -186,7 +186,7 @@ class Delivery(threading.Thread):
             if len(lines) == 1:
                 self.lost += 1
                 return True
-            # Something in the batch is refused: halves tell what.
+            # Something in the batch is refused: halves show what.
             middle = len(lines) // 2
             return self._offer(lines[:middle]) and self._offer(lines[middle:])
         except SinkDown as down:

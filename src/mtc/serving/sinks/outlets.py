@@ -87,11 +87,11 @@ class Outlets:
 
     def status(self) -> list[dict[str, Any]]:
         """What each sink says of itself."""
-        told: list[dict[str, Any]] = [delivery.status() for delivery in self.deliveries]
+        statuses: list[dict[str, Any]] = [delivery.status() for delivery in self.deliveries]
         if self._stdout is not None:
             own = {"sink": STDOUT, "up": True, "delivered": self._written, "waiting": 0}
-            told.insert(0, own | {"spooled_bytes": 0, "lost": 0})
-        return told
+            statuses.insert(0, own | {"spooled_bytes": 0, "lost": 0})
+        return statuses
 
     def finish(self, timeout_s: float) -> list[dict[str, Any]]:
         """Deliver what waits, for so long at most; returns the status of each sink at the end."""

@@ -1,4 +1,4 @@
-"""Flow verdicts as Parquet, a file an hour, by way of a journal that survives a sudden end."""
+"""Flow verdicts as Parquet, one file per hour, by way of a journal that survives a sudden end."""
 
 import contextlib
 import json
@@ -173,7 +173,7 @@ def _row(event: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
             row[name] = json.dumps(row[name])
     for task in tasks:
         found = event["tasks"].get(task) or {}
-        told = (found.get("label"), found.get("confidence"), found.get("likeliest", found.get("label")))
+        answers = (found.get("label"), found.get("confidence"), found.get("likeliest", found.get("label")))
         probabilities = list(found.get("probabilities", {}).items()) or None
-        row |= dict(zip(_columns(task), (*told, probabilities), strict=True))
+        row |= dict(zip(_columns(task), (*answers, probabilities), strict=True))
     return row | {"model": event["model"]["name"], "model_version": event["model"]["version"]}

@@ -29,7 +29,7 @@ class SyslogSink:
     """Sends to ``syslog://HOST[:PORT]`` (UDP), ``syslog+tcp://HOST[:PORT]`` or ``syslog:/dev/log``.
 
     Over TCP, what was sent within the last second is sent again after a broken connection: some of it
-    can arrive twice, rather than not at all. UDP tells of a missing receiver on the same machine only.
+    can arrive twice, rather than not at all. UDP reports a missing receiver on the same machine only.
     """
 
     def __init__(self, url: str) -> None:

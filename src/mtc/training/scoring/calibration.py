@@ -1,6 +1,6 @@
 """Temperatures for verdicts on packets and on flows, fitted on the validation part.
 
-The packets of a flow are so alike that ten of them are hardly more evidence than one: a flow is judged by
+The packets of a flow are so alike that ten of them are hardly more evidence than one: a flow is classified by
 the mean of their log-probabilities, not by the sum, and has a temperature of its own.
 """
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a network says about a part of a dataset, and what is true.
+    """Logits of a network on a part of a dataset, with the true labels.
 
     Attributes:
         logits: Task -> float (N, C).

@@ -5,26 +5,30 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import communityid
 import numpy as np
+from numpy.typing import NDArray
 
 from mtc import columns
 from mtc.capture import Source
 from mtc.errors import MtcError
+from mtc.flows import SampleStream
 from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts
 from mtc.inference.verdict_builder import reject_unsure
 from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter, Writer
 from mtc.serving.http.work.results import FILES, FLOWS
-from mtc.serving.http.work.rows import compact, pseudonymous
 from mtc.serving.http.work.sources import check, sources_of
 from mtc.serving.http.work.template import classifier
-from mtc.serving.http.work.timeline import Marks, Timeline
 from mtc.serving.pseudonyms import Pseudonyms
 from mtc.tasks import Tasks, with_vpn
 
-Tell = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any]], None]
+Marks = tuple[tuple[str, ...], NDArray[np.int64]]
+"""Names of the classes of a task, and the index of each flow's verdict among them."""
 
 TELL_EVERY_S = 0.2
 NO_SAMPLE = "no sample"
@@ -32,12 +36,12 @@ STEPS = 10
 """Of the histogram of confidence, from 0 to 1."""
 
 
-def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def run(task: dict[str, Any], report: Report) -> dict[str, Any]:
     """Do a job.
 
     Args:
         task: See ``mtc.serving.http.jobs.Jobs``.
-        tell: Called with ``progress`` from time to time.
+        report: Called with ``progress`` from time to time.
 
     Returns:
         What is known of the captures and their flows; see ``Tally.to_dict``.
@@ -52,12 +56,12 @@ def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
     problems: list[str] = []
     sources, budget = sources_of(task, problems)
     tally = Tally(chosen.tasks, over_time=not chosen.reads_features)
-    tell_progress = _progress(sources, tell)
+    report_progress = _progress(sources, report)
     with ExitStack() as stack:
         writers = _writers(stack, Path(task["folder"]), task["per"], chosen.tasks)
         flows = stack.enter_context((Path(task["folder"]) / FLOWS).open("w", encoding="utf-8"))
         try:
-            for piece in _pieces(chosen, sources, problems, task["per"], tell_progress):
+            for piece in _pieces(chosen, sources, problems, task["per"], report_progress):
                 check(budget, task)
                 for row in tally.rows(piece):
                     reject_unsure(row, thresholds)
@@ -173,8 +177,8 @@ def _writers(stack: ExitStack, folder: Path, per: str, tasks: Tasks) -> list[Wri
     ]
 
 
-def _progress(sources: list[Source], tell: Tell) -> Callable[[Source, int], None]:
-    """A function that tells how far reading is, but not too often."""
+def _progress(sources: list[Source], report: Report) -> Callable[[Source, int], None]:
+    """A function that reports how far reading is, but not too often."""
     sizes = {s.name: s.path.stat().st_size for s in sources if s.path is not None and s.member is None}
     done: dict[str, int] = {}
     last = 0.0
@@ -185,6 +189,110 @@ def _progress(sources: list[Source], tell: Tell) -> Callable[[Source, int], None
         sizes[source.name] = max(sizes.get(source.name, 0), done[source.name])
         if time.monotonic() - last >= TELL_EVERY_S:
             last = time.monotonic()
-            tell({"progress": {"read": sum(done.values()), "size": sum(sizes.values())}})
+            report({"progress": {"read": sum(done.values()), "size": sum(sizes.values())}})
 
     return show
+
+
+Rename = Callable[[str], str]
+
+SHORT_FIELDS = (
+    "flow",
+    "capture",
+    "protocol",
+    "src",
+    "src_port",
+    "dst",
+    "dst_port",
+    "start",
+    "end",
+    "packets",
+    "bytes",
+    "samples",
+    "conflict",
+)
+
+
+def compact(row: dict[str, Any], judged: Tasks) -> dict[str, Any]:
+    """A row with label and confidence of each task, and without the other probabilities."""
+    short = {name: row.get(name) for name in SHORT_FIELDS}
+    for task in judged:
+        found = row[task]
+        short[task] = None if found is None else {key: found[key] for key in ("label", "confidence")}
+    return short
+
+
+def pseudonymous(row: dict[str, Any], rename: Rename) -> dict[str, Any]:
+    """A row with pseudonyms for addresses, and the community id of the pseudonyms.
+
+    The real one would give the addresses away: it can be computed for every address there is.
+    """
+    row = {**row, "src": rename(row["src"]), "dst": rename(row["dst"])}
+    if row["community_id"] is None:
+        return row
+    tuples = communityid.FlowTuple
+    make = {"tcp": tuples.make_tcp, "udp": tuples.make_udp, "sctp": tuples.make_sctp}[row["protocol"]]
+    flow = make(row["src"], row["dst"], row["src_port"], row["dst_port"])
+    row["community_id"] = str(communityid.CommunityID().calc(flow))
+    return row
+
+
+BINS = 120
+NO_FLOW = "no flow"
+"""What belongs to no flow: ARP, ICMP and the like."""
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Bytes by time and class of each task.
+
+    Attributes:
+        start: Time of the first stretch, ns since the epoch.
+        end: Time at which the last one ends.
+        counts: Task -> class -> float64 (BINS,), bytes.
+    """
+
+    start: int
+    end: int
+    counts: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
+
+    def add(self, source: Source, marks: dict[str, Marks], decapsulate: bool) -> None:
+        """Count the packets of a capture, whose flows have got their ``marks`` by task."""
+        width = max(1, -(-(self.end - self.start + 1) // BINS))
+        with SampleStream(source, decapsulate=decapsulate, build=False) as stream:
+            for _ in stream:
+                batch, flows = stream.batch, stream.batch_flows
+                if batch is None or flows is None or not len(batch):
+                    continue
+                place = np.clip((batch.timestamps - self.start) // width, 0, BINS - 1)
+                sizes = batch.wirelens.astype(np.float64)
+                for task, (names, mark) in marks.items():
+                    known = flows < len(mark)
+                    classes = np.where(known & (flows >= 0), mark[np.where(known, flows, 0)], len(names))
+                    self._count(task, (*names, NO_FLOW), classes, place, sizes)
+
+    def _count(
+        self,
+        task: str,
+        names: tuple[str, ...],
+        classes: NDArray[np.int64],
+        place: NDArray[np.int64],
+        sizes: NDArray[np.float64],
+    ) -> None:
+        flat = np.bincount(classes * BINS + place, weights=sizes, minlength=len(names) * BINS)
+        for name, row in zip(names, flat.reshape(-1, BINS), strict=True):
+            if row.any():
+                counts = self.counts.setdefault(task, {})
+                counts[name] = counts.get(name, np.zeros(BINS)) + row
+
+    def to_dict(self) -> dict[str, Any]:
+        """``start`` and ``step`` in seconds, and bytes by task and class."""
+        width = max(1, -(-(self.end - self.start + 1) // BINS))
+        return {
+            "start": self.start / 1e9,
+            "step": width / 1e9,
+            "bytes": {
+                task: {name: [int(n) for n in row] for name, row in rows.items()}
+                for task, rows in self.counts.items()
+            },
+        }

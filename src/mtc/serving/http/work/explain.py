@@ -14,16 +14,16 @@ from mtc.packets.fields import PAYLOAD
 from mtc.serving.http.work.sources import check, sources_of
 from mtc.serving.http.work.template import classifier
 
-Tell = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any]], None]
 
 
-def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def run(task: dict[str, Any], report: Report) -> dict[str, Any]:
     """Explain the verdict on a packet.
 
     Args:
         task: ``capture`` (name), ``packet`` (number, from 1), ``task`` and ``label`` (or None), and what
             every task has.
-        tell: Not used: the answer comes at once.
+        report: Not used: the answer comes at once.
 
     Returns:
         What ``mtc explain --json`` prints, with ``data`` (the bytes of the packet) and ``names``

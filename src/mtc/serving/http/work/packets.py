@@ -12,16 +12,16 @@ from mtc.packets import REASONS
 from mtc.serving.http.work.sources import check, sources_of
 from mtc.serving.http.work.template import classifier
 
-Tell = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any]], None]
 
 
-def run(task: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def run(task: dict[str, Any], report: Report) -> dict[str, Any]:
     """Find packets of a flow.
 
     Args:
         task: ``capture`` (name), ``flow`` (number within the capture, from 0), ``offset`` and ``limit``,
             and what every task has.
-        tell: Not used: the answer comes at once.
+        report: Not used: the answer comes at once.
 
     Returns:
         ``packets``: a dict each; ``more``: whether there are further ones.

@@ -1,4 +1,4 @@
-"""The process of one job: its limits, its task, and what it tells the server.
+"""The process of one job: its limits, its task, and what it reports to the server.
 
 It talks to the server in JSON, so that a capture which took it over could not have the server run code.
 """
@@ -21,7 +21,7 @@ from typing import Any
 from mtc.errors import MtcError
 
 Task = dict[str, Any]
-Tell = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any]], None]
 
 KINDS = ("classify", "packets", "explain")
 MOST_MESSAGE = 4 << 20
@@ -35,17 +35,17 @@ DEFECT = "a defect: this capture broke the job"
 
 
 def main(connection: Connection, text: str) -> None:
-    """Do a task and tell the answer; runs in the child."""
+    """Do a task and send the answer; runs in the child."""
     task: Task = json.loads(text)
 
-    def tell(message: dict[str, Any]) -> None:
+    def report(message: dict[str, Any]) -> None:
         connection.send_bytes(json.dumps(message).encode())
 
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends its jobs
         _confine(task)  # while this is the only thread
         _end_with(os.getppid())
-        answer = _do(task, tell)
+        answer = _do(task, report)
     except MtcError as error:
         answer = {"failed": str(error)}
     except MemoryError:
@@ -54,7 +54,7 @@ def main(connection: Connection, text: str) -> None:
         answer = {"failed": _reason(error)}
         if answer["failed"] == DEFECT:
             traceback.print_exc(file=sys.stderr)
-    tell(answer)
+    report(answer)
     connection.close()
     sys.stderr.flush()
     os._exit(0)  # nothing is left to tidy up, and tidying up takes time
@@ -75,7 +75,7 @@ def _confine(task: Task) -> None:
     sandbox.confine(folder, [Path(path) for path in task.get("readable", ())])
 
 
-def _do(task: Task, tell: Tell) -> dict[str, Any]:
+def _do(task: Task, report: Report) -> dict[str, Any]:
     kind = task["kind"]
     if kind not in KINDS:
         raise ValueError(kind)
@@ -84,7 +84,7 @@ def _do(task: Task, tell: Tell) -> dict[str, Any]:
     work = import_module(f"mtc.serving.http.work.{kind}")
     use_threads(task["threads"])
     _restrict(task)
-    return {"done": work.run(task, tell)}
+    return {"done": work.run(task, report)}
 
 
 def _restrict(task: Task) -> None:
