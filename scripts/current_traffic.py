@@ -15,7 +15,6 @@ from typing import Any
 
 from mtc.capture import expand_inputs
 from mtc.inference import Classifier
-from mtc.inference.verdict_builder import reject_unsure
 
 FAMILIES = {
     "chat": "All Chat",
@@ -68,13 +67,8 @@ def key_of(row: dict[str, Any]) -> Key:
 
 def verdicts(model: str, captures: Path) -> list[dict[str, Any]]:
     classifier = Classifier.load(model)
-    thresholds = classifier.thresholds("flow")
-    rows = []
-    for capture in classifier.classify_sources(expand_inputs([captures]), []):
-        for row in capture:
-            reject_unsure(row, thresholds)
-            rows.append(row)
-    return rows
+    found = classifier.classify_sources(expand_inputs([captures]), [])
+    return [row for capture in found for row in capture]
 
 
 def by_category(found: list[tuple[dict[str, Any], dict[str, str]]]) -> None:

@@ -53,10 +53,10 @@ class Test:
 
     def verdicts(self, packets: int, until: float | None = None) -> Found:
         votes = FlowAggregator(
-            self.classifier.model, precision="exact", packets=packets, until=until, reuse=False
+            self.classifier.model, precision="exact", packets=packets, early=until, reuse=False
         )
         votes.add(self.samples, self.flow)
-        _, judged, probabilities = votes.result(len(self.chosen))
+        _, judged, probabilities, _ = votes.result(len(self.chosen))
         scores = {t: score(self.labels[t], probabilities[t], self.tasks[t]) for t in self.tasks}
         return Found(
             {task: found["macro_f1"] for task, found in scores.items()},

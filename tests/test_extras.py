@@ -12,6 +12,8 @@ import mtc
 from mtc.errors import UsageError
 from mtc.extras import EXTRAS, need
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(mtc.__file__).parent / "assets" / "demo.pcap"
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 BLOCK = """

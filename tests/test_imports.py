@@ -12,7 +12,7 @@ SOURCE = Path(mtc.__file__).parent
 ROAD = (
     (
         "errors", "extras", "files", "lazy", "columns", "tasks", "config", "metrics", "numba_cache",
-        "palette", "parallel",
+        "palette", "parallel", "rows",
     ),
     ("capture",),
     ("packets",),

@@ -99,6 +99,7 @@ def where_it_runs(item: Path, advance: Advance) -> tuple[str, int]:
     return item.read_text(), os.getpid()
 
 
+@pytest.mark.slow
 def test_ray_gives_the_same(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'mtc-traffic[ray]'")
     paths = [tmp_path / str(n) for n in range(4)]

@@ -1,10 +1,13 @@
 """Names and types of the columns of every output: the only place that lists them.
 
-Types are those of Arrow. Tasks stand behind these columns, and then what is derived of the tasks.
+Types are those of Arrow; ``strings`` is a list of texts, and a column ``a.b`` is the field ``b`` of ``a``.
+Tasks stand behind the columns of a flow record, and then what is derived of the tasks.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
+
+Columns = Mapping[str, str]
 
 _INITIATOR = {
     "protocol": "string",
@@ -18,19 +21,60 @@ _INITIATOR = {
     "bytes": "int64",
 }
 _SOURCE = {"samples": "int64", "community_id": "string", "capture": "string"}
+EVIDENCE: Columns = MappingProxyType(
+    {
+        "app_proto": "string",
+        "app_proto_by": "string",
+        "server_name": "string",
+        "server_name_by": "string",
+        "alpn": "strings",
+        "ja4": "string",
+        "service.application": "string",
+        "service.type": "string",
+        "service.by": "string",
+    }
+)
+"""What a flow says of itself."""
 
-FLOW: Mapping[str, str] = MappingProxyType({"flow": "int64", **_INITIATOR, **_SOURCE})
-"""A flow of ``mtc classify``."""
+FLOW: Columns = MappingProxyType({"flow": "int64", **_INITIATOR, **_SOURCE, **EVIDENCE})
+"""A flow record, of ``mtc flows`` and before the tasks of ``mtc classify``."""
 
-PACKET: Mapping[str, str] = MappingProxyType({"flow": "int64", "packet": "int64", **_INITIATOR, **_SOURCE})
+FLOW_COUNTS: Columns = MappingProxyType(
+    dict.fromkeys(("packets_forward", "packets_back", "bytes_forward", "bytes_back", "host_pair"), "int64")
+)
+"""What ``mtc flows`` adds to a flow record."""
+
+PACKET: Columns = MappingProxyType({"flow": "int64", "packet": "int64", **_INITIATOR, **_SOURCE})
 """A packet of ``mtc classify --per packet``."""
 
-ROW: Mapping[str, str] = MappingProxyType({"capture": "string", "row": "int64"})
+ROW: Columns = MappingProxyType({"capture": "string", "row": "int64"})
 """A row of a table of flow features."""
 
-HOST: Mapping[str, str] = MappingProxyType(
+VERDICT: Columns = MappingProxyType(
+    {
+        "verdict.application": "string",
+        "verdict.type": "string",
+        "verdict.by": "string",
+        "verdict.confidence": "float64",
+    }
+)
+"""The answer about a flow, behind the tasks."""
+
+GROUP: Columns = MappingProxyType(
+    {
+        "flows": "int64",
+        "packets": "int64",
+        "bytes": "int64",
+        "start": "float64",
+        "end": "float64",
+    }
+)
+"""What ``mtc classify --by service`` and ``--by type`` say of a group of flows, behind its name."""
+
+HOST: Columns = MappingProxyType(
     {
         "host": "string",
+        "names": "strings",
         "flows": "int64",
         "flows_begun": "int64",
         "packets": "int64",
@@ -42,18 +86,6 @@ HOST: Mapping[str, str] = MappingProxyType(
 )
 """A host of ``mtc classify --by host``."""
 
-FLOW_TABLE: Mapping[str, str] = MappingProxyType(
-    {
-        "capture": "string",
-        "flow": "int64",
-        **_INITIATOR,
-        **dict.fromkeys(("packets_forward", "packets_back", "bytes_forward", "bytes_back"), "int64"),
-        "host_pair": "int64",
-        "community_id": "string",
-    }
-)
-"""A flow of ``mtc inspect --flows``."""
-
 VPN, CONFLICT = "vpn", "conflict"
 """Columns derived from the tasks' verdicts."""
 
@@ -63,11 +95,7 @@ UNKNOWN = "unknown"
 DATASET = ("sample", "time", "wirelen", "flow", "capture", "packet")
 """Columns of a dataset that are no tasks."""
 
-EVIDENCE = (
-    *("app_proto", "app_proto_by", "server_name", "server_name_by"),
-    *("alpn", "ja4", "service", "verdict"),
+RESERVED = frozenset(
+    name.partition(".")[0] for name in (*FLOW, *PACKET, *ROW, *HOST, VPN, CONFLICT, *VERDICT, *DATASET)
 )
-"""Further fields of flow records."""
-
-RESERVED = frozenset({*FLOW, *PACKET, *ROW, *HOST, *EVIDENCE, VPN, CONFLICT, *DATASET})
-"""Names that no task may have. The flow table has no tasks beside it."""
+"""Names that no task may have."""

@@ -25,6 +25,7 @@ from mtc.errors import InputError, UsageError
 Backend = Literal["local", "ray"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Failure = TypeVar("Failure", bound=Exception)
 
 Advance = Callable[[int], None]
 """Called by the function with the units of work (bytes) done since its last call."""
@@ -112,6 +113,19 @@ def ordered_map(
         yield from _on_ray(function, given, workers, ahead, progress, files)
     else:
         yield from _in_processes(function, given, workers, ahead, progress, movable)
+
+
+def result_or_error(
+    function: Callable[[Item, Advance], Result],
+    kind: type[Failure],
+    item: Item,
+    advance: Advance = lambda done: None,
+) -> Result | Failure:
+    """The function's result, or the error of a kind that it raised; for ``ordered_map`` by ``partial``."""
+    try:
+        return function(item, advance)
+    except kind as error:
+        return error
 
 
 def _reporter(item: Item, progress: Callable[[Item, int], None] | None) -> Advance:

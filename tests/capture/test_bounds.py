@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_kernels_pass_their_properties_with_bounds_checks(tmp_path: Path) -> None:
     # numba compiles the checks in, so that they need a process and a cache of their own.

@@ -18,6 +18,7 @@ FIELDS = [
     *("flow", "protocol", "src", "src_port", "dst", "dst_port", "start", "end", "packets", "bytes"),
     *("samples", "community_id", "capture"),
 ]
+EVIDENCE = ["app_proto", "app_proto_by", "server_name", "server_name_by", "alpn", "ja4", "service"]
 
 
 @pytest.fixture
@@ -33,7 +34,10 @@ def test_json_lines(classify: Callable, capture: Path) -> None:
     result = classify(capture, "--format", "json")
     assert result.status == 0
     first, second = _rows(result.out)
-    assert list(first) == [*FIELDS, *ISCX, "vpn", "conflict"]
+    assert list(first) == [*FIELDS, *EVIDENCE, *ISCX, "vpn", "conflict", "verdict"]
+    assert [first[name] for name in EVIDENCE] == [None] * 7
+    assert list(first["verdict"]) == ["application", "type", "by", "confidence"]
+    assert second["verdict"] == {"application": None, "type": None, "by": "unknown", "confidence": None}
     assert {name: first[name] for name in FIELDS} == {
         "flow": 1,
         "protocol": "tcp",
@@ -135,7 +139,7 @@ def test_conflicts_are_told_in_every_format(
     def classify(*arguments: object) -> str:
         result = mtc("classify", capture, "--model", contradicting, *arguments)
         assert result.status == 0
-        assert "labels that contradict each other: application/traffic 1" in result.err
+        assert "conflicting labels of the model: application/traffic 1" in result.err
         return result.out
 
     assert [row["conflict"] for row in _rows(classify("--json"))] == [[["application", "traffic"]], None]
@@ -144,15 +148,19 @@ def test_conflicts_are_told_in_every_format(
     classify("--out", tmp_path / "verdicts.parquet")
     frame = pd.read_parquet(tmp_path / "verdicts.parquet")
     assert [str(value) for value in frame["conflict"].fillna("-")] == ["application/traffic", "-"]
-    shown = classify()
-    assert shown.count("!") == 3  # the two labels, and what the mark means
+    shown = classify("--per", "packet")
+    assert "! conflicting labels" in shown
+    assert shown.count("!") >= 3  # two labels of a packet, and what the mark means
+    flow = _rows(classify("--json"))[0]
+    assert flow["verdict"]["by"] == "unknown"  # labels that conflict decide nothing
 
 
 def test_table_names_flows_and_labels(classify: Callable, capture: Path) -> None:
     result = classify(capture)
     row = _rows(classify(capture, "--json").out)[0]
     assert "192.0.2.1:1234" in result.out
-    assert f"{row['traffic']['label']} {row['traffic']['confidence']:.2f}" in result.out
+    assert row["verdict"]["by"] == "model"
+    assert f"{row['verdict']['application']}, {row['verdict']['type']}" in result.out
     assert "2 flows classified from 3 packets (left out: no_payload 1)" in result.err
 
 
@@ -176,16 +184,15 @@ def test_a_failed_run_leaves_no_output(classify: Callable, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--reject"],
         ["--format", "parquet"],
         ["--out", "a.txt"],
         ["--format", "table", "--out", "a.csv"],
         ["--out", "nowhere/a.csv"],
         ["--packets", "0"],
-        ["--until", "1.5"],
-        ["--until", "0"],
+        ["--early", "1.5"],
+        ["--early", "0"],
         ["--per", "packet", "--packets", "3"],
-        ["--per", "packet", "--until", "0.9"],
+        ["--per", "packet", "--early", "0.9"],
         ["--per", "packet", "--by", "host"],
         ["--from", "yesterday"],
         ["--from", "20", "--to", "10"],
@@ -205,11 +212,11 @@ def test_few_packets_and_early_decisions(classify: Callable, short_capture: Path
     samples = sum(row["samples"] for row in _rows(classify(short_capture, "--json").out))
     flows = len(_rows(classify(short_capture, "--json").out))
     few = classify(short_capture, "--json", "--packets", "1")
-    assert f"{flows} of {samples} samples judged" in few.err
+    assert f"{flows} of {samples} samples used by the model" in few.err
     early = classify(
-        short_capture, "--json", "--until", "0.05"
+        short_capture, "--json", "--early", "0.05"
     )  # an untrained model is as sure as that at once
-    assert f"{flows} of {samples} samples judged" in early.err
+    assert f"{flows} of {samples} samples used by the model" in early.err
     assert [row["traffic"] for row in _rows(few.out)] == [row["traffic"] for row in _rows(early.out)]
 
 
@@ -227,7 +234,8 @@ def test_only_packets_of_a_filter_and_a_window(classify: Callable, capture: Path
 
 def test_hosts(classify: Callable, short_capture: Path, tmp_path: Path) -> None:
     rows = _rows(classify(short_capture, "--by", "host", "--json").out)
-    assert list(rows[0])[:4] == ["host", "flows", "flows_begun", "packets"]
+    assert list(rows[0])[:5] == ["host", "names", "flows", "flows_begun", "packets"]
+    assert list(rows[0]["verdict"]) == ["label", "share", "flows", "bytes"]
     assert list(rows[0]["traffic"]) == ["label", "share", "flows", "bytes"]
     table = list(csv.DictReader(io.StringIO(classify(short_capture, "--by", "host", "--format", "csv").out)))
     classify(short_capture, "--by", "host", "--out", tmp_path / "hosts.parquet")
@@ -358,7 +366,7 @@ def test_unreadable_model(
     assert result.err.count("\n") == 1
 
 
-def test_reject_says_unknown_below_the_threshold(
+def test_labels_below_the_threshold_are_unknown_by_default(
     mtc: Callable, tiny_model: Path, capture: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "model"
@@ -371,19 +379,22 @@ def test_reject_says_unknown_below_the_threshold(
     }
     (model / "model.json").write_text(json.dumps(card))
     arguments = (capture, "--format", "json", "--model", model)
-    plain, rejected = (_rows(mtc("classify", *arguments, *more).out) for more in ((), ("--reject",)))
+    plain, rejected = (_rows(mtc("classify", *arguments, *more).out) for more in (("--no-reject",), ()))
+    assert {row["verdict"]["by"] for row in rejected} == {"unknown"}
+    assert plain[0]["verdict"]["by"] == "model"
     judged = [row["traffic"] for row in rejected if row["traffic"] is not None]
     assert judged
     assert all(task["label"] == "unknown" for task in judged)
     assert [row["flow"] for row in rejected] == [row["flow"] for row in plain]
     before = [row["traffic"]["probabilities"] for row in plain if row["traffic"] is not None]
     assert [task["probabilities"] for task in judged] == before  # still there to be looked at
-    packets = _rows(mtc("classify", *arguments, "--per", "packet", "--reject").out)
+    packets = _rows(mtc("classify", *arguments, "--per", "packet").out)
     assert packets
     assert all(row["traffic"]["label"] in ISCX["traffic"] for row in packets)
 
     card["reject"]["traffic"]["flow"]["score"] = "energy"
     (model / "model.json").write_text(json.dumps(card))
-    refused = mtc("classify", *arguments, "--reject")
-    assert (refused.status, refused.out) == (2, "")
-    assert "energy for traffic" in refused.err
+    by_energy = _rows(mtc("classify", *arguments).out)[0]["traffic"]
+    assert by_energy["probabilities"] == before[0]
+    unlike = mtc("classify", *arguments)
+    assert "100 % of 1 flow is unlike what" in unlike.err

@@ -84,7 +84,7 @@ def test_demo_keeps_a_foreign_report(demo: Callable, tmp_path: Path) -> None:
 
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
-    monkeypatch.setattr("mtc.inference.registry.bundled_models", lambda: {"tiny": tiny_model})
+    monkeypatch.setattr("mtc.inference.model_registry.bundled_models", lambda: {"tiny": tiny_model})
 
 
 @pytest.mark.usefixtures("shelf")

@@ -9,7 +9,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-pytestmark = pytest.mark.usefixtures("small_parity_check")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_parity_check")]
 
 
 @pytest.fixture(autouse=True)

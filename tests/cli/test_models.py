@@ -33,12 +33,12 @@ def test_a_model_of_ones_own_is_shown(mtc: Callable, tiny_model: Path) -> None:
     assert result.status == 0
     for text in (
         "first 10 packets that carry information; with VPN.",
-        "No threshold for --reject.",
-        "Does not know which labels contradict each other.",
+        "No thresholds: its labels are never unknown.",
+        "Does not know which labels conflict.",
         " MB, written by mtc ",
     ):
         assert text in result.out
-    assert "Unknown (--reject) below application 0." in mtc("models", "iscx").out
+    assert "Unknown below application 0." in mtc("models", "iscx").out
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from mtc.cli import app
 
 pytest.importorskip("optuna")
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "model.tokens=5", "model.width=20", "model.heads=2", "model.ffn_width=16", "model.repetitions=[1, 1, 1]",
     "train.epochs=1", "train.batch_size=64",

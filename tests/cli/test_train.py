@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from mtc.cli import app
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "model.tokens=5", "model.width=20", "model.heads=2", "model.ffn_width=16", "model.repetitions=[1, 1, 1]",
     "train.epochs=2", "train.batch_size=32",

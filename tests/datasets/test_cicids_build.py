@@ -227,6 +227,7 @@ def test_the_hash_is_of_rows_not_of_files(tmp_path: Path, write_table: WriteTabl
     assert build_cicids2017(table, tmp_path / "five", seed=2).hash != first.hash
 
 
+@pytest.mark.slow
 def test_same_bytes_however_the_tables_come(tmp_path: Path, write_table: WriteTable) -> None:
     names = ("Monday-WorkingHours", "Friday-WorkingHours-Morning")
     for i, name in enumerate(names):

@@ -16,6 +16,8 @@ from mtc.datasets.build import build
 from mtc.datasets.cicids2017 import staging as cicids_staging
 from mtc.parallel import WorkerLost
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., Path]
 NAMES = ("aim_chat_3a", "email1a", "facebook_chat_4a", "icq_chat_3a", "skype_chat1a", "spotify1")
 

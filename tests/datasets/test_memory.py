@@ -6,6 +6,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 BUILD = """
 import json, resource, sys
 from mtc.datasets import build_captures

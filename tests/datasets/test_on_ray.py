@@ -15,6 +15,8 @@ import pytest
 from mtc.datasets import build_iscx
 from mtc.errors import InputError, UsageError
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., Path]
 NAMES = ("aim_chat_3a", "email1a", "facebook_chat_4a", "icq_chat_3a", "skype_chat1a", "spotify1")
 

@@ -135,7 +135,7 @@ def test_flows_are_judged_as_classify_judges_them(run: Path, small_dataset: Path
     votes = FlowAggregator(model, precision="exact")
     _, flow = np.unique(flows_by_capture(samples), return_inverse=True)
     votes.add(samples.dense()[:, : model.card.config.model.length], flow)
-    seen, _, probabilities = votes.result(flow.max() + 1)
+    seen, _, probabilities, _ = votes.result(flow.max() + 1)
     scored = evaluate(run, part="all")["flow_parts"]["all"]
     for task, classes in model.card.tasks.items():
         labels = np.full(len(seen), -1)

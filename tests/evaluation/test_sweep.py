@@ -18,6 +18,8 @@ from mtc.evaluation.sweep_recipe import load_sweep, point_text, sweep_names, tom
 
 pytest.importorskip("optuna")
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 title = "two sizes"
 base = "iscx-mtc"

@@ -152,6 +152,7 @@ def test_foreign_bytes_never_lead_a_sequence_out_of_its_row(packets: list[tuple[
     assert counts.tolist() == [min(int((rows == row).sum()), PACKETS) for row in range(4)]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
 @given(st.lists(PACKET, min_size=1, max_size=40))
 def test_numbers_of_the_first_packets_do_not_depend_on_later_ones(

@@ -40,6 +40,7 @@ def _classify(classifier: Classifier, folder: Path, per: str, workers: Workers) 
     return rows, problems, ends
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_rows_in_the_same_order(tiny_model: Path, folder: Path) -> None:
     classifier = Classifier.load(tiny_model)
     here = _classify(classifier, folder, "flow", Workers())
@@ -70,6 +71,7 @@ def test_packets_judged_elsewhere_are_the_same(
     assert len(here[0]) > 50
 
 
+@pytest.mark.slow
 def test_two_workers_on_ray_give_the_same(tiny_model: Path, folder: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'mtc-traffic[ray]'")
     classifier = Classifier.load(tiny_model)

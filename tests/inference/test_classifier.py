@@ -99,8 +99,8 @@ def test_votes_do_not_depend_on_how_samples_come_in(
     for begin, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
         buffer[:size] = rows[begin : begin + size]  # the caller uses one array again and again
         parts.add(buffer[:size], flow[begin : begin + size])
-    counts, _, expected = whole.result(6)
-    counts_parts, _, found = parts.result(6)
+    counts, _, expected, _ = whole.result(6)
+    counts_parts, _, found, _ = parts.result(6)
     assert counts.tolist() == counts_parts.tolist() == np.bincount(flow, minlength=6).tolist()
     for task, values in expected.items():
         np.testing.assert_allclose(found[task][:4], values[:4], atol=1e-5)

@@ -26,7 +26,7 @@ pytest.importorskip("onnxscript")
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "onnx_without_torch.py"
 MakeModel = Callable[..., Path]
 
-pytestmark = pytest.mark.usefixtures("small_parity_check")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_parity_check")]
 
 
 @pytest.fixture(scope="module")

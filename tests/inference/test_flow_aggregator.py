@@ -39,30 +39,30 @@ def test_no_more_packets_are_judged_than_asked_for(
     samples, flow = flows
     votes = FlowAggregator(classifier.model, precision="exact", packets=3)
     votes.add(samples, flow)
-    counts, judged, _ = votes.result(int(flow.max()) + 1)
+    counts, judged, *_ = votes.result(int(flow.max()) + 1)
     assert counts.tolist() == np.bincount(flow).tolist()
     assert judged.tolist() == np.minimum(counts, 3).tolist()
 
 
 @pytest.mark.parametrize("buffered", [7, 4096])
-@pytest.mark.parametrize("until", [0.12, 0.2, 0.95])
+@pytest.mark.parametrize("early", [0.12, 0.2, 0.95])
 def test_a_flow_is_decided_by_the_first_packets_that_make_every_task_sure(
     classifier: Classifier,
     flows: tuple[np.ndarray, np.ndarray],
-    until: float,
+    early: float,
     buffered: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("mtc.inference.flow_aggregator.BUFFERED_SAMPLES", buffered)
     samples, flow = flows
-    votes = FlowAggregator(classifier.model, precision="exact", packets=6, until=until)
+    votes = FlowAggregator(classifier.model, precision="exact", packets=6, early=early)
     for begin in range(0, len(flow), 11):
         votes.add(samples[begin : begin + 11], flow[begin : begin + 11])
-    counts, judged, found = votes.result(int(flow.max()) + 1)
+    counts, judged, found, _ = votes.result(int(flow.max()) + 1)
     for one in np.flatnonzero(counts):
         rows = samples[flow == one]
         by_hand = _by_hand(classifier, rows, min(6, len(rows)))
-        sure = np.logical_and.reduce([values >= until for values in by_hand.values()])
+        sure = np.logical_and.reduce([values >= early for values in by_hand.values()])
         expected = int(sure.argmax()) + 1 if sure.any() else min(6, len(rows))
         assert judged[one] == expected
         if sure.any():
@@ -121,7 +121,7 @@ def test_samples_differ_by_any_byte() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"packets": 0}, {"until": 0.0}, {"until": 1.5}, {"until": float("nan")}], ids=str
+    "wrong", [{"packets": 0}, {"early": 0.0}, {"early": 1.5}, {"early": float("nan")}], ids=str
 )
 def test_settings_that_mean_nothing_are_refused(wrong: dict) -> None:
     with pytest.raises(UsageError):

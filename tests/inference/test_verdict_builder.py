@@ -1,7 +1,10 @@
+"""From probabilities to labels, conflicts and what is rejected."""
+
 import numpy as np
 import pytest
 
-from mtc.inference.verdict_builder import VerdictBuilder, reject_unsure, verdict
+from mtc.inference.verdict_builder import VerdictBuilder, below_thresholds, verdict
+from mtc.models import ModelCard
 from mtc.tasks import ISCX, vpn_classes, with_vpn
 from mtc.training.finish import label_pairs
 
@@ -11,9 +14,10 @@ PAIRS = {
 }
 
 
-def _row(app: list[float], kind: list[float], pairs: dict = PAIRS) -> dict:
+def _row(app: list[float], kind: list[float], pairs: dict = PAIRS, unsure: tuple[str, ...] = ()) -> dict:
     found = {"app": np.array([app], np.float32), "kind": np.array([kind], np.float32)}
-    (row,) = VerdictBuilder(TASKS, pairs).rows(found)
+    below = {task: np.array([task in unsure]) for task in TASKS}
+    (row,) = VerdictBuilder(TASKS, pairs).rows(found, below)
     return row
 
 
@@ -59,13 +63,11 @@ def test_a_label_that_stood_beside_nothing_contradicts_nothing() -> None:
 
 def test_rejected_verdicts_take_vpn_and_conflicts_with_them() -> None:
     row = _row([1, 0, 0], [0, 0, 0.6, 0.4])
-    reject_unsure(row, {"app": 0.5, "kind": 0.5})
     assert (row["vpn"]["label"], row["conflict"]) == ("nonVPN", [["app", "kind"]])
-    reject_unsure(row, {"app": 0.5, "kind": 0.7})
+    row = _row([1, 0, 0], [0, 0, 0.6, 0.4], unsure=("kind",))
     assert [row[name]["label"] for name in ("app", "kind", "vpn")] == ["mail", "unknown", "unknown"]
     assert (row["vpn"]["confidence"], row["conflict"]) == (pytest.approx(0.6), None)
     nothing = VerdictBuilder(TASKS, PAIRS).nothing()
-    reject_unsure(nothing, {"app": 0.5, "kind": 0.5})
     assert nothing == {"app": None, "kind": None, "vpn": None, "conflict": None}
 
 
@@ -90,3 +92,18 @@ def test_pairs_of_labels_are_those_on_one_sample() -> None:
     assert label_pairs(labels, TASKS) == {
         "app": {"kind": {"mail": ["Email", "VPN Email"], "film": ["Streaming"]}}
     }
+
+
+@pytest.mark.parametrize("score", ["probability", "energy"])
+def test_thresholds_are_of_the_confidence_or_of_the_energy(score: str) -> None:
+    rule = {"flow": {"score": score, "threshold": 0.6}, "packet": {"score": score, "threshold": 0.0}}
+    card = ModelCard({"app": TASKS["app"], "kind": TASKS["kind"]}, reject={"app": rule})
+    probabilities = {
+        "app": np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2]], np.float32),
+        "kind": np.full((2, 4), 0.25, np.float32),
+    }
+    energies = {"app": np.array([0.1, 2.0]), "kind": np.zeros(2)}
+    expected = [False, True] if score == "probability" else [True, False]
+    below = below_thresholds(card, "flow", probabilities, energies)
+    assert {task: low.tolist() for task, low in below.items()} == {"app": expected}
+    assert not below_thresholds(card, "packet", probabilities, energies)["app"].any()

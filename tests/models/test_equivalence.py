@@ -9,6 +9,8 @@ import torch
 from mtc.config import load_recipe
 from mtc.models import build_network, pack
 
+pytestmark = pytest.mark.slow
+
 TASKS = {"application": 17, "traffic": 12, "auxiliary": 6}
 MODELS = ("mtc", "mtc-2task", "transformer", "cnn")
 # What a step of 13 bytes leaves out takes minutes in the reference. 13 and 50 have no common divisor, so

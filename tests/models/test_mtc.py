@@ -13,6 +13,8 @@ from mtc.models.networks.encoder import EncoderLayer, embed, keep_mask
 from mtc.models.networks.mtc import Bottleneck
 from mtc.models.packed.layers import ConvNorm
 
+pytestmark = pytest.mark.slow
+
 CLASSES = {"application": 17, "traffic": 12, "auxiliary": 6}
 NO_DROPOUT = ModelConfig(ffn_dropout=0.0, cnn_dropout=0.0)
 SMALL = ModelConfig(tokens=7, width=7, heads=7)

@@ -42,9 +42,17 @@ def token() -> str:
 
 
 @pytest.fixture(scope="session")
-def guarded(serve: Serve, token: str) -> Iterator[Server]:
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key for pseudonyms."""
+    path = tmp_path_factory.mktemp("key") / "key"
+    path.write_bytes(bytes(range(32)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def guarded(serve: Serve, token: str, key_file: Path) -> Iterator[Server]:
     """A server with a token, a page, and pseudonyms for all addresses."""
-    with serve("--pseudonymise", MTC_SERVE_TOKEN=token) as found:
+    with serve("--pseudonymize", str(key_file), MTC_SERVE_TOKEN=token) as found:
         yield found
 
 

@@ -23,6 +23,8 @@ from mtc.serving.packet_queue import PacketQueue
 from mtc.serving.watch import Watch
 from mtc.serving.watch_settings import WatchSettings
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(__file__).parents[2] / "src/mtc/assets/demo.pcap"
 
 

@@ -1,7 +1,9 @@
 """The engine against mtc classify, its timeouts, its bounds, and its events against the schema."""
 
+import copy
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +97,11 @@ def test_last_verdicts_are_those_of_classify(
 def test_unknown_below_the_threshold(classifier: Classifier, check: jsonschema.Draft202012Validator) -> None:
     events: list[dict[str, Any]] = []
     maker = EventMaker({"name": "iscx", "version": "1"}, "test")
-    engine = WatchEngine(classifier, maker, events.append, thresholds=dict.fromkeys(classifier.tasks, 0.9))
+    card = classifier.model.card
+    rule = {"score": "probability", "threshold": 0.9}
+    strict = copy.copy(classifier.model)
+    strict.card = replace(card, reject={task: {"packet": rule, "flow": rule} for task in card.tasks})
+    engine = WatchEngine(Classifier(strict, name="iscx"), maker, events.append)
     for batch in demo_batches():
         engine.take(batch)
     engine.finish(engine.now, "end_of_input")

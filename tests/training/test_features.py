@@ -15,6 +15,8 @@ from mtc.files import read_json
 from mtc.models import load_model
 from mtc.training.plan import prepare_parts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recipe() -> RunConfig:

@@ -7,6 +7,8 @@ from mtc.datasets import Dataset
 from mtc.models import load_model
 from mtc.training import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", ["packets", "flows"])
 def test_the_network_of_fields_learns_and_resumes(

@@ -17,6 +17,8 @@ from mtc.models import build_network, load_model
 from mtc.training import train
 from mtc.training.initial import freeze, load_start, take_weights
 
+pytestmark = pytest.mark.slow
+
 NEW_TASKS = {"application": ("b", "other", "a"), "colour": ("red", "blue")}
 
 

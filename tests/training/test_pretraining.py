@@ -20,6 +20,8 @@ from mtc.training import train
 from mtc.training.callbacks import EpochLines
 from mtc.training.pretraining import _hide, pretrain
 
+pytestmark = pytest.mark.slow
+
 TASKS = {"application": ("a", "b"), "traffic": ("x", "y")}
 CONFIG = RunConfig(
     model=ModelConfig(

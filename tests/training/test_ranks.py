@@ -24,6 +24,8 @@ from mtc.training.batches import Chunks, PackedLoader
 from mtc.training.ranks import expected_rank
 from mtc.training.run_folder import FILES, TENSORBOARD
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = f"""
     import json, os, signal, sys
     sys.path.insert(0, {str(Path(__file__).parent)!r})

@@ -22,6 +22,8 @@ from mtc.models import load_model
 from mtc.training import Interrupted, train
 from mtc.training.run_folder import CHECKPOINTS, read_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 class AtStep(Callback):
     """Does something at the end of one training step."""

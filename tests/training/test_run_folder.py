@@ -18,6 +18,8 @@ from mtc.training import train
 from mtc.training.callbacks import EpochLines
 from mtc.training.run_folder import CHECKPOINTS, FILES, TENSORBOARD, AtomicCheckpointIO, read_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 def test_writes_what_a_run_holds_and_nothing_else(undisturbed: Path, config: RunConfig) -> None:
     names = {path.name for path in undisturbed.iterdir()}

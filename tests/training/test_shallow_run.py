@@ -11,6 +11,8 @@ from mtc.errors import OutputError
 from mtc.models import load_model, predict_logits
 from mtc.training import train
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("gradient-boosting", "extra-trees", "nearest-neighbour", "majority")
 
 

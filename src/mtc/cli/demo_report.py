@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from mtc.cli.classify.tables import stdout_console
+from mtc.cli.shared.tables import stdout_console
 from mtc.inference import FlowVerdicts
 from mtc.tasks import Tasks
 

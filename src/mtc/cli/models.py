@@ -57,7 +57,7 @@ def _show(name: str, folder: Path, card: "ModelCard") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from mtc.cli.classify.tables import stdout_console
+    from mtc.cli.shared.tables import stdout_console
 
     console = stdout_console()
     data = card.dataset
@@ -97,9 +97,13 @@ def _abilities(folder: Path, card: "ModelCard") -> Iterator[str]:
         yield f"Flow verdicts: of the first {card.flow_packets} packets that carry information; {listed}."
     per = "flow" if packets else "packet"
     thresholds = [f"{t} {both[per]['threshold']:.2f}" for t, both in card.reject.items() if per in both]
-    yield f"Unknown (--reject) below {', '.join(thresholds)}." if thresholds else "No threshold for --reject."
+    yield (
+        f"Unknown below {', '.join(thresholds)}."
+        if thresholds
+        else "No thresholds: its labels are never unknown."
+    )
     if not card.pairs:
-        yield "Does not know which labels contradict each other."
+        yield "Does not know which labels conflict."
     speed = card.training.get("samples_per_s")
     trained = f"; trained at {speed:,.0f} samples/s" if speed else ""
     yield f"{_size(folder) / 1e6:.1f} MB, written by mtc {card.mtc_version}{trained}."

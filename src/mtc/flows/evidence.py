@@ -104,15 +104,18 @@ class EvidenceCollector:
     only the finding is kept.
     """
 
-    def __init__(self, services: Services | None = None, *, log_bytes: int = LOG_BYTES) -> None:
+    def __init__(
+        self, services: Services | None = None, *, names: bool = True, log_bytes: int = LOG_BYTES
+    ) -> None:
         """Begin with no flows.
 
         Args:
             services: What names and protocols stand for; without it, the table of the package.
+            names: Whether names of servers are read; without them, services are those of protocols.
             log_bytes: Most bytes of payload that are held at a time.
         """
         self._payloads = PayloadLog(log_bytes)
-        self._addresses = AddressNames()
+        self._addresses = AddressNames() if names else None
         self._findings: dict[int, Finding] = {}
         self._announced: set[tuple[frozenset[tuple[int, int]], int]] = set()
         self._services = _built_in_services() if services is None else services
@@ -126,7 +129,8 @@ class EvidenceCollector:
         flows: NDArray[Any],
     ) -> None:
         """Take in the packets of a batch, after their flows have been found; see ``PayloadLog.collect``."""
-        self._addresses.learn(headers, batch)
+        if self._addresses is not None:
+            self._addresses.learn(headers, batch)
         done = 0
         while (done := self._payloads.collect(headers, batch, rows, ways, flows, done)) < len(rows):
             self._make_room(flows)
@@ -172,13 +176,14 @@ class EvidenceCollector:
             if finding is not None:
                 table.app_proto[at], table.app_proto_by[at] = finding.app_proto, finding.by
                 carries[at] = finding.carries
-                table.server_name[at] = finding.names.server_name
-                table.server_name_by[at] = finding.names.server_name_by
+                if self._addresses is not None:
+                    table.server_name[at] = finding.names.server_name
+                    table.server_name_by[at] = finding.names.server_name_by
                 table.ja4[at] = finding.names.ja4
                 table.alpn[at] = None if finding.names.alpn is None else list(finding.names.alpn)
         self._join_data_connections(flows[rows], table, carries)
         self._name_by_address(flows[rows], table)
-        self._add_services(table, carries)
+        self._add_services(flows[rows], table, carries)
         return table
 
     def _positions(self, ids: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
@@ -208,11 +213,16 @@ class EvidenceCollector:
 
     def _name_by_address(self, flows: NDArray[Any], table: FlowEvidence) -> None:
         """The name that a DNS answer gave to the server's address, where the flow itself has none."""
+        if self._addresses is None:
+            return
         nameless = np.flatnonzero(~is_known(table.server_name))
         for at, name in self._addresses.names(flows[nameless]):
             table.server_name[nameless[at]], table.server_name_by[nameless[at]] = name, "dns"
 
-    def _add_services(self, table: FlowEvidence, carries: Texts) -> None:
+    def _add_services(self, flows: NDArray[Any], table: FlowEvidence, carries: Texts) -> None:
+        ports = np.minimum(flows["src_port"], flows["dst_port"])
+        for at in np.flatnonzero((table.app_proto == "tls") & ~is_known(carries)).tolist():
+            carries[at] = f"tls/{ports[at]}"  # the port says what TLS hides: 993 is IMAP
         known: dict[tuple[str | None, str | None], dict[str, str | None] | None] = {}
         said = np.flatnonzero(is_known(table.server_name) | is_known(carries))
         for at in said.tolist():

@@ -146,10 +146,7 @@ class FlowRecords:
     def row(self, row: int) -> dict[str, Any]:
         """One flow as plain values: fields and units as in ``mtc classify --format json``."""
         columns, at = self._part(row)
-        return {name: columns[name][at] for name in _ROW} | {
-            "start": int(self.start[row]) / 1e9,
-            "end": int(self.end[row]) / 1e9,
-        }
+        return {name: columns[name][at] for name in _ROW}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """All flows as plain values, one after the other."""

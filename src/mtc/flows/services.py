@@ -123,7 +123,10 @@ class Services:
         return len(labels), None
 
     def of_protocol(self, app_proto: str) -> Service | None:
-        """What a protocol stands for, whichever program speaks it; None for TLS, QUIC and the like."""
+        """What a protocol stands for, whichever program speaks it; None for QUIC and the like.
+
+        TLS stands for something by the server's port alone: ``tls/993``.
+        """
         return self._protocols.get(app_proto)
 
     def _by_first_label(self, label: str, rest: str) -> Service | None:

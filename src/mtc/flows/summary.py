@@ -1,6 +1,7 @@
 """What is in a capture, counted in one pass and in bounded memory."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,12 @@ from numpy.typing import NDArray
 
 from mtc.flows.records import FlowRecords
 from mtc.flows.stream import SampleStream
-from mtc.flows.table import FlowSettings, FlowTable
 from mtc.packets.checks import CheckCounts
 from mtc.packets.kernel import kernel
 from mtc.packets.reasons import NOT_SELECTED
 from mtc.packets.selection import Selection
-from mtc.packets.transport import TCP, UDP
 from mtc.parallel import Advance
+from mtc.rows import Seconds
 
 if TYPE_CHECKING:
     from mtc.capture import Source
@@ -40,9 +40,7 @@ class CaptureSummary:
         wire_bytes: Bytes on the wire.
         start: Time of the earliest packet that has one, ns since the epoch; None without any.
         end: Time of the latest packet.
-        protocols: (IP version, protocol number) -> packets; version 0 is no IP.
-        ports: (protocol number, lower port) -> packets, TCP and UDP only.
-        records: The flow table, where it was asked for.
+        protocols: What the packets are, from the link layer to the application protocol.
     """
 
     file: str
@@ -58,9 +56,7 @@ class CaptureSummary:
     wire_bytes: int = 0
     start: int | None = None
     end: int | None = None
-    protocols: Counter[tuple[int, int]] = field(default_factory=Counter)
-    ports: Counter[tuple[int, int]] = field(default_factory=Counter)
-    records: FlowRecords | None = None
+    protocols: "ProtocolTree" = field(default_factory=lambda: ProtocolTree("all"))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields of ``mtc inspect --json``."""
@@ -76,6 +72,54 @@ class CaptureSummary:
             "cut_samples": self.checks.cut_samples,
             "duplicates": self.checks.duplicates,
             "out_of_order": self.checks.out_of_order,
+            "start": None if self.start is None else Seconds(self.start),
+            "end": None if self.end is None else Seconds(self.end),
+            "protocols": [child.to_dict() for child in self.protocols.ordered()],
+        }
+
+
+@dataclass(slots=True)
+class ProtocolTree:
+    """Packets and bytes of a protocol, and of those that it carries.
+
+    Attributes:
+        name: Such as ``ipv4``, ``tcp`` or ``tls``.
+        packets: Packets of it.
+        bytes: Their bytes on the wire.
+        carries: Name -> what it carries.
+    """
+
+    name: str
+    packets: int = 0
+    bytes: int = 0
+    carries: "dict[str, ProtocolTree]" = field(default_factory=dict)
+
+    def add(self, path: Sequence[str], packets: int, size: int) -> None:
+        """Count packets of a protocol, below all that carry it."""
+        self.packets += packets
+        self.bytes += size
+        if path:
+            child = self.carries.setdefault(path[0], ProtocolTree(path[0]))
+            child.add(path[1:], packets, size)
+
+    def join(self, other: "ProtocolTree") -> None:
+        """Add the counts of another tree."""
+        self.packets += other.packets
+        self.bytes += other.bytes
+        for name, child in other.carries.items():
+            self.carries.setdefault(name, ProtocolTree(name)).join(child)
+
+    def ordered(self) -> "list[ProtocolTree]":
+        """What it carries, most packets first."""
+        return sorted(self.carries.values(), key=lambda child: (-child.packets, child.name))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name, packets, bytes, and ``carries``, the same of what it carries."""
+        return {
+            "name": self.name,
+            "packets": self.packets,
+            "bytes": self.bytes,
+            "carries": [child.to_dict() for child in self.ordered()],
         }
 
 
@@ -84,7 +128,6 @@ def summarize(
     advance: Advance = lambda done: None,
     *,
     decapsulate: bool = True,
-    flow_settings: FlowSettings | None = None,
     selection: Selection | None = None,
 ) -> CaptureSummary:
     """Count what is in a capture.
@@ -93,19 +136,16 @@ def summarize(
         source: What ``expand_inputs`` yields.
         advance: Called with the bytes newly read after each piece.
         decapsulate: Whether tunnels are peeled down to the innermost IP packet.
-        flow_settings: What ends a flow in ``records``; without it there are no records. The number
-            in ``flows`` does not depend on it.
         selection: Which packets count. All others are in ``packets`` and ``left_out`` only.
 
     Raises:
         CaptureError: Nothing can be read from the source.
         UsageError: The filter of the selection is wrong.
     """
-    settings = flow_settings or FlowSettings()
-    ending = FlowTable(settings) if settings.ends_flows else None
-    finished: list[FlowRecords] = []
-    protocols, ports = np.zeros((16, 256), np.int64), np.zeros((2, 65536), np.int64)
-    with SampleStream(source, decapsulate=decapsulate, build=False, selection=selection) as stream:
+    protocols = np.zeros((16, 256, 2), np.int64)
+    with SampleStream(
+        source, decapsulate=decapsulate, build=False, selection=selection, names=True
+    ) as stream:
         summary, seen = CaptureSummary(stream.reader.name), 0
         for piece in stream:
             batch, headers = stream.batch, stream.batch_headers
@@ -117,14 +157,9 @@ def summarize(
                     headers.is_transport[kept],
                     headers.ip_version[kept],
                     headers.protocol[kept],
-                    headers.src_port[kept],
-                    headers.dst_port[kept],
+                    np.ascontiguousarray(batch.wirelens[kept], np.int64),
                     protocols,
-                    ports,
                 )
-                if ending is not None:
-                    ending.update(headers, batch)
-                    finished.append(ending.take_finished())
             advance(stream.reader.bytes_read - seen)
             seen = stream.reader.bytes_read
         summary.format = stream.reader.format
@@ -132,14 +167,9 @@ def summarize(
         summary.packets, summary.left_out = stream.packets, stream.left_out
         summary.checks = stream.checks.counts
         summary.flows = len(stream.flows)
-        summary.protocols = _counter(protocols, tuple(range(16)))
-        summary.ports = _counter(ports, (TCP, UDP))
+        summary.protocols = _tree(protocols, stream.flows.records())
         if stream.reader.damage is not None:
             summary.damage = str(stream.reader.damage)
-        if ending is not None:
-            summary.records = FlowRecords.joined([*finished, ending.records()])
-        elif flow_settings is not None:
-            summary.records = stream.flows.records()
     return summary
 
 
@@ -159,19 +189,46 @@ def _tally(
     is_transport: NDArray[np.bool_],
     ip_version: NDArray[np.uint8],
     protocol: NDArray[np.uint8],
-    src_port: NDArray[np.uint16],
-    dst_port: NDArray[np.uint16],
+    wirelens: NDArray[np.int64],
     protocols: NDArray[np.int64],
-    ports: NDArray[np.int64],
 ) -> None:
-    """Count protocols, int64 (16, 256), and lower ports of TCP and UDP, int64 (2, 65536)."""
+    """Count packets and bytes that belong to no flow by protocol, int64 (16, 256, 2)."""
     for i in range(len(protocol)):
-        protocols[ip_version[i] & 15, protocol[i]] += 1
-        if is_transport[i]:
-            ports[1 if protocol[i] == UDP else 0, min(src_port[i], dst_port[i])] += 1
+        if not is_transport[i]:  # the others are counted by the flow table
+            protocols[ip_version[i] & 15, protocol[i], 0] += 1
+            protocols[ip_version[i] & 15, protocol[i], 1] += wirelens[i]
 
 
-def _counter(counts: NDArray[np.int64], names: tuple[int, ...]) -> Counter[tuple[int, int]]:
-    rows, columns = np.nonzero(counts)
-    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-    return Counter({(names[row], column): int(counts[row, column]) for row, column in pairs})
+def _tree(others: NDArray[np.int64], flows: FlowRecords) -> ProtocolTree:
+    """The protocols of packets without a flow, see ``_tally``, and of flows."""
+    tree = ProtocolTree("all")
+    for version, number in np.argwhere(others[:, :, 0]).tolist():
+        packets, size = others[version, number].tolist()
+        path = (f"ipv{version}", PROTOCOLS.get(number, f"protocol {number}")) if version else ("no ip",)
+        tree.add(path, packets, size)
+    spoken: list[str | None] = [None] * len(flows)
+    if flows.evidence is not None:
+        spoken = flows.evidence.app_proto.tolist()
+    counts = np.stack([flows.ip_version, flows.protocol, flows.packets, flows.bytes], axis=1).tolist()
+    for (version, number, packets, size), app_proto in zip(counts, spoken, strict=True):
+        layers = (f"ipv{version}", PROTOCOLS.get(number, f"protocol {number}"))
+        tree.add((*layers, app_proto) if app_proto else layers, packets, size)
+    return tree
+
+
+PROTOCOLS = {
+    1: "icmp",
+    2: "igmp",
+    6: "tcp",
+    17: "udp",
+    47: "gre",
+    50: "esp",
+    51: "ah",
+    58: "icmpv6",
+    88: "eigrp",
+    89: "ospf",
+    103: "pim",
+    112: "vrrp",
+    132: "sctp",
+}
+"""Numbers of IP protocols, as IANA assigns them, and their usual names."""

@@ -3,7 +3,6 @@
 Texts are written by compiled loops as the code points of NumPy's strings, which end at the first zero.
 """
 
-from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
 from socket import AF_INET6, inet_ntop
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from mtc.packets.kernel import inlined, kernel
 from mtc.packets.transport import SCTP, TCP, UDP
+from mtc.rows import Seconds
 
 _BASE64 = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=", np.uint8)
 _ID_LENGTH = 30
@@ -66,9 +66,9 @@ def _write_ipv4(halves: NDArray[np.uint64], letters: NDArray[np.uint32]) -> None
             at += 1
 
 
-def seconds(nanoseconds: NDArray[np.int64]) -> list[Decimal]:
-    """Times as exact seconds with nine decimals."""
-    return [Decimal(time).scaleb(-9) for time in nanoseconds.tolist()]
+def seconds(nanoseconds: NDArray[np.int64]) -> list[Seconds]:
+    """Times as exact Unix seconds."""
+    return [Seconds(time) for time in nanoseconds.tolist()]
 
 
 def community_ids(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mtc.inference.feature_rows import RowVerdicts as RowVerdicts
     from mtc.inference.feature_rows import TableVerdicts as TableVerdicts
     from mtc.inference.flow_aggregator import FlowAggregator as FlowAggregator
-    from mtc.inference.hosts import HostSummary as HostSummary
+    from mtc.inference.groups import HostGroups as HostGroups
+    from mtc.inference.groups import VerdictGroups as VerdictGroups
     from mtc.inference.model_registry import bundled_cards as bundled_cards
     from mtc.inference.model_registry import bundled_models as bundled_models
     from mtc.inference.model_registry import find_model as find_model

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc.capture import Source
 from mtc.config import Precision
-from mtc.flows import FlowRecords, Samples, SampleStream
+from mtc.flows import FlowRecords, Samples, SampleStream, flow_table
 from mtc.inference.logit_cache import CACHED_SAMPLES, LogitCache
 from mtc.inference.sequence_aggregator import aggregator_for
 from mtc.inference.settings import VerdictSettings
+from mtc.inference.verdict_builder import below_thresholds
 from mtc.inference.verdicts import CaptureVerdicts, PacketVerdicts
 from mtc.models import LoadedModel, predict_probabilities
+from mtc.models.flow_scores import energies
 from mtc.packets import Mask
 from mtc.packets.checks import CheckCounts
 from mtc.parallel import Advance
@@ -37,6 +39,8 @@ class CaptureEnd:
         samples: Those that are samples.
         judged: Samples that verdicts are made of.
         computed: Samples that were computed: without those equal to one before.
+        flows_computed: Flows with samples, where flows get verdicts.
+        flows_unlike: Those of them that are unlike the model's training data.
         left_out: Reason -> packets that are no samples.
         damage: Where and why reading ended early, as a sentence, or None.
         notes: What else is remarkable about it, a sentence each.
@@ -49,6 +53,8 @@ class CaptureEnd:
     samples: int
     judged: int
     computed: int
+    flows_computed: int
+    flows_unlike: int
     left_out: dict[str, int]
     damage: str | None
     notes: tuple[str, ...] = ()
@@ -56,6 +62,16 @@ class CaptureEnd:
 
 
 Verdicts = CaptureVerdicts | PacketVerdicts
+
+
+class _Counts(NamedTuple):
+    """See ``CaptureEnd``."""
+
+    samples: int
+    judged: int
+    computed: int
+    flows: int = 0
+    unlike: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +107,16 @@ class CaptureInference:
         """
         with self._open(source) as stream:
             steps = self._flows(stream, advance) if self.per == "flow" else self._packets(stream, advance)
-            samples, judged, computed = yield from steps
+            counts = yield from steps
             return CaptureEnd(
                 capture=stream.reader.name,
                 flows=len(stream.flows),
                 packets=stream.packets,
-                samples=samples,
-                judged=judged,
-                computed=computed,
+                samples=counts.samples,
+                judged=counts.judged,
+                computed=counts.computed,
+                flows_computed=counts.flows,
+                flows_unlike=counts.unlike,
                 left_out=dict(stream.left_out),
                 damage=None if stream.damage is None else str(stream.damage),
                 checks=stream.checks.counts,
@@ -106,30 +124,33 @@ class CaptureInference:
 
     def _open(self, source: Source) -> SampleStream:
         settings = self.settings
+        flows = None
+        if self.per == "flow":
+            flows = flow_table(names=settings.names, services=settings.services)
         return SampleStream(
             source,
             mask=mask_of(self.model),
             decapsulate=settings.decapsulate,
             selection=settings.selection,
+            flows=flows,
+            names=False,
             sequences=self.model.card.config.model.reads_flows,
         )
 
-    def _flows(
-        self, stream: SampleStream, advance: Advance
-    ) -> Generator[CaptureVerdicts, None, tuple[int, int, int]]:
+    def _flows(self, stream: SampleStream, advance: Advance) -> Generator[CaptureVerdicts, None, _Counts]:
         settings, card = self.settings, self.model.card
         aggregator = aggregator_for(
             self.model,
             precision=self.precision,
             packets=settings.packets,
-            until=settings.until,
+            early=settings.early,
             reuse=settings.reuse,
         )
         for piece in _reported(stream, advance):
             aggregator.add(piece.samples, piece.headers["flow"])
         flows = stream.flows.records()
-        counts, judged, probabilities = aggregator.result(len(flows))
-        yield CaptureVerdicts(
+        counts, judged, probabilities, below = aggregator.result(len(flows))
+        found = CaptureVerdicts(
             capture=stream.reader.name,
             tasks=_tasks(self.model),
             flows=flows,
@@ -139,27 +160,39 @@ class CaptureInference:
             left_out=dict(stream.left_out),
             damage=None if stream.damage is None else str(stream.damage),
             pairs=card.pairs,
+            below=below,
+            reject=settings.reject,
         )
-        return int(counts.sum()), int(judged.sum()), aggregator.computed
+        yield found
+        return _Counts(
+            int(counts.sum()),
+            int(judged.sum()),
+            aggregator.computed,
+            int(np.count_nonzero(counts)),
+            int(np.count_nonzero(found.unlike)),
+        )
 
-    def _packets(
-        self, stream: SampleStream, advance: Advance
-    ) -> Generator[PacketVerdicts, None, tuple[int, int, int]]:
+    def _packets(self, stream: SampleStream, advance: Advance) -> Generator[PacketVerdicts, None, _Counts]:
         cache = LogitCache(self._logits, limit=CACHED_SAMPLES if self.settings.reuse else 0)
         temperatures = self.model.temperatures("packet")
+        card, absent = self.model.card, self.model.absent
         for piece in _reported(stream, advance):
             if len(piece):
+                logits = cache.logits(piece.samples)
+                probabilities = predict_probabilities(logits, temperatures, absent)
+                reject = self.settings.reject
                 yield PacketVerdicts(
                     capture=stream.reader.name,
                     tasks=_tasks(self.model),
                     packets=_as_flows(stream, piece),
                     numbers=piece.headers["packet"],
-                    probabilities=predict_probabilities(
-                        cache.logits(piece.samples), temperatures, self.model.absent
-                    ),
-                    pairs=self.model.card.pairs,
+                    probabilities=probabilities,
+                    below=below_thresholds(card, "packet", probabilities, energies(logits, absent))
+                    if reject
+                    else {},
+                    pairs=card.pairs,
                 )
-        return cache.requested, cache.requested, cache.computed
+        return _Counts(cache.requested, cache.requested, cache.computed)
 
     def _logits(self, samples: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         return self.model.row_logits(samples, precision=self.precision)

@@ -77,21 +77,9 @@ class Classifier:
         """Whether the model reads sequences of flows, and not single packets."""
         return self.model.card.config.model.reads_flows
 
-    def thresholds(self, per: Literal["packet", "flow"]) -> dict[str, float]:
-        """Task -> confidence below which a verdict is unknown, of packets (and rows) or of flows.
-
-        Raises:
-            UsageError: The model has none, or compares something else than the confidence.
-        """
-        stored = {task: kinds[per] for task, kinds in self.model.card.reject.items()}
-        if set(stored) != set(self.tasks):
-            raise UsageError(f"--reject needs a model with a stored threshold, which {self.name} has not")
-        if energy := [task for task, found in stored.items() if found["score"] != "probability"]:
-            raise UsageError(
-                f"--reject needs thresholds of the confidence; {self.name} has one of the energy for "
-                f"{', '.join(energy)}"
-            )
-        return {task: float(found["threshold"]) for task, found in stored.items()}
+    def tasks_without_threshold(self, per: Literal["packet", "flow"]) -> tuple[str, ...]:
+        """Tasks whose labels are never rejected, because the model stores no threshold for them."""
+        return tuple(task for task in self.tasks if per not in self.model.card.reject.get(task, {}))
 
     def predict(self, samples: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Calibrated probabilities of packets, or of flow features where the model reads those.
@@ -135,7 +123,10 @@ class Classifier:
         *inputs: str | Path,
         decapsulate: bool = True,
         packets: int | None = None,
-        until: float | None = None,
+        early: float | None = None,
+        reject: bool = True,
+        names: bool = True,
+        services: str | Path | None = None,
         bpf: str = "",
         start: str | float | datetime | None = None,
         end: str | float | datetime | None = None,
@@ -145,14 +136,17 @@ class Classifier:
     ) -> "FlowVerdicts | TableVerdicts":
         """Verdicts on the flows of captures, or on the rows of tables of flow features.
 
-        All but ``inputs`` is for captures only.
+        All but ``inputs`` and ``reject`` is for captures only.
 
         Args:
             inputs: Files, folders, zip archives, or ``-`` for standard input.
             decapsulate: Whether tunnels are peeled down to the innermost IP packet.
             packets: First packets of a flow, of those that carry information, that its verdict is made
                 of; None for as many as the model is calibrated for.
-            until: Confidence of every task at which no more packets of a flow are computed.
+            early: Confidence of every task at which no more packets of a flow are computed.
+            reject: Whether labels below the model's threshold are ``unknown``.
+            names: Whether names of servers are read from handshakes and DNS answers.
+            services: A table of services (CSV) beside the package's own.
             bpf: A filter as for tcpdump; packets that do not pass are counted, and not looked at.
             start: Time of the first packet that counts: Unix seconds, ISO 8601 (UTC if it has no zone),
                 or a datetime.
@@ -175,9 +169,18 @@ class Classifier:
             from mtc.inference.feature_rows import TableVerdicts
 
             notes: list[str] = []
-            pieces = tuple(self.classify_tables(find_tables(inputs), problems, notes=notes))
+            pieces = tuple(self.classify_tables(find_tables(inputs), problems, reject=reject, notes=notes))
             return TableVerdicts(self.tasks, pieces, (*problems, *notes))
-        settings = VerdictSettings(packets, until, reuse, decapsulate, Selection.of(bpf, start, end))
+        settings = VerdictSettings(
+            packets,
+            early,
+            reuse,
+            decapsulate,
+            Selection.of(bpf, start, end),
+            reject,
+            names,
+            None if services is None else Path(services),
+        )
         captures = tuple(
             self.classify_sources(
                 expand_inputs(inputs), problems, settings=settings, workers=Workers(workers, on)
@@ -234,6 +237,7 @@ class Classifier:
         sources: "Iterable[TableSource]",
         problems: list[str],
         *,
+        reject: bool = True,
         progress: "TableProgress | None" = None,
         notes: list[str] | None = None,
     ) -> "Iterator[RowVerdicts]":
@@ -243,7 +247,13 @@ class Classifier:
         from mtc.inference.feature_rows import classify_rows
 
         return classify_rows(
-            self.model, sources, problems, precision=self.precision, progress=progress, notes=notes
+            self.model,
+            sources,
+            problems,
+            precision=self.precision,
+            reject=reject,
+            progress=progress,
+            notes=notes,
         )
 
     def _run(

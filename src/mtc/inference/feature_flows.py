@@ -12,11 +12,20 @@ from mtc.datasets.flow_features.columns import values_of_flows
 from mtc.errors import UsageError
 from mtc.flows.features import FeatureRows, FeatureTable, convention_named
 from mtc.inference.captures import CaptureEnd
-from mtc.inference.feature_rows import feature_probabilities
+from mtc.inference.feature_rows import feature_verdicts
 from mtc.inference.settings import VerdictSettings
+from mtc.inference.verdict_builder import Below
 from mtc.inference.verdicts import CaptureVerdicts
 from mtc.models import LoadedModel
 from mtc.parallel import Advance
+
+_Part = tuple[FeatureRows, dict[str, NDArray[np.float32]], Below]
+"""Flows, their probabilities, and which are below the model's threshold."""
+
+UNLIKE, BEYOND, FEWEST = 1.75, 0.05, 5
+"""A capture is unlike the training data from so many times the usual share of values that were not seen, or
+from so large a share of flows with a value beyond all training rows; of fewer flows nothing is said.
+Measured on rows of the training days and captures of elsewhere, see docs/cicids2017.md."""
 
 
 def feature_table(model: LoadedModel, settings: VerdictSettings) -> FeatureTable:
@@ -47,7 +56,7 @@ class FeatureInference:
     settings: VerdictSettings
 
     def __post_init__(self) -> None:
-        if self.settings.packets is not None or self.settings.until is not None:
+        if self.settings.packets is not None or self.settings.early is not None:
             raise UsageError("a model of flow features reads whole flows, not their first packets")
 
     def run(
@@ -66,16 +75,17 @@ class FeatureInference:
             CaptureError: Nothing can be read from it.
         """
         table = feature_table(self.model, self.settings)
+        strangeness = Strangeness(self.model)
         parts = []
         with open_capture(source) as reader:
             seen = 0
             for batch in reader:
-                parts.append(self._judged(table.update(batch)))
+                parts.append(self._judged(table.update(batch), strangeness))
                 advance(reader.bytes_read - seen)
                 seen = reader.bytes_read
-            parts += map(self._judged, table.finish())
+            parts += [self._judged(rows, strangeness) for rows in table.finish()]
             damage = None if reader.damage is None else str(reader.damage)
-        rows, probabilities = _joined(parts)
+        rows, probabilities, below = _joined(parts)
         card = self.model.card
         yield CaptureVerdicts(
             capture=source.name,
@@ -87,6 +97,8 @@ class FeatureInference:
             left_out=dict(table.left_out),
             damage=damage,
             pairs=card.pairs,
+            below=below,
+            reject=self.settings.reject,
         )
         return CaptureEnd(
             capture=source.name,
@@ -95,25 +107,28 @@ class FeatureInference:
             samples=len(rows),
             judged=len(rows),
             computed=len(rows),
+            flows_computed=0,  # how unlike they are, is said by a note
+            flows_unlike=0,
             left_out=dict(table.left_out),
             damage=damage,
-            notes=_notes(self.model, table),
+            notes=(*strangeness.notes(), *_notes(self.model, table)),
         )
 
-    def _judged(self, rows: FeatureRows) -> tuple[FeatureRows, dict[str, NDArray[np.float32]]]:
+    def _judged(self, rows: FeatureRows, strangeness: "Strangeness") -> _Part:
         """Flows and their probabilities; the features are not kept."""
-        found = feature_probabilities(self.model, values_of_flows(rows), self.precision)
-        return rows.without_values(), found
+        values = values_of_flows(rows)
+        strangeness.add(values)
+        found, below = feature_verdicts(self.model, values, self.precision, "flow")
+        return rows.without_values(), found, below
 
 
-def _joined(
-    parts: list[tuple[FeatureRows, dict[str, NDArray[np.float32]]]],
-) -> tuple[FeatureRows, dict[str, NDArray[np.float32]]]:
+def _joined(parts: list[_Part]) -> _Part:
     """All flows of a capture by first packet."""
-    rows = FeatureRows.joined([found for found, _ in parts])
+    rows = FeatureRows.joined([found for found, _, _ in parts])
     order = np.argsort(rows.number, kind="stable")
-    tasks = parts[0][1]
-    return rows.take(order), {task: np.concatenate([p[task] for _, p in parts])[order] for task in tasks}
+    probabilities = {t: np.concatenate([p[t] for _, p, _ in parts])[order] for t in parts[0][1]}
+    below = {t: np.concatenate([b[t] for _, _, b in parts])[order] for t in parts[0][2]}
+    return rows.take(order), probabilities, below
 
 
 def _notes(model: LoadedModel, table: FeatureTable) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,14 @@ from mtc.datasets.flow_features.features import FEATURES, positions
 from mtc.datasets.flow_features.opening import open_table
 from mtc.datasets.flow_features.sources import TableSource
 from mtc.errors import DatasetError, UsageError
-from mtc.inference.verdict_builder import VerdictBuilder
-from mtc.inference.verdicts import flat, flat_names
+from mtc.inference.verdict_builder import Below, VerdictBuilder, below_thresholds
 from mtc.models import LoadedModel, predict_probabilities
-from mtc.tasks import Pairs, Tasks, with_vpn
+from mtc.models.flow_scores import energies
+from mtc.rows import RowSchema, RowSet
+from mtc.tasks import Pairs, Tasks
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 TableProgress = Callable[[TableSource, int], None]
 """Called with a table and the bytes newly read of it."""
@@ -35,6 +36,7 @@ class RowVerdicts:
         first: Number of the first row in the table, from 1, the header not counted.
         readable: bool (N,), false for lines that are no flow: they have no verdict.
         probabilities: Task -> float32 (N, classes), calibrated.
+        below: Task -> bool (N,), labels that are rejected.
         pairs: Which labels occurred together in training, see ``VerdictBuilder``.
     """
 
@@ -43,6 +45,7 @@ class RowVerdicts:
     first: int
     readable: NDArray[np.bool_]
     probabilities: Mapping[str, NDArray[np.float32]]
+    below: Below = field(default_factory=dict)
     pairs: Pairs = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -51,13 +54,13 @@ class RowVerdicts:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """One row per line of the table, in its order."""
         builder = VerdictBuilder(self.tasks, self.pairs)
-        for i, found in enumerate(builder.rows(self.probabilities)):
+        for i, found in enumerate(builder.rows(self.probabilities, self.below)):
             row = {"capture": self.capture, "row": self.first + i}
             yield row | (found if self.readable[i] else builder.nothing())
 
 
-@dataclass(frozen=True, slots=True)
-class TableVerdicts:
+@dataclass(frozen=True, slots=True, repr=False)
+class TableVerdicts(RowSet):
     """Verdicts on the rows of one or several tables.
 
     Attributes:
@@ -70,6 +73,11 @@ class TableVerdicts:
     pieces: tuple[RowVerdicts, ...]
     problems: tuple[str, ...] = ()
 
+    @property
+    def schema(self) -> RowSchema:
+        """The columns of the rows."""
+        return row_schema(self.tasks)
+
     def __len__(self) -> int:
         return sum(map(len, self.pieces))
 
@@ -78,12 +86,10 @@ class TableVerdicts:
         for piece in self.pieces:
             yield from piece
 
-    def to_pandas(self) -> "pd.DataFrame":
-        """One row per line; a task gives three columns, as with captures."""
-        import pandas as pd
 
-        judged = with_vpn(self.tasks)
-        return pd.DataFrame([flat(row, judged) for row in self], columns=flat_names(columns.ROW, judged))
+def row_schema(tasks: Tasks) -> RowSchema:
+    """Columns of verdicts on rows of flow features."""
+    return RowSchema.of(columns.ROW, tasks)
 
 
 def feature_probabilities(
@@ -99,6 +105,13 @@ def feature_probabilities(
     Raises:
         UsageError: Another shape or type.
     """
+    logits = _feature_logits(model, values, precision)
+    return predict_probabilities(logits, model.temperatures("packet"), model.absent)
+
+
+def _feature_logits(
+    model: LoadedModel, values: NDArray[Any], precision: Precision
+) -> dict[str, NDArray[np.float32]]:
     values = np.asarray(values)
     if values.ndim != 2 or values.shape[1] != len(FEATURES) or values.dtype.kind not in "fiu":
         raise UsageError(
@@ -109,8 +122,23 @@ def feature_probabilities(
     if not len(values):
         return {task: np.empty((0, len(c)), np.float32) for task, c in model.card.tasks.items()}
     scaled = model.scaler.transform(values[:, positions(tuple(model.card.features))])
-    logits = model.row_logits(scaled, precision=precision)
-    return predict_probabilities(logits, model.temperatures("packet"), model.absent)
+    return model.row_logits(scaled, precision=precision)
+
+
+def feature_verdicts(
+    model: LoadedModel, values: NDArray[Any], precision: Precision, per: Literal["packet", "flow"]
+) -> tuple[dict[str, NDArray[np.float32]], Below]:
+    """Calibrated probabilities of rows, and which of them are below the model's threshold.
+
+    Args:
+        model: A model that reads flow features.
+        values: As in ``feature_probabilities``.
+        precision: ``exact`` or ``auto``.
+        per: Which thresholds apply: those of ``packet`` to rows of tables.
+    """
+    logits = _feature_logits(model, values, precision)
+    found = predict_probabilities(logits, model.temperatures("packet"), model.absent)
+    return found, below_thresholds(model.card, per, found, energies(logits, model.absent))
 
 
 def classify_rows(
@@ -119,6 +147,7 @@ def classify_rows(
     problems: list[str],
     *,
     precision: Precision,
+    reject: bool = True,
     progress: TableProgress | None = None,
     notes: list[str] | None = None,
 ) -> Iterator[RowVerdicts]:
@@ -130,6 +159,7 @@ def classify_rows(
         problems: One line is appended for each table that cannot be read, not to its end, or that has
             lines which are no flow.
         precision: ``exact`` or ``auto``.
+        reject: Whether labels below the model's threshold are ``unknown``.
         progress: Called after each block.
         notes: One line is appended for what is remarkable about a table and no problem, such as times that
             were converted from seconds.
@@ -151,11 +181,13 @@ def classify_rows(
             continue
         with table:
             for rows in table:
-                found = feature_probabilities(model, rows.values, precision)
+                found, below = feature_verdicts(model, rows.values, precision, "packet")
                 unreadable += int((~rows.readable).sum())
                 flows = rows.flows()
                 no_flow += int((rows.readable & ~flows).sum())
-                yield RowVerdicts(table.name, tasks, rows.first, flows, found, model.card.pairs)
+                yield RowVerdicts(
+                    table.name, tasks, rows.first, flows, found, below if reject else {}, model.card.pairs
+                )
                 if progress is not None:
                     progress(source, table.bytes_read - seen)
                     seen = table.bytes_read

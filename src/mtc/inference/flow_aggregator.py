@@ -8,6 +8,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from mtc.config import Precision
 from mtc.inference.logit_cache import CACHED_SAMPLES, LogitCache
+from mtc.inference.verdict_builder import Below, Probabilities, below_thresholds
 from mtc.models import LoadedModel, predict_probabilities
 from mtc.models.flow_scores import FlowScores, packet_rank
 
@@ -27,7 +28,7 @@ class FlowAggregator:
     model's flow temperature. Sums are held, never samples beyond the buffer; what a flow brings beyond its
     first samples is counted and not computed.
 
-    With ``until`` a flow can be decided early: its samples are then added one after the other, and once
+    With ``early`` a flow can be decided early: its samples are then added one after the other, and once
     every task is sure enough no more of them are computed. A verdict depends on the flow's own samples
     alone, not on how many came in at once.
 
@@ -43,7 +44,7 @@ class FlowAggregator:
         *,
         precision: Precision = "auto",
         packets: int | None = None,
-        until: float | None = None,
+        early: float | None = None,
         reuse: bool = True,
         extra: Mapping[str, DTypeLike] | None = None,
     ) -> None:
@@ -53,14 +54,14 @@ class FlowAggregator:
             model: Computes the logits of samples.
             precision: See ``mtc.models.predict_logits``.
             packets: Samples of a flow that count; None for as many as the model names.
-            until: Confidence of every task at which a flow is decided; None decides none early.
+            early: Confidence of every task at which a flow is decided; None decides none early.
             reuse: Whether equal samples are computed once.
             extra: Further columns of the caller's, by name.
         """
         self._model = model
         self._precision: Precision = precision
         self.packets = model.card.flow_packets if packets is None else packets
-        self._until = until
+        self._early = early
         self._cache = LogitCache(self._logits, limit=CACHED_SAMPLES if reuse else 0)
         kinds: dict[str, DTypeLike] = {"flow": np.int64, "seen": np.int64, "decided": np.bool_}
         self.columns: Columns = {name: np.zeros(0, kind) for name, kind in {**kinds, **(extra or {})}.items()}
@@ -147,7 +148,7 @@ class FlowAggregator:
             return np.empty(0, np.int64)
         samples, rows = np.concatenate(self._held), np.concatenate(self._held_rows)
         self._held, self._held_rows, self.pending = [], [], 0
-        if self._until is None:
+        if self._early is None:
             self._scores.add(self._cache.logits(samples), rows)
             return rows
         turn = packet_rank(rows)
@@ -155,7 +156,7 @@ class FlowAggregator:
             now = np.flatnonzero((turn == n) & ~self.columns["decided"][rows])
             if len(now):
                 self._scores.add(self._cache.logits(samples[now]), rows[now])
-                sure = [values.max(1) >= self._until for values in self.probabilities(rows[now]).values()]
+                sure = [values.max(1) >= self._early for values in self.probabilities(rows[now]).values()]
                 self.columns["decided"][rows[now]] = np.logical_and.reduce(sure)
         return rows
 
@@ -168,25 +169,32 @@ class FlowAggregator:
         means = {task: values.astype(np.float32) for task, values in self._scores.means(rows).items()}
         return predict_probabilities(means, self._model.temperatures("flow"), self._model.absent)
 
-    def result(
-        self, flows: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Mapping[str, NDArray[np.float32]]]:
+    def below(self, rows: NDArray[np.int64], probabilities: Probabilities) -> Below:
+        """Task -> bool (F,), whether the probabilities of rows are below the model's threshold."""
+        return below_thresholds(self._model.card, "flow", probabilities, self._scores.energies(rows))
+
+    def result(self, flows: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Probabilities, Below]:
         """Everything about the flows 0 to ``flows`` - 1, those without samples included.
 
         Returns:
-            Samples of each flow and samples that its verdict is made of, int64 (flows,), and task ->
-            float32 (flows, classes), the calibrated probabilities; 0 for flows without samples.
+            Samples of each flow and samples that its verdict is made of, int64 (flows,); task ->
+            float32 (flows, classes), the calibrated probabilities; and task -> bool (flows,), whether
+            they are below the model's threshold. 0 and false for flows without samples.
         """
         self.compute()
         at = np.fromiter(self._row_of, np.int64, len(self._row_of))
         rows = np.fromiter(self._row_of.values(), np.int64, len(self._row_of))
         seen, judged = np.zeros(flows, np.int64), np.zeros(flows, np.int64)
         seen[at], judged[at] = self.columns["seen"][rows], self.judged(rows)
-        probabilities = {}
-        for task, values in self.probabilities(rows).items():
+        found = self.probabilities(rows)
+        probabilities, below = {}, {}
+        for task, values in found.items():
             probabilities[task] = np.zeros((flows, values.shape[1]), np.float32)
             probabilities[task][at] = values
-        return seen, judged, probabilities
+        for task, low in self.below(rows, found).items():
+            below[task] = np.zeros(flows, np.bool_)
+            below[task][at] = low
+        return seen, judged, probabilities, below
 
     def close(self, rows: NDArray[np.int64]) -> None:
         """Forget flows whose samples have all been computed."""

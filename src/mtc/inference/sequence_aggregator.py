@@ -9,13 +9,14 @@ from mtc.config import Precision
 from mtc.flows.augment import CUTS
 from mtc.flows.sequences import SequenceTable
 from mtc.inference.flow_aggregator import FlowAggregator
+from mtc.inference.verdict_builder import Below, Probabilities, below_thresholds
 from mtc.models import LoadedModel, predict_probabilities
 
 
 class SequenceAggregator(FlowAggregator):
     """Keeps the first packets of each flow, and asks the model for the whole of them.
 
-    Where a ``FlowAggregator`` takes samples, this one takes what ``sequence_packets`` gives. With ``until``
+    Where a ``FlowAggregator`` takes samples, this one takes what ``sequence_packets`` gives. With ``early``
     a flow is decided after the first of ``CUTS`` packets at which every task is sure enough.
     """
 
@@ -54,7 +55,7 @@ class SequenceAggregator(FlowAggregator):
     def probabilities(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """Task -> float32 (F, classes), calibrated; without meaning where no packet was added."""
         sequences = self._table.sequences(rows)
-        if self._until is None:
+        if self._early is None:
             return self._of(sequences)
         found = {
             task: np.zeros((len(rows), len(c)), np.float32) for task, c in self._model.card.tasks.items()
@@ -66,9 +67,14 @@ class SequenceAggregator(FlowAggregator):
             now = self._of(cut)
             for task, values in now.items():
                 found[task][waiting] = values
-            sure = np.logical_and.reduce([values.max(1) >= self._until for values in now.values()])
+            sure = np.logical_and.reduce([values.max(1) >= self._early for values in now.values()])
             waiting = waiting[~sure & (sequences[waiting, 2] > packets)]
         return found
+
+    def below(self, rows: NDArray[np.int64], probabilities: Probabilities) -> Below:
+        """Task -> bool (F,), as ``FlowAggregator.below``; thresholds of the energy reject nothing."""
+        certain = {task: np.full(len(rows), np.inf) for task in probabilities}
+        return below_thresholds(self._model.card, "flow", probabilities, certain)
 
     def _of(self, sequences: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         return sequence_probabilities(self._model, np.ascontiguousarray(sequences), self._precision)

@@ -2,16 +2,47 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc.columns import CONFLICT, UNKNOWN, VPN
+from mtc.models import ModelCard
 from mtc.tasks import VPN_LABELS, Pairs, Tasks, vpn_classes
 
 DECIMALS = 6
 """Decimals of the probabilities in a row."""
+
+Probabilities = Mapping[str, NDArray[np.float32]]
+Below = Mapping[str, NDArray[np.bool_]]
+
+
+def below_thresholds(
+    card: ModelCard,
+    per: Literal["packet", "flow"],
+    probabilities: Probabilities,
+    energies: Mapping[str, NDArray[np.float64]],
+) -> Below:
+    """Which verdicts are less sure than the model's threshold.
+
+    Args:
+        card: Of the model; a task without a stored threshold is never below.
+        per: What has the verdicts; rows of flow features are packets here.
+        probabilities: Task -> float32 (N, classes), calibrated.
+        energies: Task -> float64 (N,), see ``mtc.models.flow_scores``.
+
+    Returns:
+        Task -> bool (N,), for tasks with a threshold.
+    """
+    below = {}
+    for task, values in probabilities.items():
+        rule = card.reject.get(task, {}).get(per)
+        if rule is not None:
+            sure = np.round(values.max(1).astype(np.float64), DECIMALS)
+            score = energies[task] if rule["score"] == "energy" else sure
+            below[task] = score < float(rule["threshold"])
+    return below
 
 
 def verdict(classes: Sequence[str], probabilities: NDArray[np.float32]) -> dict[str, Any]:
@@ -52,19 +83,39 @@ class VerdictBuilder:
         """The verdicts where no sample was computed: all None."""
         return dict.fromkeys((*self.tasks, *((VPN,) if self._vpn else ()), CONFLICT))
 
-    def rows(self, probabilities: Mapping[str, NDArray[np.float32]]) -> Iterator[dict[str, Any]]:
+    def rows(self, probabilities: Probabilities, below: Below | None = None) -> Iterator[dict[str, Any]]:
         """The verdicts of row after row.
+
+        Where one is below the threshold its label is ``unknown``; confidence and probabilities stay, so
+        that what was rejected can be seen. Where the type of traffic is unknown, so is whether it is VPN;
+        what is unknown conflicts with nothing.
 
         Args:
             probabilities: Task -> float32 (N, classes), calibrated.
+            below: Task -> bool (N,), verdicts to reject.
         """
         columns = {task: _verdicts(labels, probabilities[task]) for task, labels in self.tasks.items()}
         if self._vpn is not None:
             columns[VPN] = self._vpn_verdicts(probabilities)
         names = tuple(columns)
         conflicts = self._conflicts({task: probabilities[task].argmax(1) for task in self.tasks})
-        for found, conflict in zip(zip(*columns.values(), strict=True), conflicts, strict=True):
-            yield {**dict(zip(names, found, strict=True)), CONFLICT: conflict}
+        rejected = self._rejected(below or {}, len(next(iter(probabilities.values()))))
+        together = zip(zip(*columns.values(), strict=True), conflicts, rejected, strict=True)
+        for found, conflict, unsure in together:
+            row = dict(zip(names, found, strict=True))
+            for task in unsure:
+                row[task]["label"] = UNKNOWN
+            apart = [pair for pair in conflict or () if not {*unsure} & {*pair}]
+            yield {**row, CONFLICT: apart or None}
+
+    def _rejected(self, below: Below, count: int) -> Iterator[tuple[str, ...]]:
+        """What is unknown in each row."""
+        if not below:
+            return iter([()] * count)
+        if self._vpn is not None and self._vpn[0] in below:
+            below = {**below, VPN: below[self._vpn[0]]}
+        marks = np.stack([*below.values()], axis=1).tolist()
+        return (tuple(task for task, low in zip(below, row, strict=True) if low) for row in marks)
 
     def _vpn_verdicts(self, probabilities: Mapping[str, NDArray[np.float32]]) -> Iterator[dict[str, Any]]:
         assert self._vpn is not None
@@ -79,27 +130,6 @@ class VerdictBuilder:
             for i in np.flatnonzero(apart[best[one], best[other]]).tolist():
                 found[i] = [*(found[i] or []), [one, other]]
         return iter(found)
-
-
-def reject_unsure(row: dict[str, Any], thresholds: Mapping[str, float]) -> None:
-    """Say ``unknown``, in place, where a verdict is less sure than its task's threshold.
-
-    Confidence and probabilities stay as they are, so that what was rejected can still be seen. Where
-    the type of traffic is unknown, so is whether it is VPN; what is unknown conflicts with nothing.
-    """
-    rejected = {
-        task
-        for task, threshold in thresholds.items()
-        if row[task] is not None and row[task]["confidence"] < threshold
-    }
-    for task in rejected:
-        row[task]["label"] = UNKNOWN
-    if rejected and row.get(VPN):
-        source = vpn_classes({task: tuple(row[task]["probabilities"]) for task in thresholds})
-        if source is not None and source[0] in rejected:
-            row[VPN]["label"] = UNKNOWN
-    if row.get(CONFLICT):
-        row[CONFLICT] = [pair for pair in row[CONFLICT] if not rejected & {*pair}] or None
 
 
 def _verdicts(labels: Sequence[str], probabilities: NDArray[Any]) -> Iterator[dict[str, Any]]:

@@ -32,6 +32,7 @@ class FlowScores:
         self.packets = np.zeros(0, np.int64)
         self._absent = absent
         self._sums = {task: np.zeros((0, count)) for task, count in classes.items()}
+        self._energies = {task: np.zeros(0) for task in classes}
 
     def add(self, logits: Mapping[str, Logits], rows: NDArray[np.int64]) -> None:
         """Add packets: task -> float (N, classes), uncalibrated, and the row of each, int64 (N,)."""
@@ -39,16 +40,22 @@ class FlowScores:
         for task, values in logits.items():
             found = Temperature().log_probabilities(values, self._absent[task])
             np.add.at(self._sums[task], rows, found)
+            np.add.at(self._energies[task], rows, _energy(values, found))
 
     def means(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         """Task -> float64 (F, classes), the scores of rows; 0 where nothing was added."""
         packets = np.maximum(self.packets[rows], 1)[:, None]
         return {task: sums[rows] / packets for task, sums in self._sums.items()}
 
+    def energies(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """Task -> float64 (F,), mean energy of the packets of rows; 0 where nothing was added."""
+        packets = np.maximum(self.packets[rows], 1)
+        return {task: sums[rows] / packets for task, sums in self._energies.items()}
+
     def clear(self, rows: NDArray[np.int64]) -> None:
         """Set rows back to zero."""
         self.packets[rows] = 0
-        for sums in self._sums.values():
+        for sums in (*self._sums.values(), *self._energies.values()):
             sums[rows] = 0
 
     def grow(self, rows: int) -> None:
@@ -58,11 +65,35 @@ class FlowScores:
         self._sums = {
             task: np.concatenate([sums, np.zeros((more, sums.shape[1]))]) for task, sums in self._sums.items()
         }
+        self._energies = {task: np.concatenate([s, np.zeros(more)]) for task, s in self._energies.items()}
 
     def keep(self, rows: NDArray[np.int64]) -> None:
         """Drop all rows but these, which are renumbered from 0."""
         self.packets = self.packets[rows]
         self._sums = {task: sums[rows] for task, sums in self._sums.items()}
+        self._energies = {task: sums[rows] for task, sums in self._energies.items()}
+
+
+def energies(
+    logits: Mapping[str, Logits], absent: Mapping[str, NDArray[np.int64]]
+) -> dict[str, NDArray[np.float64]]:
+    """Task -> float64 (N,), energy of packets: logarithm of the sum of the exponentials of their logits.
+
+    Args:
+        logits: Task -> float (N, classes), uncalibrated.
+        absent: Task -> indices of classes without training samples, which do not count.
+    """
+    return {
+        task: _energy(values, Temperature().log_probabilities(values, absent[task]))
+        for task, values in logits.items()
+    }
+
+
+def _energy(logits: Logits, log_probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A logit is its log-probability and the energy; the likeliest class is never an absent one."""
+    rows, best = np.arange(len(logits)), log_probabilities.argmax(1)
+    energy: NDArray[np.float64] = logits[rows, best].astype(np.float64) - log_probabilities[rows, best]
+    return energy
 
 
 def packet_rank(flow: NDArray[np.integer]) -> NDArray[np.int64]:

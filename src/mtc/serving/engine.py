@@ -1,7 +1,7 @@
 """From packets to events of flows: flow table, samples, the model, verdicts, in bounded memory."""
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +46,7 @@ class WatchEngine:
         emit: Callable[[Event], None],
         settings: WatchSettings | None = None,
         *,
-        thresholds: Mapping[str, float] | None = None,
+        reject: bool = True,
     ) -> None:
         """Begin without flows.
 
@@ -55,7 +55,7 @@ class WatchEngine:
             maker: Makes the events.
             emit: Takes each event.
             settings: Timeouts and limits.
-            thresholds: Task -> confidence below which its label is unknown.
+            reject: Whether labels below the model's threshold are unknown.
 
         Raises:
             UsageError: The model does not read packets.
@@ -73,7 +73,7 @@ class WatchEngine:
             )
         )
         self._classifier = classifier
-        self._verdicts = EventVerdicts(classifier, self.settings, thresholds)
+        self._verdicts = EventVerdicts(classifier, self.settings, reject=reject)
         self._maker, self._emit = maker, emit
         self._aggregator = aggregator_for(
             classifier.model,
@@ -220,7 +220,9 @@ class WatchEngine:
         judged[rows >= 0] = self._aggregator.judged(rows[rows >= 0])
         found: Iterator[dict[str, Any]] = iter(())
         if judged.any():
-            found = self._verdicts.of(self._aggregator.probabilities(rows[judged > 0]))
+            probabilities = self._aggregator.probabilities(rows[judged > 0])
+            below = self._aggregator.below(rows[judged > 0], probabilities)
+            found = self._verdicts.of(probabilities, below)
         for row, count, reason in zip(rows.tolist(), judged.tolist(), reasons, strict=True):
             verdicts = next(found) if count else self._verdicts.nothing()
             if row < 0:

@@ -1,6 +1,6 @@
 """The engine that a model needs, and what it loads before the first packet."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,14 +22,14 @@ def engine_for(
     emit: Callable[[Event], None],
     settings: WatchSettings | None = None,
     *,
-    thresholds: Mapping[str, float] | None = None,
+    reject: bool = True,
 ) -> "WatchEngine | FeatureEngine":
     """The engine that a model needs; arguments as for ``WatchEngine``."""
     if not classifier.reads_features:
-        return WatchEngine(classifier, maker, emit, settings, thresholds=thresholds)
+        return WatchEngine(classifier, maker, emit, settings, reject=reject)
     from mtc.serving.feature_engine import FeatureEngine  # its libraries are of no use to other models
 
-    return FeatureEngine(classifier, maker, emit, settings, thresholds=thresholds)
+    return FeatureEngine(classifier, maker, emit, settings, reject=reject)
 
 
 def warm_up(classifier: Classifier) -> None:

@@ -1,6 +1,6 @@
 """From packets to events of flows, with a model that reads features of whole flows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from mtc.datasets.flow_features.columns import values_of_flows
 from mtc.flows.features import FeatureRows, FeatureTable
 from mtc.inference import Classifier, VerdictSettings
 from mtc.inference.feature_flows import feature_table
+from mtc.inference.feature_rows import feature_verdicts
 from mtc.packets.transport import TCP, UDP
 from mtc.serving.event_verdicts import EventVerdicts
 from mtc.serving.events import Event, EventMaker, FlowState
@@ -47,7 +48,7 @@ class FeatureEngine:
         emit: Callable[[Event], None],
         settings: WatchSettings | None = None,
         *,
-        thresholds: Mapping[str, float] | None = None,
+        reject: bool = True,
     ) -> None:
         self.settings = settings or WatchSettings()
         self.counts = WatchCounts()
@@ -55,7 +56,7 @@ class FeatureEngine:
         self.now = 0
         self.flows = OpenFlows()
         self._classifier = classifier
-        self._verdicts = EventVerdicts(classifier, self.settings, thresholds)
+        self._verdicts = EventVerdicts(classifier, self.settings, reject=reject)
         self._maker, self._emit = maker, emit
         verdicts = VerdictSettings(decapsulate=self.settings.decapsulate)
         self._table: FeatureTable = feature_table(classifier.model, verdicts)
@@ -96,7 +97,8 @@ class FeatureEngine:
         rows = rows.take(np.isin(rows.protocol, (TCP, UDP)))  # events are of flows with ports
         if not len(rows):
             return
-        found = self._verdicts.of(self._classifier.predict(values_of_flows(rows)))
+        model, precision = self._classifier.model, self._classifier.precision
+        found = self._verdicts.of(*feature_verdicts(model, values_of_flows(rows), precision, "flow"))
         records = rows.without_values().records(rows.number)
         counts.judged += len(rows)
         counts.flows_ended += len(rows)

@@ -117,7 +117,13 @@ def _features(plan: Plan) -> dict[str, Any]:
     info = plan.dataset.info.features
     if plan.scaler is None or info is None:
         return {}
-    return {"features": info.selected, "convention": info.convention}
+    validation = plan.dataset.part(plan.config.data.split, "validation", mask=plan.config.data.mask).dense()
+    shares, _ = plan.scaler.unseen(validation)
+    return {
+        "features": info.selected,
+        "convention": info.convention,
+        "unseen": round(float(shares.mean()), 4) if len(shares) else 0.0,
+    }
 
 
 def label_pairs(labels: Mapping[str, NDArray[np.int64]], tasks: Tasks) -> Pairs:

@@ -74,6 +74,7 @@ def _candidates(convention: Convention, values: Row, rows: list[Row]) -> Iterato
         yield i, differing(convention, values, row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("convention", CONVENTIONS.values(), ids=lambda convention: convention.name)
 def test_rows_equal_those_of_the_tool(convention: Convention, shared_data: Path) -> None:
     places = {

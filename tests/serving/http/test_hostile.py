@@ -20,6 +20,8 @@ from waiting import wait_for
 
 import mtc
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(mtc.__file__).parent / "assets" / "demo.pcap"
 LIMIT = 2 << 20
 Finish = Callable[..., dict[str, Any]]

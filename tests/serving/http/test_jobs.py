@@ -14,6 +14,8 @@ from serve_running import ended
 
 import mtc
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(mtc.__file__).parent / "assets" / "demo.pcap"
 PARALLEL = 50
 Finish = Callable[..., dict[str, Any]]

@@ -13,6 +13,8 @@ import pytest
 from serve_running import DEMO, Server, serving
 from waiting import PATIENCE_S, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:

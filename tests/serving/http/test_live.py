@@ -5,7 +5,10 @@ import threading
 from typing import Any
 
 import httpx
+import pytest
 from serve_running import event, lines
+
+pytestmark = pytest.mark.slow
 
 
 def test_events_are_kept_and_passed_on(client: httpx.Client, server: Any) -> None:

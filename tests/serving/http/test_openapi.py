@@ -18,6 +18,8 @@ from schemathesis.specs.openapi.checks import (
 import mtc
 from mtc.serving.http.app import describe
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(mtc.__file__).parent / "assets" / "demo.pcap"
 CHECKS = [
     not_a_server_error,

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 JOB = """
 import sys
 from multiprocessing import get_context

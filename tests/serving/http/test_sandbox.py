@@ -11,6 +11,8 @@ import pytest
 
 from mtc.serving.http.work.sandbox import missing_walls
 
+pytestmark = pytest.mark.slow
+
 ATTEMPTS = """
 import json, mmap, os, pathlib, signal, socket, subprocess, sys, threading
 

@@ -10,6 +10,8 @@ from waiting import PATIENCE_S
 
 from mtc.cli import main
 
+pytestmark = pytest.mark.slow
+
 EVENTS = "/api/v1/live/events"
 HIDDEN = ("src_ip", "dest_ip", "community_id")
 

@@ -26,7 +26,7 @@ FLAGS = [
 PATIENCE_MS = 60_000
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,9 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def paged(serve: Any) -> Iterator[Any]:
+def paged(serve: Any, key_file: Path) -> Iterator[Any]:
     """A server with a token, a page and pseudonyms for all addresses."""
-    with serve("--pseudonymise", MTC_SERVE_TOKEN=TOKEN) as found:
+    with serve("--pseudonymize", str(key_file), MTC_SERVE_TOKEN=TOKEN) as found:
         yield found
 
 

@@ -8,15 +8,19 @@ import typer
 
 from mtc.cli.classify import options
 from mtc.cli.classify.options import DEFAULT_MODEL, DEFAULT_TABLE_MODEL, By, Per
-from mtc.cli.classify.output import Format, Rows, Summary, choose_format, open_writer, warn
+from mtc.cli.classify.summary import Summary
+from mtc.cli.shared import captures, rows
 from mtc.cli.shared.captures import On, OnOption, WorkersOption, captures_among, reading_bar
+from mtc.cli.shared.rows import Format, Sort, choose_format, open_writer, warn
 from mtc.errors import ModelError, MtcError, UsageError
 
 if TYPE_CHECKING:
     from mtc.capture import Source
     from mtc.inference import Classifier, VerdictSettings
     from mtc.inference.captures import Progress
+    from mtc.inference.groups import HostGroups, VerdictGroups
     from mtc.parallel import Workers
+    from mtc.rows import RowSchema, Writer
 
 
 def classify(
@@ -24,55 +28,69 @@ def classify(
     model: options.Model = None,
     per: options.PerOption = Per.flow,
     by: options.ByOption = None,
-    output_format: options.FormatOption = None,
-    as_json: options.Json = False,
-    out: options.Out = None,
-    force: options.Force = False,
-    reject: options.Reject = False,
+    output_format: rows.FormatOption = None,
+    as_json: rows.Json = False,
+    out: rows.Out = None,
+    force: rows.Force = False,
+    sort: rows.SortOption = None,
+    limit: rows.Limit = None,
+    reject: options.Reject = True,
+    names: captures.Names = True,
+    services: captures.Services = None,
     packets: options.Packets = None,
-    until: options.Until = None,
-    bpf: options.Filter = "",
-    start: options.From = None,
-    end: options.To = None,
-    drop_duplicates: options.DropDuplicates = False,
+    early: options.Early = None,
+    bpf: captures.Filter = "",
+    start: captures.From = None,
+    end: captures.To = None,
+    drop_duplicates: captures.DropDuplicates = False,
     reuse: options.Reuse = True,
-    decapsulate: options.Decapsulate = True,
+    decapsulate: captures.Decapsulate = True,
     workers: WorkersOption = None,
     on: OnOption = On.local,
 ) -> None:
-    """Give every flow, or every packet that counts, its application and traffic type.
+    """Say of every flow what it is: application and type, by its names, its protocol or a model.
 
     [dim]mtc classify capture.pcap[/dim]
     [dim]mtc classify captures/ --format json --out verdicts.jsonl[/dim]
     [dim]mtc classify capture.pcap --filter "tcp port 443" --by host[/dim]
 
-    Every row of a table of flow features gets a verdict, of a model that reads those.
+    Every row of a table of flow features gets the labels of a model that reads those.
 
     [dim]mtc classify flows.csv[/dim]
     [dim]mtc classify capture.pcap --model cicids2017[/dim]
     """
-    chosen = choose_format(Format.json if as_json and output_format is None else output_format, out)
-    if per is Per.packet and (by is not None or packets is not None or until is not None):
-        raise UsageError("--by, --packets and --until are about flows, not --per packet")
+    chosen = choose_format(output_format, as_json, out)
+    if chosen is Format.zeek:
+        raise UsageError("--format zeek is for mtc flows")
+    if per is Per.packet and (by is not None or packets is not None or early is not None):
+        raise UsageError("--by, --packets and --early are about flows, not --per packet")
 
     from mtc.inference import Classifier, VerdictSettings
     from mtc.packets import Selection
     from mtc.parallel import Workers
 
     settings = VerdictSettings(
-        packets, until, reuse, decapsulate, Selection.of(bpf, start, end, drop_duplicates)
+        packets,
+        early,
+        reuse,
+        decapsulate,
+        Selection.of(bpf, start, end, drop_duplicates),
+        reject,
+        names,
+        services,
     )
     where = Workers(workers, on.value)
     classifier = Classifier.load(_default_model(inputs) if model is None else model)
+    order = options.Order(sort, limit)
     if classifier.reads_features and _are_tables(inputs):
         from mtc.cli.classify.feature_tables import classify_tables
 
-        if by is not None or where != Workers() or settings != VerdictSettings(decapsulate=decapsulate):
+        defaults = VerdictSettings(decapsulate=decapsulate, reject=reject)
+        if by is not None or where != Workers() or settings != defaults:
             raise UsageError("these options are for captures, not for tables of flow features")
-        classify_tables(classifier, inputs, chosen, out, force=force, reject=reject)
+        classify_tables(classifier, inputs, chosen, out, force=force, reject=reject, order=order)
         return
-    what = Rows.host if by is By.host else Rows(per.value)
-    _Run(classifier, settings, where, per, what, reject).write(inputs, chosen, out, force=force)
+    _Run(classifier, settings, where, per, by).write(inputs, chosen, out, order, force=force)
 
 
 class _Run:
@@ -84,71 +102,92 @@ class _Run:
         settings: "VerdictSettings",
         workers: "Workers",
         per: Per,
-        what: Rows,
-        reject: bool,
+        by: By | None,
     ) -> None:
         self._classifier = classifier
-        self._settings, self._workers, self._per, self._what = settings, workers, per, what
-        self._thresholds = classifier.thresholds(per.value) if reject else {}
+        self._settings, self._workers, self._per = settings, workers, per
+        self._groups = None if by is None else _groups(by, classifier)
         self._problems: list[str] = []
-        self._summary = Summary(classifier.tasks)
+        self._summary = Summary(classifier.tasks, model=classifier.name)
+        if settings.reject:
+            self._summary.never_unknown = classifier.tasks_without_threshold(per.value)
 
-    def write(self, inputs: list[str], chosen: Format, out: Path | None, *, force: bool) -> None:
+    def write(
+        self, inputs: list[str], chosen: Format, out: Path | None, order: options.Order, *, force: bool
+    ) -> None:
         """Read all captures and write the rows; summarize them at the end."""
         sources = captures_among(inputs)
-        tasks = self._classifier.tasks
         try:
             with (
-                open_writer(chosen, out, force, tasks, self._what) as writer,
+                open_writer(
+                    chosen,
+                    out,
+                    force=force,
+                    schema=self._schema(),
+                    table=self._table,
+                    sort=order.sort,
+                    table_sort=None if self._per is Per.packet else Sort.bytes,
+                    limit=order.limit,
+                ) as writer,
                 reading_bar("classifying", sum(source.size() for source in sources)) as progress,
             ):
-                rows = self._hosts if self._what is Rows.host else self._rows
-                for row in rows(sources, progress):
+                for row in self._rows(sources, progress):
                     writer.write(row)
         except MtcError:
             warn(self._problems)
             raise
         warn(self._problems)
-        typer.echo(self._summary.text(Rows(self._per.value)), err=True)
+        typer.echo(self._summary.text(self._per.value), err=True)
         if self._problems:
             raise typer.Exit(3)
 
+    def _schema(self) -> "RowSchema":
+        from mtc import columns
+        from mtc.inference.verdicts import flow_schema
+        from mtc.rows import RowSchema
+
+        if self._groups is not None:
+            return self._groups.schema
+        if self._per is Per.packet:
+            return RowSchema.of(columns.PACKET, self._classifier.tasks)
+        return flow_schema(self._classifier.tasks)
+
+    def _table(self) -> "Writer":
+        from mtc.cli.shared import flow_table
+        from mtc.cli.shared.tables import RowTable
+
+        tasks = self._classifier.tasks
+        if self._groups is not None:
+            return RowTable(flow_table.group_columns(self._groups.schema, tasks))
+        if self._per is Per.packet:
+            return RowTable(flow_table.packet_columns(tasks), legend=flow_table.legend)
+        return RowTable(flow_table.verdict_columns(tasks))
+
     def _rows(self, sources: list["Source"], progress: "Progress") -> Iterator[dict[str, Any]]:
-        packets = self._per is Per.packet
-        classify = self._classifier.classify_packets if packets else self._classifier.classify_sources
-        for piece in classify(
-            sources,
-            self._problems,
-            settings=self._settings,
-            workers=self._workers,
-            progress=progress,
-            on_end=self._summary.add_end,
-        ):
-            yield from self._finished(piece)
+        options: dict[str, Any] = {
+            "settings": self._settings,
+            "workers": self._workers,
+            "progress": progress,
+            "on_end": self._summary.add_end,
+        }
+        if self._per is Per.packet:
+            for piece in self._classifier.classify_packets(sources, self._problems, **options):
+                yield from map(self._summary.count, piece)
+            return
+        for capture in self._classifier.classify_sources(sources, self._problems, **options):
+            counted = map(self._summary.count, capture)
+            if self._groups is None:
+                yield from counted
+            else:
+                self._groups.add(capture, counted)
+        if self._groups is not None:
+            yield from self._groups
 
-    def _hosts(self, sources: list["Source"], progress: "Progress") -> Iterator[dict[str, Any]]:
-        from mtc.inference import HostSummary
 
-        hosts = HostSummary(self._classifier.tasks)
-        for capture in self._classifier.classify_sources(
-            sources,
-            self._problems,
-            settings=self._settings,
-            workers=self._workers,
-            progress=progress,
-            on_end=self._summary.add_end,
-        ):
-            hosts.add(capture, self._finished(capture))
-        yield from hosts
+def _groups(by: By, classifier: "Classifier") -> "HostGroups | VerdictGroups":
+    from mtc.inference.groups import HostGroups, VerdictGroups
 
-    def _finished(self, rows: Any) -> Iterator[dict[str, Any]]:
-        """Rows as they are to be written, each counted."""
-        from mtc.inference.verdict_builder import reject_unsure
-
-        for row in rows:
-            reject_unsure(row, self._thresholds)
-            self._summary.add(row)
-            yield row
+    return HostGroups(classifier.tasks) if by is By.host else VerdictGroups(by.value)
 
 
 def _default_model(inputs: list[str]) -> str:

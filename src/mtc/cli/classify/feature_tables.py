@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mtc.cli.classify.output import Format, Rows, Summary, open_writer, warn
+from mtc.cli.classify.options import Order
+from mtc.cli.classify.summary import Summary
+from mtc.cli.shared import flow_table
 from mtc.cli.shared.captures import reading_bar
+from mtc.cli.shared.rows import Format, open_writer, warn
+from mtc.cli.shared.tables import RowTable
 from mtc.datasets.flow_features.sources import find_tables
 from mtc.errors import MtcError
-from mtc.inference.verdict_builder import reject_unsure
+from mtc.inference.feature_rows import row_schema
 
 if TYPE_CHECKING:
     from mtc.inference import Classifier
@@ -23,6 +27,7 @@ def classify_tables(
     *,
     force: bool,
     reject: bool,
+    order: Order,
 ) -> None:
     """Give every row its verdict, in the order of the rows.
 
@@ -32,32 +37,41 @@ def classify_tables(
         chosen: How verdicts are written.
         out: The file to write, or None for standard output.
         force: Whether a file that is there is replaced.
-        reject: Whether verdicts below the model's threshold are ``unknown``.
+        reject: Whether labels below the model's threshold are ``unknown``.
+        order: Order and number of the rows.
 
     Raises:
         DatasetError: Nothing could be read.
-        UsageError: The model has no threshold, and ``reject`` is set.
         Exit: With 3, an input was missing or damaged, or a line did not fit the header.
     """
-    thresholds = classifier.thresholds("packet") if reject else {}
     sources = list(find_tables(inputs))
     problems: list[str] = []
     notes: list[str] = []
-    counts = Summary(classifier.tasks)
+    counts = Summary(classifier.tasks, model=classifier.name)
+    tasks = classifier.tasks
     try:
         with (
-            open_writer(chosen, out, force, classifier.tasks, Rows.row) as writer,
+            open_writer(
+                chosen,
+                out,
+                force=force,
+                schema=row_schema(tasks),
+                table=lambda: RowTable(flow_table.table_row_columns(tasks), legend=flow_table.legend),
+                sort=order.sort,
+                table_sort=None,
+                limit=order.limit,
+            ) as writer,
             reading_bar("classifying", sum(source.size() for source in sources)) as progress,
         ):
-            for piece in classifier.classify_tables(sources, problems, progress=progress, notes=notes):
+            for piece in classifier.classify_tables(
+                sources, problems, reject=reject, progress=progress, notes=notes
+            ):
                 for row in piece:
-                    reject_unsure(row, thresholds)
-                    writer.write(row)
-                    counts.add(row)
+                    writer.write(counts.count(row))
     except MtcError:
         warn(problems)
         raise
     warn(notes + problems)
-    typer.echo(counts.text(Rows.row), err=True)
+    typer.echo(counts.text("row"), err=True)
     if problems:
         raise typer.Exit(3)

@@ -1,13 +1,12 @@
 """The options of ``mtc classify``."""
 
+from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mtc.cli.classify.output import Format
-from mtc.cli.shared import captures as capture_inputs
+from mtc.cli.shared import rows
 
 DEFAULT_MODEL = "iscx"
 DEFAULT_TABLE_MODEL = "cicids2017"
@@ -24,6 +23,16 @@ class By(StrEnum):
     """Groups that verdicts on flows are summed up for."""
 
     host = "host"
+    service = "service"
+    type = "type"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Order and number of the rows."""
+
+    sort: rows.Sort | None
+    limit: int | None
 
 
 Inputs = Annotated[
@@ -43,16 +52,11 @@ Model = Annotated[
 ]
 PerOption = Annotated[Per, typer.Option("--per", help="What gets a verdict.")]
 ByOption = Annotated[
-    By | None, typer.Option("--by", help="Sum up who talks what: one row per host instead of one per flow.")
+    By | None, typer.Option("--by", help="Sum up: one row per host, service or type instead of per flow.")
 ]
-FormatOption = Annotated[
-    Format | None,
-    typer.Option("--format", help="[dim]\\[default: by the suffix of --out, else a table][/dim]"),
+Reject = Annotated[
+    bool, typer.Option("--reject/--no-reject", help="Labels of the model below its threshold are unknown.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Write to a file.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace the file of --out.")]
-Reject = Annotated[bool, typer.Option("--reject", help="Say unknown below the model's threshold.")]
 Packets = Annotated[
     int | None,
     typer.Option(
@@ -62,19 +66,14 @@ Packets = Annotated[
         "[dim]\\[default: the model's, see mtc models][/dim]",
     ),
 ]
-Until = Annotated[
+Early = Annotated[
     float | None,
     typer.Option(
-        "--until",
+        "--early",
         metavar="CONFIDENCE",
-        help="Stop at the packet of a flow where every task is as sure as that.",
+        help="Use no more packets of a flow once every task is as sure as that.",
     ),
 ]
-Filter = capture_inputs.Filter
-From = capture_inputs.From
-To = capture_inputs.To
-DropDuplicates = capture_inputs.DropDuplicates
 Reuse = Annotated[
     bool, typer.Option("--reuse/--no-reuse", help="Compute samples that are the same only once.")
 ]
-Decapsulate = capture_inputs.Decapsulate

@@ -20,7 +20,7 @@ def show_explanation(found: "Explanation") -> None:
     """Print the reasons of one packet."""
     from rich.table import Table
 
-    from mtc.cli.classify.tables import stdout_console
+    from mtc.cli.shared.tables import stdout_console
 
     console = stdout_console()
     console.print(
@@ -89,7 +89,7 @@ def show_classes(task: str, reasons: "Sequence[ClassReasons]") -> None:
     """Print what speaks for each class."""
     from rich.table import Table
 
-    from mtc.cli.classify.tables import stdout_console
+    from mtc.cli.shared.tables import stdout_console
 
     table = Table(task, "packets", "recognised", "what does most, on average")
     for one in reasons:

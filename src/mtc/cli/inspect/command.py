@@ -2,30 +2,20 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
-from enum import StrEnum
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mtc.cli.shared import captures as capture_inputs
 from mtc.cli.shared.captures import On, OnOption, WorkersOption, map_captures
-from mtc.errors import CaptureError, UsageError
-from mtc.files import check_output
+from mtc.errors import CaptureError
 
 if TYPE_CHECKING:
-    from mtc.flows import CaptureSummary, FlowSettings
+    from mtc.flows import CaptureSummary
     from mtc.parallel import Workers
-
-
-class FlowFormat(StrEnum):
-    """Formats of the flow table."""
-
-    table = "table"
-    csv = "csv"
-    parquet = "parquet"
 
 
 def inspect(
@@ -34,85 +24,34 @@ def inspect(
         typer.Argument(help="Files, folders, zip archives; - is standard input.", metavar="CAPTURE..."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    flows: Annotated[bool, typer.Option("--flows", help="Show the flow table.")] = False,
-    flow_format: Annotated[
-        FlowFormat, typer.Option("--format", help="Format of the flow table.")
-    ] = FlowFormat.table,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write the flow table to this file (csv, parquet).")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
     decapsulate: capture_inputs.Decapsulate = True,
     bpf: capture_inputs.Filter = "",
     start: capture_inputs.From = None,
     end: capture_inputs.To = None,
     drop_duplicates: capture_inputs.DropDuplicates = False,
-    idle_timeout_s: Annotated[
-        float | None, typer.Option("--idle-timeout", help="Seconds of silence that end a flow in --flows.")
-    ] = None,
-    active_timeout_s: Annotated[
-        float | None, typer.Option("--active-timeout", help="Seconds after which --flows cuts a flow.")
-    ] = None,
-    tcp_end: Annotated[
-        bool, typer.Option("--tcp-end", help="FIN from both sides or RST ends a flow in --flows.")
-    ] = False,
     workers: WorkersOption = None,
     on: OnOption = On.local,
 ) -> None:
-    """Show what is in captures: format, packets, samples, packets skipped by reason, flows, damage."""
-    from mtc.flows import FlowSettings, summarize
+    """Show what is in captures: format, times, packets, what is skipped and why, protocols, damage."""
+    from mtc.flows import summarize
     from mtc.packets import Selection, Selector
     from mtc.parallel import Workers
 
-    settings = FlowSettings(idle_timeout_s, active_timeout_s, tcp_end)
-    _check(flows, flow_format, out, as_json, force, settings)
     selection = Selection.of(bpf, start, end, drop_duplicates)
     Selector(selection)  # a wrong filter is reported before anything is read
-    look = partial(
-        summarize,
-        decapsulate=decapsulate,
-        flow_settings=settings if flows else None,
-        selection=None if selection.takes_all else selection,
-    )
+    look = partial(summarize, decapsulate=decapsulate, selection=None if selection.takes_all else selection)
     summaries, failed = _summarize_all(captures, look, Workers(workers, on.value))
-    if flows and flow_format != FlowFormat.table:
-        from mtc.cli.inspect.flows import write_csv, write_parquet
-
-        if flow_format == FlowFormat.csv:
-            write_csv(summaries, out, force=force)
-        elif out is not None:
-            write_parquet(summaries, out, force=force)
     if as_json:
-        print(json.dumps(_to_dict(summaries, flows and flow_format == FlowFormat.table)))
-    elif flow_format == FlowFormat.table or out is not None:
+        print(_to_json(summaries))
+    else:
         from mtc.cli.inspect.tables import show
 
-        show(summaries, flows=flows and flow_format == FlowFormat.table)
+        show(summaries)
     damaged = any(summary.damage for summary in summaries)
     if damaged and not any(summary.packets or not summary.damage for summary in summaries):
         raise typer.Exit(2)
     if damaged or failed:
         raise typer.Exit(3)
-
-
-def _check(
-    flows: bool,
-    flow_format: FlowFormat,
-    out: Path | None,
-    as_json: bool,
-    force: bool,
-    settings: "FlowSettings",
-) -> None:
-    if not flows and (flow_format != FlowFormat.table or out is not None or settings.ends_flows):
-        raise UsageError("--format, --out and the timeouts belong to --flows")
-    if out is not None and flow_format == FlowFormat.table:
-        raise UsageError("--out needs --format csv or parquet")
-    if out is None and flow_format == FlowFormat.parquet:
-        raise UsageError("--format parquet needs --out FILE")
-    if out is None and flow_format == FlowFormat.csv and as_json:
-        raise UsageError("--json and --format csv both want standard output; give --out FILE")
-    if out is not None:
-        check_output(out, force=force)
 
 
 def _summarize_all(
@@ -142,22 +81,16 @@ def _summarize_all(
     return summaries, len(errors)
 
 
-def _to_dict(summaries: list["CaptureSummary"], flows: bool) -> dict[str, object]:
-    from mtc.cli.inspect.flows import flow_rows
+def _to_json(summaries: list["CaptureSummary"]) -> str:
+    from mtc.rows import to_json
 
-    captures = []
+    left_out: Counter[str] = Counter()
     for summary in summaries:
-        fields = summary.to_dict()
-        if flows:
-            fields["flow_table"] = list(flow_rows(summary))
-        captures.append(fields)
-    left_out: dict[str, int] = {}
-    for summary in summaries:
-        for reason, n in summary.left_out.items():
-            left_out[reason] = left_out.get(reason, 0) + n
-    return {
-        "captures": captures,
+        left_out.update(summary.left_out)
+    totals: dict[str, Any] = {
         "packets": sum(summary.packets for summary in summaries),
         "samples": sum(summary.samples for summary in summaries),
-        "left_out": left_out,
+        "left_out": dict(left_out),
     }
+    captures = ", ".join(to_json(summary.to_dict()) for summary in summaries)
+    return f'{{"captures": [{captures}], ' + json.dumps(totals).removeprefix("{")

@@ -1,15 +1,15 @@
 """The tables that ``mtc inspect`` shows."""
 
-import os
-import socket
 from collections import Counter
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from mtc.cli.shared.tables import RowTable, TableColumn, duration_text, size_text, stdout_console, time_text
 from mtc.flows import CaptureSummary
+from mtc.flows.summary import ProtocolTree
 from mtc.packets import REASON_TEXTS
+from mtc.rows import Row
 
 LINK_TYPES = {
     0: "null",
@@ -76,134 +76,124 @@ LINK_TYPES = {
     283: "Marvell switch tag",
     284: "Marvell switch tag",
 }
-PROTOCOLS = {1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 47: "GRE", 50: "ESP", 58: "ICMPv6", 132: "SCTP"}
-PIPED_WIDTH = 200
-WIDE = 140
-SHOWN_PORTS = 12
 SHOWN_CAPTURES = 200
-SHOWN_FLOWS = 1000
+BAR = 24
 
 
-def show(summaries: list[CaptureSummary], *, flows: bool) -> None:
+def show(summaries: list[CaptureSummary]) -> None:
     """Print what was found to standard output."""
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=PIPED_WIDTH)
-    if len(summaries) > SHOWN_CAPTURES:
-        console.print(f"The first {SHOWN_CAPTURES} of {len(summaries)} captures; --json lists all.")
-    console.print(_captures(summaries))
-    console.print(_left_out(summaries))
-    console.print(_protocols(summaries))
-    if flows:
-        console.print(_flows(summaries, wide=console.width >= WIDE))
+    console = stdout_console()
+    if len(summaries) == 1:
+        for line in _facts(summaries[0]):
+            console.print(line, soft_wrap=True)
+    else:
+        table = RowTable(_CAPTURES, console=console)
+        for summary in summaries[:SHOWN_CAPTURES]:
+            table.write({"summary": summary})
+        table.finish()
+        packets = sum(summary.packets for summary in summaries)
+        samples = sum(summary.samples for summary in summaries)
+        console.print(f"{len(summaries):,} captures, {packets:,} packets, {samples:,} samples")
+        if len(summaries) > SHOWN_CAPTURES:
+            console.print(f"The first {SHOWN_CAPTURES} of {len(summaries)} captures; --json lists all.")
+    console.print()
+    for line in (*_left_out(summaries), Text(), *_protocols(summaries)):
+        console.print(line, soft_wrap=True)
 
 
-def _captures(summaries: list[CaptureSummary]) -> Table:
-    table = Table("capture", "format", "link layer", title="Captures")
-    for name in ("packets", "samples", "left out", "cut", "flows", "seconds"):
-        table.add_column(name, justify="right")
-    table.add_column("damage")
-    for summary in summaries[:SHOWN_CAPTURES]:
-        table.add_row(
-            summary.file,
-            summary.format,
-            ", ".join(LINK_TYPES.get(number, "?") + f" ({number})" for number in summary.link_types),
-            *(f"{n:,}" for n in _numbers(summary)),
-            "" if summary.start is None else f"{((summary.end or 0) - summary.start) / 1e9:,.1f}",
-            summary.damage or "",
-        )
-    if len(summaries) > 1:
-        sums = [sum(column) for column in zip(*map(_numbers, summaries), strict=True)]
-        table.add_section()
-        table.add_row(f"{len(summaries):,} captures", "", "", *(f"{n:,}" for n in sums), "", "")
-    return table
+def _facts(summary: CaptureSummary) -> Iterator[Text]:
+    facts = {
+        "capture": summary.file,
+        "format": summary.format,
+        "link layer": _link_layers(summary),
+        "first packet": "" if summary.start is None else f"{_moment(summary.start)} UTC",
+        "last packet": "" if summary.end is None else f"{_moment(summary.end)} UTC",
+        "lasts": _lasts(summary),
+        "packets": f"{summary.packets:,}, {size_text(summary.wire_bytes)} on the wire",
+        "samples": f"{summary.samples:,}"
+        + (f", {summary.checks.cut_samples:,} of them cut" if summary.checks.cut_samples else ""),
+        "skipped": f"{sum(summary.left_out.values()):,}",
+        "flows": f"{summary.flows:,}",
+        "cut packets": f"{summary.cut:,}" if summary.cut else "",
+        "damage": summary.damage or "",
+    }
+    for name, text in facts.items():
+        if text:
+            yield Text.assemble((f"{name:>12}  ", "bold"), text)
 
 
-def _numbers(summary: CaptureSummary) -> tuple[int, ...]:
-    left_out = sum(summary.left_out.values())
-    return summary.packets, summary.samples, left_out, summary.cut, summary.flows
+def _link_layers(summary: CaptureSummary) -> str:
+    return ", ".join(LINK_TYPES.get(number, "?") + f" ({number})" for number in summary.link_types)
 
 
-def _left_out(summaries: list[CaptureSummary]) -> Table:
+def _moment(ns: int) -> str:
+    return time_text(ns // 10**9) + f".{ns % 10**9:09d}"
+
+
+def _lasts(summary: CaptureSummary) -> str:
+    if summary.start is None or summary.end is None:
+        return ""
+    return duration_text((summary.end - summary.start) / 1e9)
+
+
+def _of(text: Callable[[CaptureSummary], str]) -> Callable[[Row], str]:
+    return lambda row: text(row["summary"])
+
+
+_CAPTURES = (
+    TableColumn("capture", _of(lambda summary: summary.file), least=20),
+    TableColumn("packets", _of(lambda summary: f"{summary.packets:,}"), right=True),
+    TableColumn("samples", _of(lambda summary: f"{summary.samples:,}"), right=True),
+    TableColumn("flows", _of(lambda summary: f"{summary.flows:,}"), right=True),
+    TableColumn("lasts", _of(_lasts), right=True),
+    TableColumn("damage", _of(lambda summary: summary.damage or ""), optional=True),
+    TableColumn(
+        "first packet (UTC)",
+        _of(lambda summary: "" if summary.start is None else time_text(summary.start // 10**9)),
+        optional=True,
+    ),
+    TableColumn(
+        "last packet (UTC)",
+        _of(lambda summary: "" if summary.end is None else time_text(summary.end // 10**9)),
+        optional=True,
+    ),
+    TableColumn("bytes", _of(lambda summary: size_text(summary.wire_bytes)), right=True, optional=True),
+    TableColumn(
+        "skipped", _of(lambda summary: f"{sum(summary.left_out.values()):,}"), right=True, optional=True
+    ),
+    TableColumn("cut", _of(lambda summary: f"{summary.cut:,}"), right=True, optional=True),
+    TableColumn("format", _of(lambda summary: summary.format), optional=True),
+    TableColumn("link layer", _of(_link_layers), optional=True),
+)
+
+
+def _left_out(summaries: list[CaptureSummary]) -> Iterator[Text]:
     counts: Counter[str] = Counter()
     for summary in summaries:
         counts.update(summary.left_out)
     packets = sum(summary.packets for summary in summaries)
-    table = Table("left out", title="Packets that are no samples")
-    table.add_column("packets", justify="right")
-    table.add_column("share", justify="right")
-    table.add_column("because")
+    if counts:
+        yield Text("packets that are no samples", "bold")
+    width = max(map(len, counts), default=0)
     for reason, n in counts.most_common():
-        table.add_row(reason, f"{n:,}", f"{n / packets:.1%}", REASON_TEXTS[reason])
-    return table
+        yield Text(f"  {reason:<{width}}  {n:>11,}  {n / packets:>6.1%}  {REASON_TEXTS[reason]}")
 
 
-def _protocols(summaries: list[CaptureSummary]) -> Table:
-    protocols: Counter[tuple[int, int]] = Counter()
-    ports: Counter[tuple[int, int]] = Counter()
+def _protocols(summaries: list[CaptureSummary]) -> Iterator[Text]:
+    tree = ProtocolTree("all")
     for summary in summaries:
-        protocols.update(summary.protocols)
-        ports.update(summary.ports)
-    table = Table("protocol", title="Protocols and lower ports")
-    table.add_column("packets", justify="right")
-    for (version, protocol), n in protocols.most_common():
-        name = PROTOCOLS.get(protocol, f"protocol {protocol}")
-        table.add_row(f"IPv{version} {name}" if version else "no IP", f"{n:,}")
-    table.add_section()
-    for (protocol, port), n in ports.most_common(SHOWN_PORTS):
-        table.add_row(f"{PROTOCOLS[protocol]} port {port} {_service(port, protocol)}".rstrip(), f"{n:,}")
-    return table
+        tree.join(summary.protocols)
+    lines = list(_branches(tree, 0))
+    width = max((len(name) for name, _ in lines), default=0)
+    yield Text(f"{'protocols':<{width + 2}}  {'packets':>11}  {'bytes':>8}", "bold")
+    for name, node in lines:
+        share = "█" * round(BAR * node.bytes / (tree.bytes or 1))
+        yield Text.assemble(
+            f"  {name:<{width}}  {node.packets:>11,}  {size_text(node.bytes):>8}  ", (share, "cyan")
+        )
 
 
-def _service(port: int, protocol: int) -> str:
-    try:
-        return socket.getservbyport(port, PROTOCOLS[protocol].lower())
-    except OSError:
-        return ""
-
-
-def _flows(summaries: list[CaptureSummary], *, wide: bool) -> Table:
-    total = sum(len(summary.records) for summary in summaries if summary.records is not None)
-    caption = (
-        f"the first {SHOWN_FLOWS:,} of {total:,}; --format csv lists all" if total > SHOWN_FLOWS else None
-    )
-    table = Table("flow", "protocol", "source", "destination", "start (UTC)", title="Flows", caption=caption)
-    for name in ("seconds", "packets → ←", "bytes → ←"):
-        table.add_column(name, justify="right")
-    if wide:
-        table.add_column("community id", no_wrap=True)
-    left = SHOWN_FLOWS
-    for summary in summaries:
-        if summary.records is None or not left:
-            continue
-        if len(summaries) > 1:
-            table.add_section()
-            table.add_row("", "", summary.file)
-        records = summary.records
-        for k in range(min(len(records), left)):
-            row = records.row(k)
-            table.add_row(
-                str(row["flow"]),
-                row["protocol"],
-                _endpoint(row["src"], row["src_port"]),
-                _endpoint(row["dst"], row["dst_port"]),
-                _time(int(records.start[k])),
-                f"{row['end'] - row['start']:.3f}",
-                f"{records.packets_forward[k]:,} {records.packets_back[k]:,}",
-                f"{records.bytes_forward[k]:,} {records.bytes_back[k]:,}",
-                *([records.community_id(k)] if wide else []),
-            )
-            left -= 1
-    return table
-
-
-def _endpoint(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _time(nanoseconds: int) -> str:
-    try:
-        moment = datetime.fromtimestamp(nanoseconds // 10**9, UTC)
-    except (ValueError, OverflowError, OSError):
-        return str(nanoseconds)
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{nanoseconds // 10**6 % 1000:03d}"
+def _branches(tree: ProtocolTree, depth: int) -> Iterator[tuple[str, ProtocolTree]]:
+    for child in tree.ordered():
+        yield "  " * depth + child.name, child
+        yield from _branches(child, depth + 1)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -33,6 +34,13 @@ DropDuplicates = Annotated[
 ]
 Decapsulate = Annotated[
     bool, typer.Option("--decapsulate/--no-decapsulate", help="Peel tunnels to the innermost IP packet.")
+]
+Names = Annotated[
+    bool, typer.Option("--names/--no-names", help="Read names of servers from handshakes and DNS answers.")
+]
+Services = Annotated[
+    Path | None,
+    typer.Option("--services", metavar="FILE", help="A table of services (CSV) beside the package's own."),
 ]
 
 
@@ -92,27 +100,17 @@ def map_captures(
     Yields:
         What the function returns, or the error that kept a capture from being read.
     """
-    from mtc.parallel import ordered_map
+    from mtc.errors import CaptureError
+    from mtc.parallel import ordered_map, result_or_error
 
     sources = captures_among(inputs)
     size = sum(source.size() for source in sources)
     with reading_bar(verb, size) as progress:
         yield from ordered_map(
-            partial(_or_error, function),
+            partial(result_or_error, function, CaptureError),
             sources,
             workers.fit(size, len(sources)),
             progress=progress,
             files=lambda source: () if source.path is None else (source.path,),
             movable=lambda source: source.path is not None,
         )
-
-
-def _or_error(
-    function: "Callable[[Source, Advance], Result]", source: "Source", advance: "Advance"
-) -> "Result | CaptureError":
-    from mtc.errors import CaptureError
-
-    try:
-        return function(source, advance)
-    except CaptureError as error:
-        return error

@@ -216,12 +216,11 @@ def _model(classifier: "Classifier") -> dict[str, str]:
     return {"name": classifier.name, "version": f"{classifier.model.card.mtc_version}+{digest[:12]}"}
 
 
-def _thresholds(classifier: "Classifier") -> dict[str, float]:
-    try:
-        return classifier.thresholds("flow")
-    except UsageError:
-        typer.echo(f"mtc: model {classifier.name} has no thresholds: no flow will be unknown", err=True)
-        return {}
+def _warn_of_thresholds(classifier: "Classifier") -> None:
+    if tasks := classifier.tasks_without_threshold("flow"):
+        typer.echo(
+            f"mtc: model {classifier.name} has no threshold for {', '.join(tasks)}: never unknown", err=True
+        )
 
 
 def _outlets(

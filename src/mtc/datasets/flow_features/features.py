@@ -57,6 +57,9 @@ SELECTED = (
 """The 49 that a model reads. Source: Sec. 3.2.1 and its reference [25], whose selection this is.
 Reading: the paper's own arithmetic (78 - 10 - 17) gives 51, and it names none of them."""
 
+UNSEEN = 1e-3
+"""Relative distance from a quantile at which a value counts as another one."""
+
 LEVELS = 1000
 """Quantiles of a feature that the transform holds."""
 
@@ -151,6 +154,28 @@ class QuantileScaler:
             middle[column == levels[0]] = 0.0
             result[:, i] = middle
         return result
+
+    def unseen(self, values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """How far rows are from the training rows, value by value.
+
+        Args:
+            values: Float (N, F).
+
+        Returns:
+            float64 (N,), share of a row's values that differ from every stored quantile by more than 0.1 %;
+            and bool (N,), whether a value lies beyond all of its feature's training rows.
+        """
+        far, beyond = np.zeros(len(values)), np.zeros(len(values), np.bool_)
+        for i in range(self.features):
+            levels = self.quantiles[:, i].astype(np.float64)
+            column = np.nan_to_num(values[:, i], nan=0.0, posinf=levels[-1], neginf=levels[0])
+            behind = np.clip(np.searchsorted(levels, column), 1, max(1, len(levels) - 1))
+            near = np.minimum(
+                np.abs(column - levels[behind - 1]), np.abs(column - levels[min(1, len(levels) - 1) * behind])
+            )
+            far += near > UNSEEN * np.maximum(1.0, np.abs(column))
+            beyond |= (column < np.float32(levels[0])) | (column.astype(np.float32) > np.float32(levels[-1]))
+        return far / self.features, beyond
 
     def to_dict(self) -> dict[str, NDArray[np.float32]]:
         """Plain arrays by name, fit for safetensors, that ``from_dict`` takes back."""

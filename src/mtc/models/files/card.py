@@ -44,6 +44,8 @@ class ModelCard:
         notes: Limits and other remarks, one sentence each.
         features: Names of the flow features that it reads, in their order; none where it reads packets.
         convention: How those features were computed, see ``mtc.flows.features``.
+        unseen: Share of the values of the validation rows that differ from all training quantiles; 0 where
+            that is not known.
         mtc_version: Version of the package that wrote the file.
         format_version: Version of the file's layout.
     """
@@ -61,6 +63,7 @@ class ModelCard:
     notes: Sequence[str] = ()
     features: Sequence[str] = ()
     convention: str = "cicids2017"
+    unseen: float = 0.0
     mtc_version: str = __version__
     format_version: int = FORMAT_VERSION
 

@@ -68,7 +68,7 @@ def _add_upload(router: APIRouter, jobs: Jobs, limits: Limits, metrics: Metrics)
         name: Annotated[str | None, Query(max_length=200, description="What the capture is called.")] = None,
         model: Annotated[str | None, Query(max_length=100, examples=["iscx"])] = None,
         per: Annotated[Literal["flow", "packet"], Query(description="What gets a verdict.")] = "flow",
-        reject: Annotated[bool, Query(description="Say unknown below the model's threshold.")] = False,
+        reject: Annotated[bool, Query(description="Labels below the model's threshold are unknown.")] = True,
         pseudonymise: Annotated[
             bool, Query(description="Put pseudonyms for addresses, with prefixes kept.")
         ] = False,

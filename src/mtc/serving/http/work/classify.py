@@ -17,9 +17,9 @@ from mtc import columns
 from mtc.capture import Source
 from mtc.errors import MtcError
 from mtc.flows import SampleStream
-from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts
-from mtc.inference.verdict_builder import reject_unsure
-from mtc.inference.verdict_files import CsvWriter, JsonWriter, ParquetWriter, Writer
+from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts, VerdictSettings
+from mtc.inference.verdicts import flow_schema
+from mtc.rows import CsvWriter, JsonWriter, ParquetWriter, RowSchema, Writer
 from mtc.serving.http.work.results import FILES, FLOWS
 from mtc.serving.http.work.sources import check, sources_of
 from mtc.serving.http.work.template import classifier
@@ -50,7 +50,6 @@ def run(task: dict[str, Any], report: Report) -> dict[str, Any]:
         MtcError: Nothing could be read, or too much came out.
     """
     chosen = classifier(task["model"])
-    thresholds = chosen.thresholds(task["per"]) if task["reject"] else {}
     key = task["pseudonym_key"]
     rename = None if key is None else Pseudonyms(bytes.fromhex(key)).address
     problems: list[str] = []
@@ -61,10 +60,9 @@ def run(task: dict[str, Any], report: Report) -> dict[str, Any]:
         writers = _writers(stack, Path(task["folder"]), task["per"], chosen.tasks)
         flows = stack.enter_context((Path(task["folder"]) / FLOWS).open("w", encoding="utf-8"))
         try:
-            for piece in _pieces(chosen, sources, problems, task["per"], report_progress):
+            for piece in _pieces(chosen, sources, problems, task, report_progress):
                 check(budget, task)
                 for row in tally.rows(piece):
-                    reject_unsure(row, thresholds)
                     tally.count(row)
                     shown = row if rename is None else pseudonymous(row, rename)
                     for writer in writers:
@@ -156,24 +154,25 @@ def _pieces(
     chosen: Classifier,
     sources: list[Source],
     problems: list[str],
-    per: str,
+    task: dict[str, Any],
     progress: Callable[[Source, int], None],
 ) -> Iterator[CaptureVerdicts | PacketVerdicts]:
-    if per == "packet":
-        return chosen.classify_packets(sources, problems, progress=progress)
-    return chosen.classify_sources(sources, problems, progress=progress)
+    settings = VerdictSettings(reject=task["reject"])
+    if task["per"] == "packet":
+        return chosen.classify_packets(sources, problems, settings=settings, progress=progress)
+    return chosen.classify_sources(sources, problems, settings=settings, progress=progress)
 
 
 def _writers(stack: ExitStack, folder: Path, per: str, tasks: Tasks) -> list[Writer]:
     """A file of each format, open until the ``stack`` is left."""
-    fields = columns.PACKET if per == "packet" else columns.FLOW
+    schema = RowSchema.of(columns.PACKET, tasks) if per == "packet" else flow_schema(tasks)
     lines, table = (
         stack.enter_context((folder / FILES[name]).open("w", encoding="utf-8")) for name in ("json", "csv")
     )
     return [
         JsonWriter(lines),
-        CsvWriter(table, fields, tasks),
-        ParquetWriter(folder / FILES["parquet"], fields, tasks),
+        CsvWriter(table, schema),
+        ParquetWriter(folder / FILES["parquet"], schema),
     ]
 
 

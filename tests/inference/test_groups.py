@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mtc.inference import Classifier, HostSummary
+from mtc.inference import Classifier, HostGroups, VerdictGroups
 
 
 @pytest.fixture(scope="module")
@@ -12,7 +12,7 @@ def captures(tiny_model: Path, short_capture: Path) -> tuple:
 
 
 def test_a_flow_counts_for_both_of_its_ends(captures: tuple) -> None:
-    hosts = HostSummary(captures[0].tasks)
+    hosts = HostGroups(captures[0].tasks)
     for capture in captures:
         hosts.add(capture, capture)
     rows = {row["host"]: row for row in hosts}
@@ -39,4 +39,22 @@ def test_a_flow_counts_for_both_of_its_ends(captures: tuple) -> None:
 
 
 def test_no_flows_no_hosts(captures: tuple) -> None:
-    assert list(HostSummary(captures[0].tasks)) == []
+    assert list(HostGroups(captures[0].tasks)) == []
+
+
+@pytest.mark.parametrize("by", ["service", "type"])
+def test_groups_add_up_to_all_flows(captures: tuple, by: str) -> None:
+    groups = VerdictGroups(by)
+    for capture in captures:
+        groups.add(capture, capture)
+    rows, flows = list(groups), [row for capture in captures for row in capture]
+    for name in ("packets", "bytes"):
+        assert sum(row[name] for row in rows) == sum(row[name] for row in flows)
+    assert sum(row["flows"] for row in rows) == len(flows)
+    field = {"service": "application", "type": "type"}[by]
+    expected = Counter(row["verdict"][field] or "unknown" for row in flows)
+    found: Counter = Counter()
+    for row in rows:
+        found[row[by]] += row["flows"]
+    assert found == expected
+    assert [row["bytes"] for row in rows] == sorted((row["bytes"] for row in rows), reverse=True)

@@ -2,31 +2,43 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from mtc.cli.serve.options import (
-    TOKEN_VARIABLE,
-    AllowedHosts,
-    DefaultModel,
-    Host,
-    JobCount,
-    JobMinutes,
-    KeepMinutes,
-    KeptSize,
-    Memory,
-    MoreModels,
-    Page,
-    Port,
-    Pseudonymise,
-    PseudonymKey,
-    TlsCert,
-    TlsKey,
-    TokenFile,
-    UnpackedSize,
-    UploadSize,
-)
 from mtc.errors import UsageError
+
+TOKEN_VARIABLE = "MTC_SERVE_TOKEN"
+
+Host = Annotated[str, typer.Option("--host", help="Address to bind; any but loopback needs a token.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option("--token-file", help=f"File with the token; or the variable {TOKEN_VARIABLE}."),
+]
+AllowedHosts = Annotated[
+    list[str] | None, typer.Option("--allow-host", help="A further name that browsers may use.")
+]
+MoreModels = Annotated[
+    list[str] | None, typer.Option("--model", help="A further model: NAME=RUN.", metavar="NAME=RUN")
+]
+DefaultModel = Annotated[str, typer.Option("--default-model", help="Used where a job names none.")]
+Pseudonymize = Annotated[
+    Path | None,
+    typer.Option(
+        "--pseudonymize", metavar="KEYFILE", help="Replace the addresses of every job by pseudonyms."
+    ),
+]
+UploadSize = Annotated[str, typer.Option("--upload-size", metavar="SIZE", help="Largest upload.")]
+KeptSize = Annotated[str, typer.Option("--kept-size", metavar="SIZE", help="All uploads and results.")]
+UnpackedSize = Annotated[str, typer.Option("--unpacked-size", metavar="SIZE", help="What a job may unpack.")]
+Memory = Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory of a job.")]
+JobCount = Annotated[int, typer.Option("--jobs", min=1, help="Jobs at the same time.")]
+JobMinutes = Annotated[float, typer.Option("--job-minutes", help="Longest job.")]
+KeepMinutes = Annotated[float, typer.Option("--keep-minutes", help="How long captures and results are kept.")]
+Page = Annotated[bool, typer.Option("--page/--no-page", help="Whether to serve the web page.")]
+TlsCert = Annotated[Path | None, typer.Option("--tls-cert", help="Certificate, PEM.")]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")]
 
 SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
@@ -48,8 +60,7 @@ def serve(
     hosts: AllowedHosts = None,
     models: MoreModels = None,
     default_model: DefaultModel = "iscx",
-    pseudonymise: Pseudonymise = False,
-    pseudonym_key: PseudonymKey = None,
+    pseudonymize: Pseudonymize = None,
     upload_size: UploadSize = "1G",
     kept_size: KeptSize = "8G",
     unpacked_size: UnpackedSize = "8G",
@@ -84,8 +95,8 @@ def serve(
             hosts=tuple(hosts or ()),
             models=tuple(_named(text) for text in models or ()),
             default_model=default_model,
-            pseudonymise=pseudonymise,
-            pseudonym_key=_key(pseudonym_key),
+            pseudonymise=pseudonymize is not None,
+            pseudonym_key=_key(pseudonymize),
             page=page,
             tls=_tls(tls_cert, tls_key),
             limits=Limits(

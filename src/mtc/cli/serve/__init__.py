@@ -1,5 +1,0 @@
-"""The command ``mtc serve``."""
-
-from mtc.cli.serve.command import serve
-
-__all__ = ["serve"]
