@@ -9,7 +9,7 @@ on repetitions that differ by addresses only, whose samples are the same: what r
 memory is the process's peak.
 
 The time of a plain reference is extrapolated, not measured: samples judged, times what each takes in a
-dense eager fp32 network with the shapes of MTC (benchmarks/reference.py), measured on some of them.
+dense eager fp32 network, MTC (`mtc.models.networks.mtc`), measured on some of them.
 """
 
 import argparse
@@ -25,9 +25,10 @@ import torch
 from numpy.typing import NDArray
 
 from mtc.capture import expand_inputs
+from mtc.config import ModelConfig
 from mtc.flows import SampleStream
+from mtc.models import MTC
 from packets_of import dense, real_packets
-from reference import ReferenceMTC
 
 RUN = """
 import resource, sys, time
@@ -129,7 +130,7 @@ def run(capture: Path, *options: str) -> int:
 def reference(samples: int) -> float:
     """Seconds a sample in the plain reference."""
     packets, name = real_packets(samples)
-    network = ReferenceMTC(CLASSES).eval()
+    network = MTC(ModelConfig(), CLASSES).eval()
     values = torch.from_numpy(dense(packets))
     with torch.inference_mode():
         network(values[:8])

@@ -3,7 +3,7 @@
     python benchmarks/convergence.py data/iscx-mini --out convergence.json [--packets 2000] [--epochs 5]
 
 Every seed is trained twice by the published recipe, from the same weights, on the same packets in the
-same batches: by ``mtc.models`` on packed batches, and by ``benchmarks/reference.py`` (plain eager PyTorch,
+same batches: by ``mtc.models`` on packed batches, and by the plain network (eager PyTorch,
 every position computed). What differs is dropout: the masks, and that positions of the padding that share
 a row share one. Scores are those of 1,000 other packets, by exact evaluation for both.
 
@@ -12,6 +12,7 @@ by the environment variable MTC_WAIT_FILE exists, no step begins.
 """
 
 import argparse
+import copy
 import json
 import os
 import sys
@@ -33,7 +34,6 @@ from mtc.metrics import score
 from mtc.models import MTC, pack, predict_logits
 from mtc.training.batches import EpochOrder
 from mtc.training.module import multi_task_loss
-from reference import ReferenceMTC
 
 SCORED = 1_000
 KINDS = ("fast", "plain")
@@ -95,10 +95,7 @@ def train(kind: str, seed: int, data: Data, epochs: int, state: Path) -> Curve:
     config = RunConfig(seed=seed)
     torch.manual_seed(seed)
     fast = MTC(config.model, {task: len(classes) for task, classes in data.tasks.items()})
-    network: nn.Module = fast
-    if kind == "plain":
-        network = ReferenceMTC(fast.classes)
-        network.load_state_dict(fast.state_dict())
+    network: nn.Module = fast if kind == "fast" else copy.deepcopy(fast)
     recipe = config.train
     optimizer = torch.optim.Adam(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     curve, done, losses = Curve(), 0, []

@@ -1,19 +1,20 @@
 """Packets a second through MTC: ours beside other ways to run the same weights, in one run.
 
-    python benchmarks/infer.py [--quick] [--exactness | --fields] [--data data/iscx-mini]
+    python benchmarks/infer.py [--minutes 5] [--more] [--exactness | --fields] [--data data/iscx-mini]
 
-All others compute the dense model, every position of every packet: plain eager PyTorch (the reference in
-`benchmarks/reference.py`), the same through torch.compile, and the exported ONNX file in onnxruntime and
-OpenVINO (left out where they are not installed). The weights are those of the bundled `iscx-paper`, the
-packets those of its test part; no two verdicts are shared,
-however alike packets are. `same` is the share of verdicts with the reference's first class, of the task
-where it is smallest; `off` the largest difference of a probability.
+All others compute the dense model, every position of every packet: plain eager PyTorch (the network itself,
+`mtc.models.networks.mtc`), the exported ONNX file in onnxruntime and OpenVINO, and with --more also
+torch.compile (skipped where they are not installed). The weights are those of the bundled `iscx-paper`, the
+packets those of its test part; no two verdicts are shared, however alike packets are. `same` is the share of
+verdicts with the first class of eager PyTorch, of the task where it is smallest; `off` the largest difference
+of a probability.
 
 Shares of the roofline: arithmetic that a packet needs (without what is shared, padded or copied), by the
 rate of matrix products of the same type, the best that was seen in this run.
 
-With --exactness, instead: every length from 40 to 1500 and 5,000 real packets, ours beside the reference.
-With --fields, only what stands at the end: the bundled default, the network of fields, beside PyTorch.
+What has not begun after --minutes is skipped; --more takes three times as many packets. With --exactness,
+instead: lengths from 40 to 1500 and real packets, ours beside the plain network. With --fields, only
+what stands at the end: the bundled default, the network of fields, beside PyTorch.
 """
 
 import argparse
@@ -32,10 +33,9 @@ from mtc.datasets import Dataset
 from mtc.inference import find_model
 from mtc.inference.export.onnx import export_onnx
 from mtc.models import MTC, LoadedModel, load_model, pack, predict_logits
-from mtc.models.engine import engine_for
+from mtc.models.accelerate import engine_of
 from mtc.models.packed.values import live_tokens
 from packets_of import Ragged, dense, ragged, real_packets
-from reference import Sizes, plain_network
 from roofline import matrix_rates, operations
 
 Logits = dict[str, NDArray[np.float32]]
@@ -49,7 +49,8 @@ LENGTHS = (40, 100, 200, 400, 800, 1200, 1500)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer packets")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--more", action="store_true", help="more packets, and torch.compile")
     parser.add_argument("--exactness", action="store_true")
     parser.add_argument("--fields", action="store_true")
     default = Path(__file__).resolve().parents[1] / "data" / "iscx-mini"
@@ -57,21 +58,28 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model(find_model("iscx-paper"))
     if options.exactness:
-        exactness(model, options.data, 200 if options.quick else 5_000)
+        exactness(model, options.data, 5_000 if options.more else 500)
         return
-    packets = test_packets(options.data, 512 if options.quick else 1_536, "test")
+    # A fifth is kept for what is under way when the time is over.
+    end = time.monotonic() + 0.8 * 60 * options.minutes
+    packets = test_packets(options.data, 1_536 if options.more else 512, "test")
     print(
         f"{torch.get_num_threads()} threads, {len(packets[1]) - 1} packets of "
         f"{np.diff(packets[1]).mean():.0f} bytes",
         flush=True,
     )
-    if options.fields:
-        fields(packets)
-        return
-    compare(model, packets, 128 if options.quick else 384)
-    by_length(model, 24 if options.quick else 96)
-    few_at_once(model, packets)
-    fields(packets)
+    parts: list[Callable[[], None]] = [
+        lambda: compare(model, packets, end, more=options.more),
+        lambda: by_length(model, 96 if options.more else 24),
+        lambda: few_at_once(model, packets),
+        lambda: fields(packets),
+    ]
+    for part in parts[-1:] if options.fields else parts:
+        if time.monotonic() < end:
+            part()
+        else:
+            print("\nmore is skipped: the time is over")
+            break
 
 
 def test_packets(folder: Path, count: int, part: str) -> Ragged:
@@ -103,15 +111,6 @@ def seconds(run: Callable[[], object], least: float = 1.0) -> float:
 
 
 # ---------------------------------------------------------------- contenders
-
-
-def reference(model: LoadedModel) -> torch.nn.Module:
-    """The plain dense network with the model's weights."""
-    config = model.network.config
-    sizes = Sizes.of(config)
-    plain = plain_network("mtc", dict(model.network.classes), sizes).eval()
-    plain.load_state_dict(model.network.state_dict())
-    return plain
 
 
 def by_torch(network: Callable[[torch.Tensor], dict[str, torch.Tensor]]) -> Contender:
@@ -176,11 +175,11 @@ def ours(model: LoadedModel, precision: Precision) -> Contender:
 # ---------------------------------------------------------------- tables
 
 
-def compare(model: LoadedModel, packets: Ragged, slow: int) -> None:
-    """All contenders; those that are slow on fewer packets."""
-    plain = reference(model)
+def compare(model: LoadedModel, packets: Ragged, end: float, *, more: bool) -> None:
+    """All contenders that begin before ``end``; those that are slow on fewer packets."""
+    plain = model.network
     tasks = list(model.network.classes)
-    some = first(packets, slow)
+    some = first(packets, 384 if more else 96)
     expected = by_torch(plain)(packets)
     work = operations(model.network, packets)
     rates = matrix_rates()
@@ -198,18 +197,23 @@ def compare(model: LoadedModel, packets: Ragged, slow: int) -> None:
             ("onnxruntime, dense", some, lambda: by_onnxruntime(path, tasks), "fp32"),
             ("OpenVINO, dense", some, lambda: by_openvino(path, tasks), "fp32"),
             ("ours, exact", packets, lambda: ours(model, "exact"), "fp32"),
-            ("ours, bf16", first(packets, slow), lambda: ours(model, "bf16"), "bf16"),
-            ("torch.compile, dense", some, lambda: by_torch(torch.compile(plain, dynamic=False)), "fp32"),
+            ("ours, bf16", some, lambda: ours(model, "bf16"), "bf16"),
         ]
+        if more:
+            compiled = lambda: by_torch(torch.compile(plain, dynamic=False))  # noqa: E731
+            rows.append(("torch.compile, dense", some, compiled, "fp32"))
         print(f"{'':<24}{'packets/s':>10}{'x eager':>9}{'x onnx':>8}{'same':>9}{'off':>9}{'roofline':>10}")
         speeds: dict[str, float] = {}
         for name, given, make, kind in rows:
+            if time.monotonic() > end:
+                print(f"{name:<24}  skipped: the time is over")
+                continue
             try:
                 run = make()
                 found = run(given)
                 took = seconds(lambda run=run, given=given: run(given), 2.0)
-            except Exception as error:  # a contender that is not there, or fails, is told and left out
-                print(f"{name:<24}  left out: {' '.join(str(error).split())[:80]}")
+            except Exception as error:  # a contender that is not installed, or fails
+                print(f"{name:<24}  skipped: {' '.join(str(error).split())[:80]}")
                 continue
             count = len(given[1]) - 1
             speeds[name] = speed = count / took
@@ -238,7 +242,7 @@ def softmax(values: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def by_length(model: LoadedModel, count: int) -> None:
     """Cost of a packet against its length."""
-    plain = by_torch(reference(model))
+    plain = by_torch(model.network)
     print(f"\n{'bytes':<8}{'exact, ms':>11}{'eager, ms':>11}")
     for length in LENGTHS:
         samples = np.random.default_rng(length).integers(1, 256, (count, length), dtype=np.uint8)
@@ -280,15 +284,15 @@ def fields(packets: Ragged) -> None:
 
 
 def exactness(model: LoadedModel, folder: Path, count: int) -> None:
-    """Ours beside the reference, in fp32."""
-    plain = by_torch(reference(model))
-    step = 1 if count >= 5_000 else 73
+    """Ours beside the plain network, in fp32."""
+    plain = by_torch(model.network)
+    step = 1 if count >= 5_000 else 13
     lengths = np.arange(40, 1501, step)
     rng = np.random.default_rng(0)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     every = rng.integers(1, 256, offsets[-1]).astype(np.uint8), offsets
     assert isinstance(model.network, MTC)
-    engine_for(model.network)
+    assert engine_of(model.network) is not None
     for name, packets in (
         (f"{len(lengths)} lengths from 40 to 1500", every),
         ("real packets", test_packets(folder, count, "all")),

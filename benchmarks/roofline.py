@@ -9,15 +9,15 @@ import torch
 from torch import nn
 
 from mtc.models import MTC
-from mtc.models.packed.layers import ConvNorm
-from mtc.models.packed.plan import plan_for
+from mtc.models.networks.mtc import ConvNorm
+from mtc.models.packed.plan import DataFlow, plan_for
 from mtc.models.packed.values import live_tokens
 from packets_of import Ragged
 
 
 def operations(network: MTC, packets: Ragged | None) -> float:
     """Multiplications and additions of matrix products for a packet; of the dense model for None."""
-    flow = network.data_flow()
+    flow = DataFlow.of_mtc(network.config)
     tokens, width = flow.tokens, flow.width
     if packets is None:
         rows, entries = float(tokens * width), float(tokens)

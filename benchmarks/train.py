@@ -28,10 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtc.config import load_recipe
-from mtc.models import build_network, pack
+from mtc.models import Network, build_network, pack
 from mtc.training.fitting import keep_freed_memory, resolve_precision
 from packets_of import Ragged, dense, full_packets, real_packets
-from reference import Sizes, plain_network
 
 TASKS = {"application": 17, "traffic": 12, "auxiliary": 6}
 MODELS = ("mtc", "mtc-2task", "transformer", "cnn")
@@ -154,9 +153,7 @@ def held_megabytes() -> float:
 
 def our_step(model: str, packets: Ragged) -> Callable[[], None]:
     keep_freed_memory()  # as `mtc train` does
-    config = load_recipe(f"iscx-{model}")
-    classes = {task: tuple(map(str, range(TASKS[task]))) for task in config.data.tasks or TASKS}
-    network = build_network(config.model, classes).train().to(device())
+    config, network = load_recipe(f"iscx-{model}"), built(model).train().to(device())
     update = updating(network, fused=True)
 
     def step() -> None:
@@ -167,6 +164,14 @@ def our_step(model: str, packets: Ragged) -> Callable[[], None]:
     return step
 
 
+def built(model: str) -> Network:
+    config = load_recipe(f"iscx-{model}")
+    return build_network(
+        config.model,
+        {task: tuple(map(str, range(TASKS[task]))) for task in config.data.tasks or TASKS},
+    )
+
+
 @contextlib.contextmanager
 def arithmetic() -> Iterator[None]:
     bf16 = resolve_precision("auto", device()) == "bf16"
@@ -175,9 +180,7 @@ def arithmetic() -> Iterator[None]:
 
 
 def plain_step(model: str, packets: Ragged) -> Callable[[], None]:
-    config = load_recipe(f"iscx-{model}")
-    classes = {task: TASKS[task] for task in config.data.tasks or TASKS}
-    network = plain_network(config.model.name, classes, Sizes()).train().to(device())
+    network = built(model).train().to(device())
     update, samples = updating(network), torch.from_numpy(dense(packets)).to(device())
     return lambda: update(network(samples))
 

@@ -7,17 +7,26 @@ A model that is bundled already is measured anew in its place (temperatures, thr
 scores, card) on the dataset that it was trained on:
 
     python scripts/bundle_model.py --complete iscx --data data/iscx-mini [--baseline JSON]
+
+After a change of the networks' source, the fingerprints of all bundled models are written anew; a model whose
+network now computes something else is refused:
+
+    python scripts/bundle_model.py --stamp
 """
 
 import argparse
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mtc.datasets import Dataset
 from mtc.models import ModelCard, load_model
-from mtc.models.files.card import CARD, WEIGHTS
+from mtc.models.files.card import CARD, FORMAT_VERSION, WEIGHTS
+from mtc.models.files.save import fingerprint
+from mtc.models.probes import difference
 from mtc.training.finish import recalibrate
 
 SHELF = Path(__file__).resolve().parents[1] / "src" / "mtc" / "assets" / "models"
@@ -31,7 +40,12 @@ def main() -> None:
     parser.add_argument("--command", default="", help="the command that made the run, for the card")
     parser.add_argument("--complete", metavar="NAME", help="measure a bundled model anew")
     parser.add_argument("--data", type=Path, help="with --complete: what the model was trained on")
+    parser.add_argument("--stamp", action="store_true", help="write all fingerprints anew")
     options = parser.parse_args()
+    if options.stamp:
+        for path in sorted(SHELF.glob(f"*/{CARD}")):
+            stamp(path.parent)
+        return
     baseline = json.loads(options.baseline.read_text(encoding="utf-8")) if options.baseline else None
     if options.complete and options.data:
         complete(SHELF / options.complete, options.data, baseline)
@@ -54,6 +68,18 @@ def complete(folder: Path, data: Path, baseline: dict[str, Any] | None) -> None:
     command = next((line.split("`")[1] for line in written if line.startswith("- Command: ")), "")
     write_card(folder, baseline, command)
     print(f"{folder.name}: measured anew")
+
+
+def stamp(folder: Path) -> None:
+    """Write the fingerprint of a model anew; its weights stay."""
+    model = load_model(folder)
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob(WEIGHTS)}
+    known, card = fingerprint(model.network, hashes), model.card
+    if card.fingerprint and difference(card.fingerprint["logits"], known["logits"]):
+        raise SystemExit(f"{folder.name}: its network now computes something else")
+    card = replace(card, fingerprint=known, format_version=FORMAT_VERSION)
+    (folder / CARD).write_text(card.to_json(), encoding="utf-8")
+    print(f"{folder.name}: stamped")
 
 
 def write_card(folder: Path, baseline: dict[str, Any] | None, command: str) -> None:

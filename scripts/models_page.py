@@ -2,11 +2,9 @@
 
     python scripts/models_page.py
 
-Shapes and dense multiply-adds are counted in the plain transcriptions (benchmarks/reference.py), those of a
-short packet in the networks themselves.
+Shapes and multiply-adds are counted in the plain networks, those of a short packet in their packed forms.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +16,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mtc.config import load_recipe
-from mtc.models import build_network, pack
+from mtc.models import EncoderLayer, Network, build_network, pack
+from mtc.models.accelerate import packed_form
+from mtc.models.networks.cnn import Convolution, Dense
+from mtc.models.networks.mtc import CnnToTokens, ConvNorm, TokensToCnn
 from mtc.tasks import CICIDS2017, ISCX
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-from reference import Sizes, plain_network  # noqa: E402
-
 PAGE = ROOT / "docs" / "models.md"
 INTRODUCTION = (Path(__file__).parent / "models_page.md").read_text(encoding="utf-8").rstrip() + "\n"
 SHORT = 203  # bytes of a packet, the mean of iscx-mini's samples
@@ -47,7 +45,6 @@ class Layer:
     shape: str
     parameters: int
     dense: int
-    short: int
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,8 @@ class Model:
     title: str
     recipe: str
     layers: list[Layer]
-    packets: bool
+    short: int
+    """Multiply-adds of a packet of ``SHORT`` bytes; 0 where flow features are read."""
 
     def total(self, what: str) -> int:
         return sum(getattr(layer, what) for layer in self.layers)
@@ -70,17 +68,15 @@ def page() -> str:
         lines += row(model.title, *totals(model))
     for model in models:
         lines += ["", f"## {model.title}", "", f"Recipe `{model.recipe}`.", ""]
-        lines += row("layer", "output", "parameters", "multiply-adds", f"of {SHORT} bytes", rule=2)
+        lines += row("layer", "output", "parameters", "multiply-adds", rule=2)
         for layer in model.layers:
-            short = number(layer.short) if model.packets else ""
-            lines += row(layer.name, layer.shape, number(layer.parameters), number(layer.dense), short)
-        lines += row("all", "", *totals(model))
+            lines += row(layer.name, layer.shape, number(layer.parameters), number(layer.dense))
+        lines += row("all", "", *totals(model)[:2])
     return "\n".join(lines) + "\n"
 
 
 def totals(model: Model) -> list[str]:
-    short = number(model.total("short")) if model.packets else ""
-    return [number(model.total("parameters")), number(model.total("dense")), short]
+    return [number(model.total("parameters")), number(model.total("dense")), number(model.short)]
 
 
 def row(*cells: str, rule: int = 0) -> Iterator[str]:
@@ -100,63 +96,67 @@ def measured(recipe: str, title: str) -> Model:
     tasks = {task: known[task] for task in config.data.tasks or known}
     torch.manual_seed(0)
     network = build_network(config.model, tasks)
-    sizes = Sizes(config.model.tokens, config.model.width, config.model.heads)
-    plain = plain_network(config.model.name, {task: len(tasks[task]) for task in tasks}, sizes)
-    shapes, dense = run_plain(plain, config.model.length)
-    short = run_ours(network)
-    parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in plain.named_modules()}
+    shapes, dense = run_plain(network)
+    parameters = {
+        name: sum(p.numel() for p in module.parameters()) for name, module in network.named_modules()
+    }
     layers = [
         Layer(
             name + (f" x {len(members)}" if len(members) > 1 or name.endswith("encoders") else ""),
             shapes[members[-1]],
-            *(sum(values.get(member, 0) for member in members) for values in (parameters, dense, short)),
+            *(sum(values.get(member, 0) for member in members) for values in (parameters, dense)),
         )
-        for name, members in rows_of(plain).items()
+        for name, members in rows_of(network).items()
     ]
     # Layers that stand between the rows: the norms of the sums.
-    rest = sum(p.numel() for p in plain.parameters()) - sum(layer.parameters for layer in layers)
+    rest = sum(p.numel() for p in network.parameters()) - sum(layer.parameters for layer in layers)
     if rest:
-        layers.append(Layer("layer normalization of the sums", "", rest, 0, 0))
-    return Model(title, recipe, layers, packets)
+        layers.append(Layer("layer normalization of the sums", "", rest, 0))
+    return Model(title, recipe, layers, run_packed(network) if packets else 0)
 
 
 def rows_of(plain: nn.Module) -> dict[str, list[str]]:
     """Name of a row -> the modules in it."""
-    kinds = {"ConvNorm", "PlainConv", "PlainDense", "Down", "Up", "Encoder"}
+    kinds = (ConvNorm, Convolution, Dense, CnnToTokens, TokensToCnn, EncoderLayer)
     rows: dict[str, list[str]] = {}
     for name, module in plain.named_modules():
-        if type(module).__name__ in kinds or name.startswith("heads."):
-            row_name = name.rpartition(".")[0] if type(module).__name__ == "Encoder" else name
+        if isinstance(module, kinds) or (name.startswith("heads.") and isinstance(module, nn.Linear)):
+            row_name = name.rpartition(".")[0] if isinstance(module, EncoderLayer) else name
             rows.setdefault(row_name, []).append(name)
     return rows
 
 
-def run_plain(plain: nn.Module, length: int) -> tuple[dict[str, str], dict[str, int]]:
+def run_plain(network: Network) -> tuple[dict[str, str], dict[str, int]]:
     """Module -> shape of its output, and its multiply-adds, for one sample."""
     shapes: dict[str, str] = {}
 
-    def note(name: str, module: nn.Module) -> None:
-        across = isinstance(module, nn.Conv1d) or type(module).__name__ == "Up"
+    def note(name: str, module: nn.Module) -> Any:
+        across = isinstance(module, (nn.Conv1d, TokensToCnn))
 
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor):
                 shape = output[0].T.shape if across else output[0].shape
                 shapes[name] = " x ".join(map(str, shape))
 
-        module.register_forward_hook(hook)
+        return module.register_forward_hook(hook)
 
-    for name, module in plain.named_modules():
-        note(name, module)
-    return shapes, counted(plain.eval(), torch.rand(1, length))
+    hooks = [note(name, module) for name, module in network.named_modules()]
+    found = counted(network.eval(), torch.rand(1, network.config.length))
+    for hook in hooks:
+        hook.remove()
+    return shapes, found
 
 
-def run_ours(network: nn.Module) -> dict[str, int]:
-    """Module -> multiply-adds of one packet of ``SHORT`` bytes, or of flow features."""
-    length = min(SHORT, network.config.length)
-    data = np.ones(2 * length, np.uint8 if length == SHORT else np.float32)
-    batch = pack(data, np.arange(3) * length, network)
+def run_packed(network: Network) -> int:
+    """Multiply-adds of one packet of ``SHORT`` bytes."""
+    batch = pack(np.ones(2 * SHORT, np.uint8), np.arange(3) * SHORT, network)
+    form = packed_form(network.train())
+    assert form is not None
     # In training mode, where attention is no kernel of the library's, which would not be counted.
-    return {name: value // 2 for name, value in counted(network.train(), batch).items()}
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        form.logits(batch)
+    return int(counter.get_total_flops()) // 4
 
 
 def counted(network: nn.Module, batch: Any) -> dict[str, int]:

@@ -1,11 +1,15 @@
 """The model file: what is saved comes back; what is damaged is refused in a sentence."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
+import mtc
 from mtc.config import ModelConfig, RunConfig
 from mtc.errors import ModelError
 from mtc.models import (
@@ -17,6 +21,7 @@ from mtc.models import (
     round_to_stored,
     save_model,
 )
+from mtc.models.probes import network_code, probe_samples
 
 TASKS = {"vendor": ("a", "b", "c"), "kind": ("x", "y")}
 CONFIG = RunConfig(model=ModelConfig(repetitions=(1, 1, 1), ffn_width=32))
@@ -53,11 +58,9 @@ def test_a_model_comes_back(saved):
 
 
 def test_only_matrices_are_stored_in_half_precision(saved):
-    from safetensors.torch import load_file
-
     stored = load_file(saved[0] / "model.safetensors")
-    assert stored["block1.bottleneck.middle.weight"].dtype == torch.float16
-    assert stored["block1.bottleneck.middle.norm.running_var"].dtype == torch.float32
+    assert stored["block1.bottleneck.middle.weight"].dtype == np.float16
+    assert stored["block1.bottleneck.middle.norm.running_var"].dtype == np.float32
 
 
 def test_verdicts_survive_the_file(saved):
@@ -92,7 +95,7 @@ def _change_card(**changes):
         (lambda folder: (folder / "model.json").write_text("{"), "model.json is damaged"),
         (lambda folder: (folder / "model.json").write_text("[]"), "model.json is damaged"),
         (lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe"), "cannot be read"),
-        (_cut_weights, "cannot be read"),
+        (_cut_weights, "SHA-256 is not that in model.json"),
         (_change_card(format_version=99), "model format 99"),
         (_change_card(surprise=1), "damaged"),
         (_change_card(absent=True), "absent is no object of lists of names"),
@@ -117,12 +120,12 @@ def test_no_such_folder(tmp_path):
 def test_a_file_of_the_first_version_is_migrated(saved):
     folder, _, _ = saved
     values = json.loads((folder / "model.json").read_text())
-    for name in ("pairs", "flow_packets"):
+    for name in ("pairs", "flow_packets", "fingerprint"):
         del values[name]
     first = {"format_version": 1, "calibration": {"kind": {"packet": 1.5, "flow": 9.0}}}
     (folder / "model.json").write_text(json.dumps(values | first))
     loaded = load_model(folder)
-    assert (loaded.card.format_version, loaded.card.flow_packets, loaded.card.pairs) == (2, 10, {})
+    assert (loaded.card.format_version, loaded.card.flow_packets, loaded.card.pairs) == (3, 10, {})
     # Its flow temperature was one for sums of packets; that of their mean is about that of a packet.
     for per in ("packet", "flow"):
         assert loaded.temperatures(per) == {"vendor": Temperature(), "kind": Temperature(1.5)}
@@ -131,7 +134,7 @@ def test_a_file_of_the_first_version_is_migrated(saved):
 @pytest.mark.parametrize(
     ("version", "reason"),
     [
-        (3, "format 3 is newer than this version of mtc, which reads 1 to 2; it was written by mtc 9.9"),
+        (4, "format 4 is newer than this version of mtc, which reads 1 to 3; it was written by mtc 9.9"),
         (0, "format 0 is older than 1"),
         ("1", "is no number"),
         (None, "is no number"),
@@ -163,3 +166,54 @@ def test_settings_of_verdicts_are_checked(saved, changes):
     _change_card(**changes)(saved[0])
     with pytest.raises(ModelError, match=r"model\.json is damaged"):
         load_model(saved[0])
+
+
+def test_the_card_has_the_fingerprint_of_the_files(saved):
+    folder, network, _ = saved
+    known = load_model(folder).card.fingerprint
+    content = (folder / "model.safetensors").read_bytes()
+    assert known["sha256"] == {"model.safetensors": hashlib.sha256(content).hexdigest()}
+    round_to_stored(network)
+    found = predict_logits(network.eval(), *probe_samples(network.config))
+    for task in TASKS:
+        np.testing.assert_allclose(known["logits"][task], found[task], atol=1e-4)
+
+
+def test_a_file_of_before_fingerprints_is_read(saved, without_fingerprint):
+    folder, network, _ = saved
+    round_to_stored(network)
+    expected = predict_logits(network.eval(), *probe_samples(network.config))
+    without_fingerprint(folder)
+    found = load_model(folder).logits(*probe_samples(network.config))
+    for task in TASKS:
+        assert np.array_equal(expected[task], found[task])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("block1.bottleneck.reduce.weight", np.nan, "NaN or infinite"),
+        ("block2.first.middle.norm.weight", np.inf, "NaN or infinite"),
+        ("heads.kind.bias", 1e30, "absurd numbers"),
+        ("block1.bottleneck.reduce.norm.running_var", -1.0, "negative variance"),
+    ],
+)
+def test_weights_that_no_training_ends_with_are_refused(saved, without_fingerprint, name, value, reason):
+    folder = saved[0]
+    weights = load_file(folder / "model.safetensors")
+    weights[name].reshape(-1)[0] = value
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="SHA-256"):
+        load_model(folder)
+    without_fingerprint(folder)
+    with pytest.raises(ModelError, match=reason) as error:
+        load_model(folder)
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_bundled_models_have_the_fingerprint_of_the_present_code():
+    folder = Path(mtc.__file__).parent / "assets" / "models"
+    for path in sorted(folder.glob("*/model.json")):
+        known = json.loads(path.read_text())["fingerprint"]
+        assert known["code"] == network_code(), "run python scripts/bundle_model.py --stamp"

@@ -9,7 +9,7 @@ from mtc.config import ModelConfig
 from mtc.errors import UsageError
 from mtc.models import build_network, pack
 from mtc.models.fields.engine import FieldsEngine
-from mtc.models.networks.heads import Heads, head_name
+from mtc.models.networks.base import Heads, head_name
 from mtc.tasks import check_task_names
 
 ODD = ("type", "float", "training", "items", "a.b", "a%2Eb", "task type", "task float", "Länge/Größe")

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mtc.models.packed.layers import _NormaliseRows, _NormaliseRowsOnCpu
+from mtc.models.packed.layers import _NormaliseRows
 
 EPS = 1e-5
 
@@ -21,12 +21,11 @@ def _gradients(out, grad, *inputs):
     return torch.autograd.grad(out, inputs, grad)
 
 
-@pytest.mark.parametrize("function", [_NormaliseRows, _NormaliseRowsOnCpu])
 @pytest.mark.parametrize("relu", [True, False])
-def test_weights_count_like_repeated_rows(function, relu):
+def test_weights_count_like_repeated_rows(relu):
     x, scale, shift, grad = _inputs(rows=300)
     repeats = torch.arange(300) % 4
-    out, mean, variance = function.apply(x, repeats / repeats.sum(), scale, shift, EPS, relu, 0.0)
+    out, mean, variance = _NormaliseRows.apply(x, repeats / repeats.sum(), scale, shift, EPS, relu, 0.0)
     repeated = x.repeat_interleave(repeats, 0)
     expected = F.batch_norm(repeated, None, None, scale, shift, training=True, eps=EPS)
     expected = torch.relu(expected) if relu else expected
@@ -49,7 +48,7 @@ def test_dropout_is_the_same_mask_on_the_way_back(relu):
     x, scale, shift, grad = _inputs(rows=5000)
     share = torch.full((5000,), 1 / 5000)
     torch.manual_seed(1)
-    out, _, _ = _NormaliseRowsOnCpu.apply(x, share, scale, shift, EPS, relu, 0.3)
+    out, _, _ = _NormaliseRows.apply(x, share, scale, shift, EPS, relu, 0.3)
     plain, _, _ = _NormaliseRows.apply(x, share, scale, shift, EPS, relu, 0.0)
     mask = torch.where(out == 0, 0.0, 1 / 0.7)
     assert torch.allclose(out, plain * mask, atol=1e-5)
@@ -66,7 +65,7 @@ def test_masks_follow_the_seed_and_differ_between_calls():
     share = torch.full((1000,), 1e-3)
 
     def draw():
-        return _NormaliseRowsOnCpu.apply(x, share, scale, shift, EPS, False, 0.5)[0].detach().numpy()
+        return _NormaliseRows.apply(x, share, scale, shift, EPS, False, 0.5)[0].detach().numpy()
 
     torch.manual_seed(5)
     first, second = draw(), draw()

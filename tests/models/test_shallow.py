@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -140,8 +141,11 @@ def test_a_task_of_one_class_is_no_error() -> None:
         assert (logits.argmax(axis=1) == 2).all()
 
 
-def test_damaged_trees_are_refused_before_they_are_followed(tmp_path: Path) -> None:
+def test_damaged_trees_are_refused_before_they_are_followed(
+    tmp_path: Path, without_fingerprint: Callable[[Path], None]
+) -> None:
     save_model(tmp_path, fitted("extra-trees"), ModelCard(tasks=TASKS, config=_config("extra-trees")))
+    without_fingerprint(tmp_path)
     good = load_file(tmp_path / "model.safetensors")
     wrong = {
         "children": lambda a: np.zeros_like(a),  # would never end
@@ -162,10 +166,11 @@ def test_damaged_trees_are_refused_before_they_are_followed(tmp_path: Path) -> N
         load_model(tmp_path)
 
 
-def test_damaged_texts_are_refused(tmp_path: Path) -> None:
+def test_damaged_texts_are_refused(tmp_path: Path, without_fingerprint: Callable[[Path], None]) -> None:
     card = ModelCard(tasks=TASKS, config=_config("gradient-boosting"))
     save_model(tmp_path, fitted("gradient-boosting"), card)
     assert load_model(tmp_path)
+    without_fingerprint(tmp_path)
     text = (tmp_path / "lightgbm-0.txt").read_text()
     assert text.startswith("tree\n")  # what LightGBM's own tools read
     (tmp_path / "lightgbm-0.txt").write_text((tmp_path / "lightgbm-1.txt").read_text())

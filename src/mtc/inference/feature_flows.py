@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mtc.capture import Source, open_capture
 from mtc.config import Precision
 from mtc.datasets.flow_features.columns import values_of_flows
+from mtc.datasets.flow_features.features import positions
 from mtc.errors import UsageError
 from mtc.flows.features import FeatureRows, FeatureTable, convention_named
 from mtc.inference.captures import CaptureEnd
@@ -120,6 +121,36 @@ class FeatureInference:
         strangeness.add(values)
         found, below = feature_verdicts(self.model, values, self.precision, "flow")
         return rows.without_values(), found, below
+
+
+class Strangeness:
+    """How unlike the training data the flows of a capture are."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._scaler, self._usual = model.scaler, model.card.unseen
+        self._places = positions(tuple(model.card.features))
+        self._flows = self._beyond = 0
+        self._unseen = 0.0
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Count flows by their 78 features, float64 (N, 78)."""
+        if self._scaler is not None and len(values):
+            shares, beyond = self._scaler.unseen(values[:, self._places])
+            self._flows += len(values)
+            self._unseen += float(shares.sum())
+            self._beyond += int(np.count_nonzero(beyond))
+
+    def notes(self) -> tuple[str, ...]:
+        """One sentence where verdicts mean little, else none; few flows say nothing."""
+        if self._flows < FEWEST or not self._usual:
+            return ()
+        share, beyond = self._unseen / self._flows, self._beyond / self._flows
+        if share <= UNLIKE * self._usual and beyond <= BEYOND:
+            return ()
+        return (
+            f"unlike the training data: {share:.0%} of its values were not seen there ({self._usual:.0%} is "
+            f"usual), {beyond:.0%} of its flows lie beyond them; the verdicts mean little",
+        )
 
 
 def _joined(parts: list[_Part]) -> _Part:

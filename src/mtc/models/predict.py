@@ -7,11 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from mtc.config import Precision
-from mtc.models.engine.engine import engine_for, fields_engine_for
-from mtc.models.fields.network import Fields
+from mtc.models.accelerate import engine_of, packed_form
 from mtc.models.networks.base import Network
-from mtc.models.networks.mtc import MTC
-from mtc.models.packed.values import Values, check_lengths, live_tokens
+from mtc.models.packed.values import Layout, Values, check_lengths, live_tokens, ranges
 from mtc.models.registry import pack
 
 __all__ = ["native_bf16", "predict_logits"]
@@ -20,6 +18,9 @@ Ints = NDArray[np.int64]
 
 _POSITIONS_PER_BATCH = 51_200
 """Computed positions of a batch, about: enough for full matrix products, few enough for the cache."""
+
+_LARGER_ON_A_GPU = 16
+"""So many times as many on a GPU, which a batch of a CPU would leave idle."""
 
 
 @torch.inference_mode()
@@ -50,24 +51,13 @@ def predict_logits(
     Raises:
         UsageError: A sample is too long.
     """
-    on_cpu = next(network.parameters()).device.type == "cpu"
-    reduced = precision == "bf16"
     count = len(offsets) - 1
     check_lengths(offsets, network.config.length)
-    if isinstance(network, Fields) and on_cpu and not reduced:
-        fields = fields_engine_for(network)
-        if fields is not None:
-            return fields.logits(data, offsets, advance)
+    engine = None if precision == "bf16" else engine_of(network)
+    if engine is not None:
+        return engine.logits(data, offsets, advance)
     logits = {task: np.empty((count, size), np.float32) for task, size in network.classes.items()}
-    live = live_tokens(data, offsets, network.config.width)
-    order = np.argsort(live, kind="stable")
-    engine = engine_for(network) if isinstance(network, MTC) and on_cpu and not reduced else None
-    parts = (
-        _by_torch(network, data, offsets, order, live, reduced)
-        if engine is None
-        else engine.logits(data, offsets, order, live)
-    )
-    for rows, found in parts:
+    for rows, found in _by_torch(network, data, offsets, reduced=precision == "bf16"):
         for task, values in found.items():
             logits[task][rows] = values
         if advance is not None:
@@ -76,30 +66,29 @@ def predict_logits(
 
 
 def _by_torch(
-    network: Network, data: Values, offsets: Ints, order: Ints, live: Ints, reduced: bool
+    network: Network, data: Values, offsets: Ints, *, reduced: bool
 ) -> Iterator[tuple[Ints, dict[str, NDArray[np.float32]]]]:
-    """Logits by the network's own forward, batch by batch of similar length."""
+    """Logits by PyTorch, batch by batch of similar length: rows of a batch, and task -> (rows, classes)."""
     device = next(network.parameters()).device
-    positions = network.computed_positions(live[order])
+    live = live_tokens(data, offsets, network.config.width)
+    order = np.argsort(live, kind="stable")
+    form = packed_form(network)
+    layout: Layout = "dense" if form is None else "packed"
+    positions = (network if form is None else form).computed_positions(live[order])
+    most = _POSITIONS_PER_BATCH * (1 if device.type == "cpu" else _LARGER_ON_A_GPU)
     start, count = 0, len(order)
     while start < count:
         # The longest sample of a batch is its last: grow it until that one would fill the batch.
         size = np.arange(1, count - start + 1) * positions[start:]
-        end = start + max(1, int(np.searchsorted(size, _POSITIONS_PER_BATCH, side="right")))
+        end = start + max(1, int(np.searchsorted(size, most, side="right")))
         rows = order[start:end]
-        batch = pack(*_gather(data, offsets, rows), network).to(device)
+        lengths = offsets[rows + 1] - offsets[rows]
+        taken = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        batch = pack(data[ranges(offsets[rows], lengths)], taken, network, layout=layout).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
             outputs = network(batch)
         yield rows, {task: values.float().cpu().numpy() for task, values in outputs.items()}
         start = end
-
-
-def _gather(data: Values, offsets: Ints, rows: Ints) -> tuple[Values, Ints]:
-    """The given samples one after another."""
-    lengths = offsets[rows + 1] - offsets[rows]
-    taken = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    index = np.arange(taken[-1]) + np.repeat(offsets[rows] - taken[:-1], lengths)
-    return data[index], taken
 
 
 def native_bf16(device: torch.device | str = "cpu") -> bool:

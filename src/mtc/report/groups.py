@@ -10,6 +10,7 @@ from typing import Any
 from mtc.config import RunConfig
 from mtc.errors import ConfigError
 from mtc.evaluation.intervals import Estimate, estimate
+from mtc.models.registry import REGISTRY, SHALLOW
 from mtc.report.paper import PublishedRow, paper_protocol, published_tables
 from mtc.report.sources import Run
 from mtc.tasks import CICIDS2017, INFILTRATION, ISCX
@@ -19,11 +20,8 @@ HEADINGS = {
 }  # fmt: skip
 """Tasks as the heads of the paper's tables have them."""
 
-NETWORKS = {"mtc": "MTC", "transformer": "Transformer", "cnn": "1D-CNN"}
+NETWORKS = {name: model.title for name, model in REGISTRY.items() if model.title}
 """The paper's networks: name in the settings -> name in Table 4."""
-
-SHALLOW = frozenset({"gradient-boosting", "extra-trees", "nearest-neighbour", "majority"})
-"""Models, as the settings name them, that every network must beat to be worth its cost."""
 
 FOLDS = " folds"
 """Behind the name of a split whose folds were tested one by one, a run a fold."""

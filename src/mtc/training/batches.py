@@ -14,7 +14,7 @@ from torch import Tensor
 from mtc.config import RunConfig
 from mtc.errors import UsageError
 from mtc.models import NetworkBatch, pack
-from mtc.models.registry import Network
+from mtc.models.networks.base import Network
 from mtc.tasks import Tasks
 from mtc.training.ranks import share
 

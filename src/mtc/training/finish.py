@@ -18,10 +18,9 @@ from mtc.errors import UsageError
 from mtc.files import write_json
 from mtc.metrics import Scores
 from mtc.models import ModelCard, load_model, round_to_stored, save_model
-from mtc.models.files.card import CARD
-from mtc.models.files.migration import FORMAT_VERSION
+from mtc.models.files.card import CARD, FORMAT_VERSION
 from mtc.models.flow_scores import FLOW_PACKETS
-from mtc.models.registry import Network
+from mtc.models.networks.base import Network
 from mtc.tasks import Pairs, Tasks
 from mtc.training.batches import absent_classes
 from mtc.training.plan import Plan

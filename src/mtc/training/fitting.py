@@ -20,8 +20,8 @@ from torch import distributed, nn
 
 from mtc.config import RunConfig, TrainConfig
 from mtc.errors import MtcError, UsageError
+from mtc.models.networks.base import Network
 from mtc.models.predict import native_bf16
-from mtc.models.registry import Network
 from mtc.training.batches import Chunks, PackedLoader
 from mtc.training.callbacks import AgreedSigterm, EventLog, History, KeepCheckpoints, early_stopping
 from mtc.training.clock import BudgetSchedule, RunClock

@@ -13,8 +13,7 @@ from mtc.config import ModelConfig
 from mtc.errors import UsageError
 from mtc.models import LoadedModel, load_model
 from mtc.models.files.card import WEIGHTS
-from mtc.models.networks.heads import head_name
-from mtc.models.registry import Network
+from mtc.models.networks.base import Network, head_name
 from mtc.tasks import Tasks
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtc.errors import UsageError
-from mtc.inference.dense import dense_form
 from mtc.models import LoadedModel, Network
 from mtc.models.fields.inputs import pack_fields
 from mtc.models.fields.network import Fields, Member, encode_numbers
 from mtc.models.fields.numbers import BEYOND, BINS, NUMBERS
+from mtc.models.networks.encoder import MultiHeadAttention
 from mtc.models.registry import SHALLOW
 from mtc.packets import SAMPLE_LENGTH
 
@@ -65,27 +65,33 @@ class _ReadableBytes(Readable):
     """MTC, the Transformer and the 1D-CNN: each branch reads the scaled bytes; the baseline is zeros."""
 
     def __init__(self, network: Network) -> None:
-        self.form = dense_form(network)
-        self.form.requires_grad_(False)
+        self.network = network
+        network.requires_grad_(False)
 
     def inputs(self, sample: NDArray[np.uint8]) -> tuple[Tensor, ...]:
         x_BL = torch.from_numpy(sample[None] / np.float32(255))
-        return tuple(x_BL.clone() for _ in self.form.branches)
+        return tuple(x_BL.clone() for _ in self.network.branches)
 
     def baselines(self) -> tuple[Tensor, ...]:
-        return tuple(torch.zeros(1, SAMPLE_LENGTH) for _ in self.form.branches)
+        return tuple(torch.zeros(1, SAMPLE_LENGTH) for _ in self.network.branches)
 
     def logits(self, task: str, *inputs: Tensor) -> Tensor:
-        return self.form(*inputs)[task]  # type: ignore[no-any-return]
+        return self.network(*inputs)[task]
 
     def attributions(self, values: tuple[Tensor, ...]) -> Attributions:
-        parts = zip(self.form.branches, values, strict=True)
+        parts = zip(self.network.branches, values, strict=True)
         return {part: value[0].detach().float().numpy() for part, value in parts}, {}
 
     def attention(self, *inputs: Tensor) -> NDArray[np.float32]:
-        self.form.keep_attention, self.form.attention = True, []
-        self.form(*inputs)
-        self.form.keep_attention, layers = False, self.form.attention
+        layers: list[Tensor] = []
+        hooks = [
+            module.softmax.register_forward_hook(lambda _module, _inputs, weights: layers.append(weights))
+            for module in self.network.modules()
+            if isinstance(module, MultiHeadAttention)
+        ]
+        self.network(*inputs)
+        for hook in hooks:
+            hook.remove()
         return torch.cat(layers).numpy() if layers else super().attention(*inputs)
 
 
@@ -117,8 +123,7 @@ class _ReadableFields(Readable):
             member.from_encoded(embedded_BMPW[:, i].flatten(1), encoded_BFE)
             for i, member in enumerate(self.members)
         ]
-        batch = pack_fields(np.zeros(1, np.uint8), np.array([0, 1]), self.network.places)
-        return self.network.forward_heads(features, batch)[task]
+        return self.network.forward_heads(features)[task]
 
     def attributions(self, values: tuple[Tensor, ...]) -> Attributions:
         bytes_P = values[0][0].sum((0, 2)).float().numpy()

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from mtc.datasets.flow_features.features import FEATURES, positions
 from mtc.errors import OutputError, UsageError
 from mtc.extras import need
-from mtc.inference.dense import DenseForm, dense_form
 from mtc.inference.export.check import Parity, check_parity, example_inputs
 from mtc.inference.export.inputs import SampleFields, ScaledFeatures, ScaledSamples
 from mtc.models import LoadedModel
@@ -90,16 +89,14 @@ class ExportedGraph(nn.Module):
             self.inputs = SampleFields(config.data.mask, network.places)
         else:
             self.inputs = ScaledSamples(config.data.mask)
-        self.network = network if isinstance(network, Fields) else dense_form(network)
+        self.network = network
 
     def forward(self, samples: Tensor) -> tuple[Tensor, ...]:
         """uint8 (N, 1500) or float32 (N, 78) -> logits of each task, float32 (N, classes)."""
         read = self.inputs(samples)
-        if isinstance(self.network, DenseForm):
-            logits = self.network(*[read] * len(self.network.branches))
-        else:
-            logits = self.network(read if isinstance(read, FieldBatch) else _numbers_alone(read))
-        return tuple(logits.values())
+        if isinstance(self.network, Fields) and not isinstance(read, FieldBatch):
+            read = _numbers_alone(read)
+        return tuple(self.network(read).values())
 
 
 def export_onnx(model: LoadedModel, path: Path, *, int8: bool = False) -> ExportReport:

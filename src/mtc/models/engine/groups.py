@@ -3,11 +3,11 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numba import njit
 from numpy.typing import NDArray
 
 from mtc.models.engine.forward import Floats, Ints, Work
+from mtc.models.engine.store import aligned
 from mtc.models.engine.tiles import SLACK
 from mtc.models.packed.plan import DataFlow, plan_for
 
@@ -79,7 +79,7 @@ class Memory:
         """At least ``size`` floats, aligned as vectors are; what they hold is left over from before."""
         held = self._held.get(name)
         if held is None or len(held) < size:
-            held = self._held[name] = torch.zeros(size + size // 4).numpy()
+            held = self._held[name] = aligned(np.zeros(size + size // 4, np.float32))
         return held
 
 

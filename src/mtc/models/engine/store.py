@@ -1,10 +1,12 @@
 """Weights laid out for the engine: padded, cut into the columns of tiles, one flat array of them."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc.errors import ModelError
 from mtc.models.engine.tiles import MOST_VECTORS
 from mtc.models.engine.vectors import LANES
 
@@ -65,6 +67,27 @@ class Store:
     def arrays(self) -> tuple[Floats, NDArray[np.int64]]:
         """All numbers, aligned as vectors are, and the table of layers."""
         return aligned(np.concatenate(self._parts)), np.array(self._layers, np.int64)
+
+
+def check_shapes(
+    expected: Callable[[], dict[str, tuple[int, ...]]], weights: Mapping[str, NDArray[Any]]
+) -> None:
+    """Refuse arrays that a network of these settings does not have.
+
+    Args:
+        expected: Gives name -> shape.
+        weights: Name -> array.
+
+    Raises:
+        ModelError: An array is missing, of another shape, or one too many.
+    """
+    found = {name: array.shape for name, array in weights.items()}
+    try:
+        shapes = expected()
+    except KeyError as error:
+        raise ModelError(f"weights and settings do not fit together (no {error})") from error
+    if wrong := sorted(name for name in shapes | found if shapes.get(name) != found.get(name)):
+        raise ModelError(f"weights and settings do not fit together ({wrong[0]}, {len(wrong)} in all)")
 
 
 def split(columns: NDArray[Any]) -> list[NDArray[Any]]:

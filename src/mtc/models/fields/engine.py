@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.config import ModelConfig
-from mtc.errors import ModelError
-from mtc.models.engine.store import Floats
+from mtc.models.engine.store import Floats, check_shapes
 from mtc.models.engine.threads import on_threads
 from mtc.models.engine.tiles import BIAS, SECOND, SLACK, VECTORS
 from mtc.models.engine.vectors import LANES
@@ -54,17 +53,12 @@ class FieldsEngine:
     def of(
         cls, config: ModelConfig, classes: Mapping[str, int], weights: Mapping[str, NDArray[Any]]
     ) -> Self | None:
-        """The engine of a network; None where it is another network, or a weight is not finite.
+        """The engine of a network; None where a weight is not finite, which ReLU would hide.
 
         Raises:
             ModelError: Weights and settings do not fit together.
         """
-        if config.name != "fields":
-            return None
-        expected = shapes_of(config, classes, weights)
-        found = {name: array.shape for name, array in weights.items()}
-        if wrong := sorted(name for name in expected | found if expected.get(name) != found.get(name)):
-            raise ModelError(f"weights and settings do not fit together ({wrong[0]}, {len(wrong)} in all)")
+        check_shapes(lambda: shapes_of(config, classes, weights), weights)
         if not all(np.isfinite(array).all() for array in weights.values()):
             return None
         return cls(config, classes, {n: np.asarray(array, np.float32) for n, array in weights.items()})

@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from mtc.config import ModelConfig
 from mtc.models.fields.inputs import FieldBatch, pack_fields
 from mtc.models.fields.numbers import BEYOND, BINS, NUMBERS, OCTAVES
-from mtc.models.networks.base import Network
+from mtc.models.networks.base import Heads, Logits, Network
 from mtc.models.networks.cnn import Dense
-from mtc.models.networks.heads import Heads
-from mtc.models.packed.batch import Layout
-from mtc.models.packed.values import Values
+from mtc.models.packed.cnn import activate
+from mtc.models.packed.values import Layout, Values
 
 
 class Fields(Network):
@@ -60,12 +59,24 @@ class Fields(Network):
         """The same for every sample, however long it is: about as much work as fifty positions of MTC."""
         return np.full_like(live, 50)
 
+    def read(self, batch: Tensor) -> FieldBatch:
+        """Places and numbers of a dense batch."""
+        rows = batch.cpu().numpy()
+        if self.places and rows.dtype != np.uint8:
+            rows = np.rint(rows * 255).astype(np.uint8)
+        offsets = np.arange(len(rows) + 1) * rows.shape[1]
+        return pack_fields(rows.reshape(-1), offsets, self.places).to(batch.device)
+
+    def forward(self, batch: FieldBatch) -> Logits:
+        """Task -> logits; in training those of each member, see ``forward_heads``."""
+        return self.forward_heads(self.forward_features(batch))
+
     def forward_features(self, batch: FieldBatch) -> Sequence[Tensor]:
         """The last dense layer of each member, (B, width)."""
         encoded_BFE = encode_numbers(batch, self.edges.view(self.count, BINS + 1))
         return [member(batch.places, encoded_BFE) for member in self.members]
 
-    def forward_heads(self, features: Sequence[Tensor], batch: FieldBatch) -> dict[str, Tensor]:
+    def forward_heads(self, features: Sequence[Tensor]) -> Logits:
         """The classification layer.
 
         Returns:
@@ -99,6 +110,16 @@ class MemberHeads(nn.Module):
         return torch.stack(parts, 1)
 
 
+class FusedDense(Dense):
+    """``Dense``, whose normalization, ReLU and dropout are one compiled kernel on the CPU."""
+
+    def forward(self, x_BC: Tensor) -> Tensor:
+        """(B, in) -> (B, out)."""
+        if x_BC.device.type != "cpu":
+            return super().forward(x_BC)
+        return activate(self, nn.functional.linear(x_BC, self.weight))
+
+
 class Member(nn.Module):
     """Encodings of places and numbers, then dense layers."""
 
@@ -112,7 +133,7 @@ class Member(nn.Module):
         self.numbers_bias = nn.Parameter(torch.randn(numbers * width) * 0.1)
         widths = ((places + numbers) * width, *config.dense_widths)
         self.dense = nn.Sequential(
-            *(Dense(inner, outer, config.dense_dropout) for inner, outer in pairwise(widths))
+            *(FusedDense(inner, outer, config.dense_dropout) for inner, outer in pairwise(widths))
         )
 
     def forward(self, places: Tensor, encoded_BFE: Tensor) -> Tensor:

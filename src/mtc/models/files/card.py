@@ -13,11 +13,16 @@ from typing import Any, Self
 from mtc import __version__
 from mtc.config import RunConfig
 from mtc.errors import ConfigError, ModelError
-from mtc.models.files.migration import FORMAT_VERSION, migrate
 from mtc.models.temperature import Temperature
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 """The files of a model's folder. Nothing in them is executed on loading."""
+
+FORMAT_VERSION = 3
+"""Version of the model file that this package writes."""
+
+OLDEST = 1
+"""Oldest version that can still be read."""
 
 PREPROCESSING = "preprocessing."
 """Begin of the names of arrays beside the weights: those of what brings flow features into [0, 1]."""
@@ -43,6 +48,9 @@ class ModelCard:
         metrics: Scores, as in ``metrics.json``.
         notes: Limits and other remarks, one sentence each.
         features: Names of the flow features that it reads, in their order; none where it reads packets.
+        fingerprint: ``sha256``: file -> SHA-256 of its content; ``logits``: task -> logits of the samples of
+            ``mtc.models.probes``, (3, classes), by the network that was saved; ``code``: SHA-256 of its
+            source. Empty in files of before version 3.
         convention: How those features were computed, see ``mtc.flows.features``.
         unseen: Share of the values of the validation rows that differ from all training quantiles; 0 where
             that is not known.
@@ -62,6 +70,7 @@ class ModelCard:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     features: Sequence[str] = ()
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
     convention: str = "cicids2017"
     unseen: float = 0.0
     mtc_version: str = __version__
@@ -81,7 +90,7 @@ class ModelCard:
         """
         try:
             values = json.loads(text)
-            values = migrate(values)
+            values = _migrate(values)
             _check_verdict_settings(values)
             values["config"] = RunConfig.from_dict(values["config"])
             values["tasks"] = {task: tuple(classes) for task, classes in values["tasks"].items()}
@@ -107,3 +116,45 @@ def _check_verdict_settings(values: Mapping[str, Any]) -> None:
     for both in values["calibration"].values():
         for per in ("packet", "flow"):
             Temperature.from_json(both[per])
+    known = values.get("fingerprint", {})
+    if known and not all(isinstance(known[key], dict) for key in ("sha256", "logits")):
+        raise ModelError(f"{CARD} is damaged (fingerprint)")
+
+
+def _migrate(values: dict[str, Any]) -> dict[str, Any]:
+    """Bring the content of ``model.json`` to the present version.
+
+    Args:
+        values: As read, of version ``format_version``.
+
+    Raises:
+        ModelError: It is of a version that cannot be read; the message says why.
+    """
+    version = values["format_version"]
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise ModelError(f"the format version is {version!r}, which is no number")
+    if version > FORMAT_VERSION:
+        raise ModelError(
+            f"model format {version} is newer than this version of mtc, which reads {OLDEST} to "
+            f"{FORMAT_VERSION}; it was written by mtc {values.get('mtc_version', '?')}"
+        )
+    if version < OLDEST:
+        raise ModelError(f"model format {version} is older than {OLDEST}, the oldest that is still read")
+    if version == 1:
+        values = _from_1(values)
+    return {**values, "format_version": FORMAT_VERSION}  # version 2 had no fingerprint
+
+
+def _from_1(values: dict[str, Any]) -> dict[str, Any]:
+    # Version 1 had no pairs of labels (so nothing is known to conflict), plain temperatures, and flow
+    # verdicts from the sum of ten packets' log-probabilities. Now it is their mean, whose temperature is
+    # about that of a packet: it takes the place of the one for sums.
+    temperatures = {
+        task: {"base": both["packet"], "rise": 0.0} for task, both in values.get("calibration", {}).items()
+    }
+    return {
+        "pairs": {},
+        "flow_packets": 10,
+        **values,
+        "calibration": {task: {"packet": found, "flow": found} for task, found in temperatures.items()},
+    }

@@ -1,5 +1,8 @@
-"""Reading a model from its folder, and asking it."""
+"""Reading a model from its folder, and computing with it."""
 
+import hashlib
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +11,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from mtc.config import Precision
 from mtc.errors import ModelError
-from mtc.models.fields.engine import FieldsEngine
 from mtc.models.files.card import CARD, PREPROCESSING, WEIGHTS, ModelCard
 from mtc.models.packed.values import Values, check_lengths
-from mtc.models.shallow.trees import ForestEngine
+from mtc.models.probes import difference, network_code, probe_samples
+from mtc.models.registry import REGISTRY, SHALLOW, imported
 from mtc.models.temperature import Temperature
 
 if TYPE_CHECKING:
     from mtc.datasets import QuantileScaler
+    from mtc.models.accelerate import Engine
     from mtc.models.networks.base import Network
+
+LARGEST = 1e6
+"""Weights beyond this are refused; those of trained networks stay below a few hundred."""
 
 _TEXTS = "lightgbm-*.txt"
 """Further files of the model: boosted trees, one text per task."""
@@ -42,8 +49,9 @@ class Stored:
 class LoadedModel:
     """A model ready for use.
 
-    A network that has an engine without PyTorch is computed by that; PyTorch, which takes seconds to
-    import, is then needed only by what asks for ``network``.
+    A network that has an engine is computed by that; PyTorch, which takes seconds to import, is then
+    needed only by what reads ``network``. The engine must give the logits that are stored in the card, and
+    the code of the network must be what saved it; or else PyTorch computes.
 
     Attributes:
         card: All but the weights.
@@ -72,11 +80,9 @@ class LoadedModel:
         self.card, self.absent, self.scaler = card, absent, scaler
         self._network = None if isinstance(network, Stored) else network
         self._stored = network if isinstance(network, Stored) else None
-        self._engine: FieldsEngine | ForestEngine | None = None
+        self._engine: Engine | None = None
         if self._stored is not None:
-            sizes = {task: len(classes) for task, classes in card.tasks.items()}
-            model, weights = card.config.model, self._stored.weights
-            self._engine = FieldsEngine.of(model, sizes, weights) or ForestEngine.of(model, sizes, weights)
+            self._engine = _engine(card, self._stored)
             if self._engine is None:
                 self._network = _network(card, self._stored)
 
@@ -143,10 +149,13 @@ def load_model(folder: Path) -> LoadedModel:
             raise ModelError(f"{folder}: {name} is missing")
     try:
         card = ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
-        weights = load_file(folder / WEIGHTS)
+        hashes = card.fingerprint.get("sha256", {})
+        weights = load(_checked(folder / WEIGHTS, hashes))
+        _check_numbers(weights, card)
         arrays = {name: weights.pop(name) for name in list(weights) if name.startswith(PREPROCESSING)}
         scaler = _scaler(card, {name.removeprefix(PREPROCESSING): a for name, a in arrays.items()})
-        stored = Stored(weights, {path.name: path.read_text("utf-8") for path in folder.glob(_TEXTS)})
+        texts = {path.name: _checked(path, hashes).decode("utf-8") for path in folder.glob(_TEXTS)}
+        stored = Stored(weights, texts)
         return LoadedModel(stored, card, _absent(card), scaler)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
@@ -154,9 +163,70 @@ def load_model(folder: Path) -> LoadedModel:
         raise ModelError(f"{folder}: the model cannot be read ({_one_line(error)})") from error
 
 
+def _checked(path: Path, hashes: Mapping[str, str]) -> bytes:
+    """The content of a file.
+
+    Raises:
+        ModelError: It is not what the card has the hash of.
+    """
+    content = path.read_bytes()
+    if path.name in hashes and hashlib.sha256(content).hexdigest() != hashes[path.name]:
+        raise ModelError(f"{path.name} is damaged or another model's: its SHA-256 is not that in {CARD}")
+    return content
+
+
+def _check_numbers(weights: Mapping[str, NDArray[Any]], card: ModelCard) -> None:
+    """Refuse numbers that no training ends with.
+
+    Raises:
+        ModelError: A number is NaN, infinite or absurdly large, or a variance is negative.
+    """
+    for name, array in weights.items():
+        if array.dtype.kind != "f":
+            continue
+        if not np.isfinite(array).all():
+            raise ModelError(f"the weights hold NaN or infinite numbers ({name})")
+        learned = card.config.model.name not in SHALLOW and not name.startswith(PREPROCESSING)
+        if learned and float(np.abs(array).max(initial=0)) > LARGEST:
+            raise ModelError(f"the weights hold absurd numbers ({name}: {np.abs(array).max():.3g})")
+        if name.endswith("running_var") and array.min(initial=0.0) < 0:
+            raise ModelError(f"the weights hold a negative variance ({name})")
+
+
+def _engine(card: ModelCard, stored: Stored) -> "Engine | None":
+    """The engine that computes the model without PyTorch, where that is known to be right."""
+    registered = REGISTRY[card.config.model.name]
+    # Who has imported the network may have changed it: its code decides, see mtc.models.accelerate.
+    if not registered.engine or registered.network.rpartition(".")[0] in sys.modules:
+        return None
+    if card.fingerprint.get("code") != network_code() and _has_torch():
+        return None
+    sizes = {task: len(classes) for task, classes in card.tasks.items()}
+    engine: Engine | None = imported(registered.engine).of(card.config.model, sizes, stored.weights)
+    if engine is not None and card.fingerprint:
+        apart = difference(card.fingerprint["logits"], engine.logits(*probe_samples(card.config.model)))
+        if apart:
+            _warn(f"the compiled engine differs by up to {apart:.2g} in a logit from what was saved")
+            return None
+    return engine
+
+
+def _has_torch() -> bool:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _warn(reason: str) -> None:
+    warnings.warn(f"model file: {reason}", RuntimeWarning, stacklevel=2)
+
+
 def _network(card: ModelCard, stored: Stored) -> "Network":
     import torch  # slow to import
 
+    from mtc.models.accelerate import plain_logits
     from mtc.models.registry import build_network
 
     network = build_network(card.config.model, {task: tuple(c) for task, c in card.tasks.items()})
@@ -166,7 +236,12 @@ def _network(card: ModelCard, stored: Stored) -> "Network":
     except RuntimeError as error:
         raise ModelError(f"weights and settings do not fit together ({_one_line(error)})") from error
     network.take_texts(stored.texts)
-    return network.eval()
+    network.eval()
+    if card.fingerprint:
+        apart = difference(card.fingerprint["logits"], plain_logits(network))
+        if apart:
+            _warn(f"the network differs by up to {apart:.2g} in a logit from the one that was saved")
+    return network
 
 
 def _absent(card: ModelCard) -> dict[str, NDArray[np.int64]]:

@@ -1,39 +1,17 @@
 """The encoder of the Transformer, which MTC and the multi-task Transformer share.
 
-Source: Sec. 3.3.2, Fig. 4a. Shape letters: see ``mtc.models.packed.batch``.
+Source: Sec. 3.3.2, Fig. 4a. B samples, N tokens, D width of a token, H heads, W width of a head; the
+comments name the shapes for n x d = 30 x 50.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtc.config import ModelConfig
-from mtc.models.packed.batch import PackedBatch
-from mtc.models.packed.encoder_functions import feed_forward, on_kernels
-
-
-def embed(batch: PackedBatch, width: int) -> Tensor:
-    """Cut the sequence into tokens of ``width`` values, (R, 1) -> (E, D). Source: Sec. 3.3.2."""
-    # Rows of a token are fewer than its positions where they are equal: repeat each by its count.
-    row_count = (batch.row_weight * width).round().to(torch.int64)
-    return batch.values[:, 0].repeat_interleave(row_count).reshape(-1, width)
-
-
-def keep_mask(like: Tensor, dropout: float) -> Tensor:
-    """Float mask of dropout, kept values scaled up; on the CPU from 16 random bits a value."""
-    if like.device.type != "cpu":
-        return F.dropout(torch.ones_like(like), dropout, training=True)
-    words = torch.empty((like.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    bits = words.view(torch.int16)[: like.numel()].view(like.shape)
-    # PyTorch's own generator draws 24 bits for each value, which takes several times as long; the
-    # probability is dropout to within 2^-17.
-    return (bits >= round(dropout * 2**16) - 2**15).float().mul_(1.0 / (1.0 - dropout))
 
 
 class MultiHeadAttention(nn.Module):
-    """Multi-head self-attention over the entries of each sample.
-
-    An entry that stands for k equal tokens gets log k added to its logit: softmax over k equal keys.
+    """Multi-head self-attention over the tokens of each sample.
 
     Source: Sec. 3.3.2, Eq. 1-3. Reading: H = 6 does not divide d = 50, so a head is floor(d / H) = 8
     wide, W^Q, W^K, W^V map 50 -> 6 x 8, and W^M maps 48 -> 50.
@@ -47,31 +25,18 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(width, inner)
         self.value = nn.Linear(width, inner)
         self.merge = nn.Linear(inner, width)
+        self.softmax = nn.Softmax(dim=3)  # a module, so that explanations can read the weights by a hook
 
-    def forward(self, z_ED: Tensor, batch: PackedBatch) -> Tensor:
-        """(E, D) -> (E, D)."""
-        projections = (self.query, self.key, self.value)
-        weight = torch.cat([p.weight for p in projections])
-        bias = torch.cat([p.bias for p in projections])
-        qkv = F.linear(z_ED, weight, bias)
-        samples, slots = batch.slot_entry.shape
-        whole = len(qkv) == samples * slots  # all slots are filled, in order
-        if not whole:  # a zero entry fills empty slots
-            qkv = F.pad(qkv, (0, 0, 0, 1)).index_select(0, batch.slot_entry.reshape(-1))
-        table = qkv.reshape(samples, slots, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
-        q_BHSW, k_BHSW, v_BHSW = table.unbind(0)
-        bias = batch.slot_bias.to(q_BHSW.dtype)
-        small = self.training and on_kernels(q_BHSW)
-        attend = _attend_small if small else F.scaled_dot_product_attention
-        out = attend(q_BHSW, k_BHSW, v_BHSW, bias).transpose(1, 2).reshape(samples * slots, -1)
-        merged: Tensor = self.merge(out if whole else out.index_select(0, batch.entry_slot))
+    def forward(self, z_BND: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        split = (-1, z_BND.shape[1], self.heads, self.head_width)
+        q_BHNW = self.query(z_BND).reshape(split).transpose(1, 2)  # 6 x 30 x 8
+        k_BHNW = self.key(z_BND).reshape(split).transpose(1, 2)
+        v_BHNW = self.value(z_BND).reshape(split).transpose(1, 2)
+        weights_BHNN = self.softmax(q_BHNW @ k_BHNW.transpose(2, 3) * self.head_width**-0.5)  # 6 x 30 x 30
+        seen_BND = (weights_BHNN @ v_BHNW).transpose(1, 2).flatten(2)  # 30 x 48
+        merged: Tensor = self.merge(seen_BND)  # 30 x 50
         return merged
-
-
-def _attend_small(q_BHSW: Tensor, k_BHSW: Tensor, v_BHSW: Tensor, bias: Tensor) -> Tensor:
-    """Attention step by step: with 7 to 30 keys 8 wide, fused kernels on the CPU take longer to train."""
-    logits = q_BHSW @ (k_BHSW * q_BHSW.shape[3] ** -0.5).transpose(2, 3)
-    return torch.softmax(logits.add_(bias), dim=3) @ v_BHSW
 
 
 class EncoderLayer(nn.Module):
@@ -89,21 +54,16 @@ class EncoderLayer(nn.Module):
         self.ffn_norm = nn.LayerNorm(width)
         self.dropout = dropout
 
-    def forward(self, z_ED: Tensor, batch: PackedBatch) -> Tensor:
-        """(E, D) -> (E, D)."""
-        z_ED = self.attention_norm(z_ED + self.attention(z_ED, batch))
-        if self.training and on_kernels(z_ED):
-            hidden = feed_forward(z_ED, self.inner, self.outer, self.dropout)
-        else:
-            hidden = self.outer(self._drop(self.inner(z_ED).relu_()))
-        normalised: Tensor = self.ffn_norm(z_ED + self._drop(hidden))
+    def forward(self, z_BND: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        z_BND = self.attention_norm(z_BND + self.attention(z_BND))  # 30 x 50
+        hidden = F.dropout(self.inner(z_BND).relu(), self.dropout, self.training)  # 30 x 1024
+        hidden = F.dropout(self.outer(hidden), self.dropout, self.training)  # 30 x 50
+        normalised: Tensor = self.ffn_norm(z_BND + hidden)
         return normalised
 
-    def _drop(self, x: Tensor) -> Tensor:
-        return x * keep_mask(x, self.dropout) if self.training and self.dropout else x
 
-
-def encoder_layers(config: ModelConfig, repetitions: int) -> nn.ModuleList:
+def encoder_layers(config: ModelConfig, repetitions: int) -> nn.Sequential:
     """``repetitions`` encoder layers one after another."""
     sizes = (config.width, config.heads, config.ffn_width, config.ffn_dropout)
-    return nn.ModuleList(EncoderLayer(*sizes) for _ in range(repetitions))
+    return nn.Sequential(*(EncoderLayer(*sizes) for _ in range(repetitions)))

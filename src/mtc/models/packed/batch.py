@@ -1,6 +1,6 @@
-"""Batches of ragged samples as the networks take them: rows, entries, and how they belong together.
+"""Batches of ragged samples as the packed forms take them: rows, entries, and how they belong together.
 
-Shape letters, here and in all of ``mtc.models``:
+Shape letters, here and in all of ``mtc.models.packed``:
 
     B samples          R rows: the positions that are computed, of all samples, one after another,
     N tokens a sample    with a separator row before each sample and one behind the last
@@ -10,7 +10,7 @@ Shape letters, here and in all of ``mtc.models``:
 
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -19,13 +19,6 @@ from torch import Tensor
 
 from mtc.models.packed.plan import DataFlow, plan_for
 from mtc.models.packed.values import Values, live_tokens, ranges
-
-Layout = Literal["packed", "copied", "dense"]
-"""``packed`` computes equal padding once; ``copied`` a few times, each with dropout masks of its own, for
-training; ``dense`` computes every position."""
-
-COPIES: dict[Layout, int] = {"packed": 1, "copied": 4, "dense": 2**31}
-"""How many of equal positions of a token, and of equal tokens, are computed at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +58,17 @@ class PackedBatch:
 
     def __len__(self) -> int:
         return len(self.token_entry)
+
+    def embed(self) -> Tensor:
+        """The sequences cut into tokens, (E, D). Source: Sec. 3.3.2."""
+        width = self.positions // self.token_entry.numel()
+        # Rows of a token are fewer than its positions where they are equal: repeat each by its count.
+        row_count = (self.row_weight * width).round().to(torch.int64)
+        return self.values[:, 0].repeat_interleave(row_count).reshape(-1, width)
+
+    def dense(self) -> Tensor:
+        """The samples with all of their padding, float32 (B, L)."""
+        return self.embed()[self.token_entry].flatten(1)
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
@@ -117,7 +121,7 @@ def pack_samples(data: Values, offsets: NDArray[np.int64], flow: DataFlow) -> Pa
         data: (values,), uint8 bytes (scaled by 1/255 here) or float32 features (taken as they are):
             the samples one after another. Trailing zeros of a sample may be left out.
         offsets: int64 (B + 1,), where each sample begins and ends in ``data``.
-        flow: Data flow of the network, see ``Network.data_flow``.
+        flow: Data flow of the network.
 
     Returns:
         The batch, on the CPU.

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtc.models.networks.mtc import ConvNorm
 from mtc.models.packed import kernels
 from mtc.models.packed.batch import PackedBatch
 
@@ -53,55 +54,7 @@ def _zero_separators(unfolded: Tensor, separators: Tensor) -> None:
 
 
 class _NormaliseRows(torch.autograd.Function):
-    """Batch normalization (statistics weighted), then optionally ReLU and dropout, on any device."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x_RC: Tensor,
-        share_R: Tensor,
-        scale_C: Tensor,
-        shift_C: Tensor,
-        eps: float,
-        relu: bool,
-        dropout: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        x_RC = _wide(x_RC)
-        mean_C = share_R @ x_RC
-        centred_RC = x_RC - mean_C
-        variance_C = share_R @ centred_RC.square()
-        inverse_C = (variance_C + eps).rsqrt()
-        out = torch.addcmul(shift_C, centred_RC, inverse_C * scale_C)
-        if relu:
-            out.relu_()
-        keep = F.dropout(torch.ones_like(out), dropout) if dropout else None
-        if keep is not None:
-            out.mul_(keep)
-        # Where ReLU or dropout left a zero, no gradient passes: with ReLU, `out` says so for both.
-        passed = out if relu else keep
-        ctx.relu, ctx.rescale = relu, 1.0 / (1.0 - dropout)
-        ctx.save_for_backward(centred_RC, share_R, scale_C, inverse_C, passed)
-        ctx.mark_non_differentiable(mean_C, variance_C)
-        return out, mean_C, variance_C
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        centred_RC, share_R, scale_C, inverse_C, passed = ctx.saved_tensors
-        grad = _wide(grad)
-        if ctx.relu:
-            grad = (passed > 0).mul(ctx.rescale).mul_(grad)
-        elif passed is not None:
-            grad = grad * passed
-        grad_shift_C = grad.sum(0)
-        grad_scale_C = (grad * centred_RC).sum(0) * inverse_C
-        # With weights w that sum to one: dx = s/sigma (g - w sum(g) - w x^ sum(g x^)).
-        spread_RC = torch.addcmul(grad_shift_C, centred_RC, grad_scale_C * inverse_C)
-        grad_x = torch.addcmul(grad, spread_RC, share_R[:, None], value=-1.0).mul_(scale_C * inverse_C)
-        return grad_x, None, grad_scale_C, grad_shift_C, None, None, None
-
-
-class _NormaliseRowsOnCpu(torch.autograd.Function):
-    """The same in single precision on the CPU, by the kernels of ``mtc.models.packed.kernels``."""
+    """Batch normalization (statistics weighted), then optionally ReLU and dropout, by the kernels."""
 
     @staticmethod
     def forward(
@@ -142,97 +95,70 @@ class _NormaliseRowsOnCpu(torch.autograd.Function):
         return grad_x, None, grad_scale_C, grad_shift_C, None, None, None
 
 
-def _normalise_rows(x_RC: Tensor, share_R: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
-    on_cpu = x_RC.device.type == "cpu" and share_R.dtype == torch.float32
-    function = _NormaliseRowsOnCpu if on_cpu else _NormaliseRows
-    result: tuple[Tensor, Tensor, Tensor] = function.apply(x_RC, share_R, *options)  # type: ignore[no-untyped-call]
-    return result
-
-
 def _wide(x: Tensor) -> Tensor:
     """At least single precision: sums over many rows lose too much in half of it."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-class WeightedBatchNorm(nn.Module):
-    """Batch normalization whose statistics count row i with weight ``share[i]``.
+def batch_norm(
+    norm: nn.BatchNorm1d,
+    x_RC: Tensor,
+    share_R: Tensor,
+    count: int,
+    *,
+    relu: bool = False,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Batch normalization whose statistics count row i with weight ``share_R[i]``, (R, C) -> (R, C).
 
-    Parameters and buffers are those of ``torch.nn.BatchNorm1d``.
+    Args:
+        norm: The layer; its running statistics are updated in training mode.
+        x_RC: Input.
+        share_R: Weights that sum to one.
+        count: How many positions the weights stand for (for the unbiased running variance).
+        relu: Apply ReLU to the result.
+        dropout: Probability of a zero behind that, in training mode.
     """
-
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        super().__init__()
-        self.eps, self.momentum = eps, momentum
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-        self.register_buffer("num_batches_tracked", torch.tensor(0))
-
-    def forward(
-        self, x_RC: Tensor, share_R: Tensor, count: int, *, relu: bool = False, dropout: float = 0.0
-    ) -> Tensor:
-        """Normalise, (R, C) -> (R, C).
-
-        Args:
-            x_RC: Input.
-            share_R: Weights that sum to one.
-            count: How many positions the weights stand for (for the unbiased running variance).
-            relu: Apply ReLU to the result.
-            dropout: Probability of a zero behind that, in training mode.
-        """
-        if not self.training:
-            factor_C, shift_C = self.folded()
-            out = torch.addcmul(shift_C, x_RC, factor_C)
-            return out.relu() if relu else out
-        with torch.autocast(x_RC.device.type, enabled=False):  # statistics need single precision
-            out, mean_C, variance_C = _normalise_rows(
-                x_RC, share_R, self.weight, self.bias, self.eps, relu, dropout
-            )
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean_C, self.momentum)
-            self.running_var.lerp_(variance_C * (count / max(count - 1, 1)), self.momentum)
-        return out
-
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Factor and shift (C,) that evaluation mode applies."""
-        factor_C = self.weight * torch.rsqrt(self.running_var + self.eps)
-        return factor_C, self.bias - self.running_mean * factor_C
+    if not norm.training:
+        factor_C, shift_C = folded(norm)
+        scaled = torch.addcmul(shift_C, x_RC, factor_C)
+        return scaled.relu() if relu else scaled
+    out: Tensor
+    with torch.autocast(x_RC.device.type, enabled=False):  # statistics need single precision
+        out, mean_C, variance_C = _NormaliseRows.apply(  # type: ignore[no-untyped-call]
+            x_RC, share_R, norm.weight, norm.bias, norm.eps, relu, dropout
+        )
+    with torch.no_grad():
+        assert norm.num_batches_tracked is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.momentum is not None
+        norm.num_batches_tracked += 1
+        norm.running_mean.lerp_(mean_C, norm.momentum)
+        norm.running_var.lerp_(variance_C * (count / max(count - 1, 1)), norm.momentum)
+    return out
 
 
-class ConvNorm(nn.Module):
-    """1x1 or 1x3 convolution (stride 1, zero padding), batch normalization, then ReLU and dropout.
+def folded(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Factor and shift (C,) that evaluation mode applies."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    factor_C = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return factor_C, norm.bias - norm.running_mean * factor_C
 
-    Source: Sec. 3.3.3. The convolution is a matrix product over rows; its parameter has the shape of
-    ``torch.nn.Conv1d``'s, (out, in, kernel), without a bias, which the normalization would cancel.
-    """
 
-    def __init__(
-        self, channels_in: int, channels_out: int, kernel: int = 1, *, relu: bool = True, dropout: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.kernel, self.relu, self.dropout = kernel, relu, dropout
-        self.weight = nn.Parameter(nn.Conv1d(channels_in, channels_out, kernel, bias=False).weight.detach())
-        self.norm = WeightedBatchNorm(channels_out)
-
-    def forward(self, x_RC: Tensor, batch: PackedBatch) -> Tensor:
-        """(R, channels_in) -> (R, channels_out)."""
-        weight = self.weight.transpose(1, 2).reshape(self.weight.shape[0], -1)
-        if self.kernel == 3:
-            x_RC = _Neighbours.apply(x_RC, batch.separators)  # type: ignore[no-untyped-call]
-        if not self.training:
-            factor_C, shift_C = self.norm.folded()
-            x_RC = F.linear(x_RC, weight * factor_C[:, None], shift_C)
-            return x_RC.relu_() if self.relu else x_RC
-        x_RC = F.linear(x_RC, weight)
-        share_R, count = batch.row_share, batch.positions
-        normalised: Tensor = self.norm(x_RC, share_R, count, relu=self.relu, dropout=self.dropout)
-        return normalised
+def convolve(layer: ConvNorm, x_RC: Tensor, batch: PackedBatch) -> Tensor:
+    """``ConvNorm`` as a matrix product over rows, (R, in) -> (R, out)."""
+    weight = layer.weight.transpose(1, 2).reshape(layer.weight.shape[0], -1)
+    if layer.weight.shape[2] == 3:
+        x_RC = _Neighbours.apply(x_RC, batch.separators)  # type: ignore[no-untyped-call]
+    if not layer.training:
+        factor_C, shift_C = folded(layer.norm)
+        x_RC = F.linear(x_RC, weight * factor_C[:, None], shift_C)
+        return x_RC.relu_() if layer.relu else x_RC
+    x_RC = F.linear(x_RC, weight)
+    share_R, count = batch.row_share, batch.positions
+    return batch_norm(layer.norm, x_RC, share_R, count, relu=layer.relu, dropout=layer.dropout)
 
 
 class _MeanOfRows(torch.autograd.Function):

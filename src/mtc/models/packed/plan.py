@@ -15,9 +15,12 @@ network needs ``tokens + 1`` plans, made once.
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mtc.config import ModelConfig
 
 Ints = NDArray[np.int64]
 
@@ -40,6 +43,17 @@ class DataFlow:
     width: int
     steps: tuple[str, ...]
     copies: int = 1
+
+    @classmethod
+    def of_mtc(cls, config: ModelConfig, copies: int = 1) -> Self:
+        """The data flow of MTC: one convolution in block 1, two and the fusion in blocks 2 and 3."""
+        fused = ("conv", "down", "up", "conv") if config.fusion else ("conv", "conv")
+        return cls(config.tokens, config.width, ("conv", *fused, *fused), copies)
+
+    @classmethod
+    def of_transformer(cls, config: ModelConfig, copies: int = 1) -> Self:
+        """That of the Transformer: tokens know their place, so that none equals another."""
+        return cls(config.tokens, config.width, ("place",), copies)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Samples as all models are given them: one after another in a flat array, and where each begins."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,13 @@ from mtc.errors import UsageError
 
 Values = NDArray[np.uint8] | NDArray[np.float32]
 """Bytes, or flow features in [0, 1]."""
+
+Layout = Literal["packed", "copied", "dense"]
+"""How much of the padding a batch computes: ``packed`` equal positions and tokens once; ``copied`` a few
+times, each with dropout masks of its own, for training; ``dense`` every position, by the plain network."""
+
+COPIES: dict[Layout, int] = {"packed": 1, "copied": 4}
+"""How many of equal positions of a token, and of equal tokens, are computed at most."""
 
 
 def live_tokens(data: Values, offsets: NDArray[np.int64], width: int) -> NDArray[np.int64]:

@@ -17,29 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtc.models.packed.batch import Layout, aligned
+from mtc.models.networks.cnn import KERNEL, POOL, SECOND_KERNEL, STRIDE, sizes
+from mtc.models.packed.batch import aligned
 from mtc.models.packed.values import Values, live_tokens, ranges
-
-KERNEL, STRIDE = 4, 3
-"""The first convolution."""
-
-SECOND_KERNEL = 5
-"""The second convolution, stride 1."""
-
-POOL = 2
-"""Max pooling, stride the same."""
 
 BLOCK = 16
 """Pooled positions that the dense layer multiplies at once: samples that end before them are left out."""
 
 Ints = NDArray[np.int64]
-
-
-def sizes(length: int) -> tuple[int, int, int]:
-    """Positions behind the first convolution, the second and the pooling, of ``length`` values."""
-    first = (length - KERNEL) // STRIDE + 1
-    second = first - SECOND_KERNEL + 1
-    return first, second, second // POOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +42,8 @@ class WindowBatch:
         live_slots: int64, the slots whose pair belongs to a sample; each pair stands in one of them.
         zero_slots: int64, the other slots.
         reached: Samples that reach into each block.
+        first_row: int64 (B + 1,), the first window of each sample, in the order in which they were given.
+        length: Values of a sample with all of its padding.
         order: int64 (B,), the samples, longest first.
         blocks: int64 (B,), blocks that each sample, in that order, reaches into.
     """
@@ -70,17 +57,30 @@ class WindowBatch:
     reached: tuple[int, ...]
     order: Tensor
     blocks: Tensor
+    first_row: Tensor
+    length: int
 
     def __len__(self) -> int:
         return len(self.order)
 
+    def dense(self) -> Tensor:
+        """The samples with all of their padding, float32 (B, L)."""
+        whole = self.windows.new_zeros(len(self), self.length + STRIDE * (SECOND_KERNEL + 2))
+        counts = self.first_row.diff()
+        sample = torch.repeat_interleave(torch.arange(len(self), device=counts.device), counts)
+        number = torch.arange(len(sample), device=counts.device) - self.first_row[:-1][sample]
+        for k in range(KERNEL):  # what two windows share is written twice
+            whole[sample, STRIDE * number + k] = self.windows[: len(sample), k]
+        return whole[:, : self.length]
+
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "reached"}
+        whole = ("reached", "length")
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in whole}
         return replace(self, **{name: t.to(device, non_blocking=True) for name, t in tensors.items()})
 
 
-def pack_windows(data: Values, offsets: Ints, length: int, layout: Layout = "packed") -> WindowBatch:
+def pack_windows(data: Values, offsets: Ints, length: int) -> WindowBatch:
     """Put ragged samples together for the 1D-CNN.
 
     Args:
@@ -88,13 +88,12 @@ def pack_windows(data: Values, offsets: Ints, length: int, layout: Layout = "pac
             the samples one after another. Trailing zeros of a sample may be left out.
         offsets: int64 (B + 1,), where each sample begins and ends in ``data``.
         length: Values that the network reads.
-        layout: ``dense`` computes every position, the others leave out the work on padding.
 
     Returns:
         The batch, on the CPU.
     """
     first, second, third = sizes(length)
-    ends = np.full(len(offsets) - 1, length) if layout == "dense" else live_tokens(data, offsets, 1)
+    ends = live_tokens(data, offsets, 1)
     # Of each sample: windows with a byte, positions of the second convolution, pooled pairs.
     windows = np.minimum(-(-ends // STRIDE), first)
     positions = np.minimum(windows, second)
@@ -123,6 +122,8 @@ def pack_windows(data: Values, offsets: Ints, length: int, layout: Layout = "pac
         reached=reached,
         order=torch.from_numpy(order),
         blocks=torch.from_numpy(-(-pairs[order] // BLOCK)),
+        first_row=torch.from_numpy(start),
+        length=length,
     )
 
 

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from mtc.config import ModelConfig
 from mtc.errors import ModelError
-from mtc.models.networks.base import Network
-from mtc.models.packed.batch import Layout
-from mtc.models.packed.values import Values
-from mtc.models.shallow.batch import Inputs, ShallowBatch
-from mtc.models.shallow.inputs import field_numbers, leading_bytes
+from mtc.models.networks.base import Logits, Network
+from mtc.models.packed.values import Layout, Values
+from mtc.models.shallow.inputs import Inputs, ShallowBatch, field_numbers, leading_bytes
 from mtc.models.shallow.trees import array_name, flow_numbers
+from mtc.packets import SAMPLE_LENGTH
 
 if TYPE_CHECKING:
     from mtc.datasets import LabelledSamples
@@ -116,14 +115,17 @@ class ShallowNetwork(Network):
         """The same for every sample, however long it is."""
         return np.ones_like(live)
 
-    def forward_features(self, batch: ShallowBatch) -> Inputs:
-        """What the model reads."""
-        return batch.values
+    def read(self, batch: Tensor) -> ShallowBatch:
+        """What the model reads of a dense batch."""
+        rows = batch.numpy()
+        if self.config.length == SAMPLE_LENGTH and rows.dtype != np.uint8:
+            rows = np.rint(rows * 255).astype(np.uint8)
+        return self.pack(rows.reshape(-1), np.arange(len(rows) + 1) * rows.shape[1])
 
-    def forward_heads(self, features: Inputs, batch: ShallowBatch) -> dict[str, Tensor]:
+    def forward(self, batch: ShallowBatch) -> Logits:
         """Task -> logits, float32 (B, classes)."""
         return {
-            task: torch.from_numpy(self.task_logits(task, features).astype(np.float32))
+            task: torch.from_numpy(self.task_logits(task, batch.values).astype(np.float32))
             for task in self.classes
         }
 

@@ -12,7 +12,7 @@ from mtc.errors import ModelError
 from mtc.extras import need
 from mtc.metrics import score
 from mtc.models.shallow.base import Known, ShallowNetwork
-from mtc.models.shallow.batch import Inputs
+from mtc.models.shallow.inputs import Inputs
 
 PARAMETERS: Mapping[str, Any] = {
     "objective": "multiclass",

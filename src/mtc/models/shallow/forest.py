@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mtc.flows.shape import SHAPE
 from mtc.models.shallow.base import Known, ShallowNetwork
-from mtc.models.shallow.batch import Inputs
+from mtc.models.shallow.inputs import Inputs
 from mtc.models.shallow.trees import ARRAYS, Forest, check_forest, log_votes
 
 TRIED = 0.2
@@ -27,6 +27,7 @@ class ExtraTrees(ShallowNetwork):
             self.config.forest_trees,
             class_weight="balanced",
             max_features=TRIED,
+            min_samples_leaf=self.config.forest_leaf,
             random_state=seed,
             n_jobs=torch.get_num_threads(),
         ).fit(train.values, train.labels)

@@ -1,6 +1,8 @@
 """What shallow models read of a sample: its leading bytes, its header fields as numbers, or flow features."""
 
+from dataclasses import dataclass
 from functools import cache
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +11,27 @@ from mtc.datasets import ragged
 from mtc.models.packed.values import Values
 from mtc.packets.fields import IPV4_FIELDS, IPV6_FIELDS, TCP_FIELDS, UDP_FIELDS
 from mtc.packets.transport import TCP, UDP
+
+Inputs = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ShallowBatch:
+    """Samples as a shallow model reads them.
+
+    Attributes:
+        values: (B, F): uint8 leading bytes, float64 header fields or float32 flow features.
+    """
+
+    values: Inputs
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def to(self, device: Any) -> Self:
+        """The same batch: shallow models compute on the CPU."""
+        return self
+
 
 MISSING = -1.0
 """Value of a field that a packet does not have."""

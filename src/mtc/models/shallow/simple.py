@@ -5,8 +5,7 @@ from numpy.typing import NDArray
 
 from mtc.errors import ModelError
 from mtc.models.shallow.base import Known, ShallowNetwork
-from mtc.models.shallow.batch import Inputs
-from mtc.models.shallow.inputs import FIELDS
+from mtc.models.shallow.inputs import FIELDS, Inputs
 
 NEAREST_ROWS = 20_000
 """Most training samples that are compared with; the model holds them."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mtc.metrics import COMMON_FLOWS, Scores, score
 from mtc.models import predict_logits
 from mtc.models.flow_scores import flow_scores
-from mtc.models.registry import Network
+from mtc.models.networks.base import Network
 from mtc.models.temperature import Logits
 from mtc.tasks import Tasks
 from mtc.training.scoring.calibration import Calibration, log_probabilities
