@@ -136,10 +136,8 @@ def _watch(
     pseudonym = None if pseudonymize is None else Pseudonyms.from_file(pseudonymize)
     classifier = Classifier.load(model)
     warm_up(classifier)
-    maker, thresholds = (
-        EventMaker(_model(classifier), display_name(source), pseudonym=pseudonym),
-        _thresholds(classifier),
-    )
+    maker = EventMaker(_model(classifier), display_name(source), pseudonym=pseudonym)
+    _warn_of_thresholds(classifier)
     table = None
     if show_table:
         from mtc.cli.watch.table import WatchTable
@@ -153,7 +151,7 @@ def _watch(
         reader.close()
         raise
     feeder = feeding(reader)
-    engine = engine_for(classifier, maker, sinks.put, settings, thresholds=thresholds)
+    engine = engine_for(classifier, maker, sinks.put, settings)
     on_tick = table.update if table else _teller()
     run = Watch(feeder, engine, maker, sinks, stats_interval_s=stats_interval, on_tick=on_tick)
     _run(run, sinks, table)
