@@ -91,6 +91,20 @@ def test_no_modules_import_each_other() -> None:
     assert not cycles, f"modules that import each other: {cycles}"
 
 
+def test_no_public_name_is_hidden_by_a_module() -> None:
+    for name, path in MODULES.items():
+        if path.name == "__init__.py":
+            lines = imports_for_types(path)
+            public = {
+                alias.name
+                for node in ast.walk(ast.parse(path.read_text("utf-8")))
+                if isinstance(node, ast.ImportFrom) and node.lineno in lines
+                for alias in node.names
+            }
+            hidden = {public_name for public_name in public if f"{name}.{public_name}" in MODULES}
+            assert not hidden, f"{name}: once the module is imported, {hidden} is the module"
+
+
 def test_no_folder_is_crowded() -> None:
     sizes = {folder: len(list(folder.glob("*.py"))) for folder in {path.parent for path in FILES}}
     crowded = {str(folder): size for folder, size in sizes.items() if size > MOST_FILES}

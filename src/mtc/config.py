@@ -66,15 +66,14 @@ class ModelConfig:
         "transformer",
         "cnn",
         "fields",
-        "flows",
         "gradient-boosting",
         "extra-trees",
         "nearest-neighbour",
         "majority",
     ] = "mtc"
     """Which model of ``mtc.models``: ``mtc``, the multi-task ``transformer`` or ``cnn`` (1D-CNN) that it is
-    compared with, ``fields`` or, on flow sequences, ``flows``, which are not of the paper, or a shallow one,
-    which all of them must beat. A model does not read the settings of the others."""
+    compared with, ``fields``, which is not of the paper, or a shallow one, which all of them must beat. A
+    model does not read the settings of the others."""
     tokens: int = 30
     """n, tokens of the Transformer; n x d is the length of a sample, for the 1D-CNN too."""
     width: int = 50
@@ -119,6 +118,8 @@ class ModelConfig:
     """Most rounds of gradient boosting; it ends when the validation part no longer improves."""
     forest_trees: int = 100
     """Extra trees of a task."""
+    forest_leaf: int = 1
+    """Fewest training samples in a leaf of an extra tree: more of them carry better to other networks."""
 
     def __post_init__(self) -> None:
         _require(
@@ -150,8 +151,9 @@ class ModelConfig:
             "model.leading_bytes must lie between 1 and 400, or be 0 for fields on flow features",
         )
         _require(
-            min(self.boosting_rounds, self.forest_trees, self.encoding_width, self.members) >= 1,
-            "model.boosting_rounds, forest_trees, encoding_width and members must be positive",
+            min(self.boosting_rounds, self.forest_trees, self.forest_leaf, self.encoding_width, self.members)
+            >= 1,
+            "model.boosting_rounds, forest_trees, forest_leaf, encoding_width and members must be positive",
         )
         _require(self.shallow_rows >= 0, "model.shallow_rows must not be negative")
 
@@ -159,7 +161,7 @@ class ModelConfig:
     def reads_flows(self) -> bool:
         """Whether a sample is the sequence of a flow (``mtc.flows.sequences``) and not a packet."""
         shallow = ("gradient-boosting", "extra-trees", "nearest-neighbour", "majority")
-        return self.name == "flows" or (self.name in shallow and self.shallow_inputs == "flows")
+        return self.name in shallow and self.shallow_inputs == "flows"
 
     @property
     def length(self) -> int:

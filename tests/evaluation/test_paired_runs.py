@@ -8,7 +8,7 @@ from mtc.config import RunConfig
 from mtc.datasets import Dataset
 from mtc.errors import UsageError
 from mtc.evaluation import compare_runs, pair_runs
-from mtc.evaluation.evaluate import predict
+from mtc.evaluation.predictions import predict
 from mtc.training import train
 
 

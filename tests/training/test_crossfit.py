@@ -178,3 +178,13 @@ def test_a_dataset_of_packets_is_refused(shared_data: Path, tmp_path: Path) -> N
     build_captures(tmp_path / "labels.csv", tmp_path / "out", folds=3, workers=1)
     with pytest.raises(DatasetError, match="holds packets, not flows"):
         crossfit(CONFIG, Dataset.open(tmp_path / "out"))
+
+
+def test_flows_are_trained_by_a_recipe_too(dataset: Dataset, tmp_path: Path) -> None:
+    from mtc.training import train
+
+    metrics = train(CONFIG, dataset, tmp_path / "run")
+    assert metrics["parts"]["test"]["traffic"]["support"] > 0
+    assert Classifier.load(tmp_path / "run").reads_flows
+    with pytest.raises(UsageError, match="holds flows, and the model reads no sequences"):
+        train(RunConfig(), dataset, tmp_path / "other")

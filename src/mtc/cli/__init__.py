@@ -44,6 +44,9 @@ COMMANDS = {
     "export": "Write a model as ONNX, checked against the original.",
     "explain": "Show which header fields and bytes of a packet made its verdict.",
     "serve": "Serve verdicts over HTTP, with a web page.",
+    "label": "Label the flows of captures by names and protocols, for a model of your own.",
+    "learn": "Learn a model of your own traffic: label, train, test without names, write.",
+    "drift": "Say how far the traffic of captures has moved from what a model was trained on.",
     "lab": "Record labelled captures of real programs, plain and inside real tunnels.",
     "models": "List the bundled models: tasks, classes, data and honest scores.",
 }
@@ -51,7 +54,8 @@ COMMANDS = {
 
 _EXTRAS = {
     "dataset": "train", "train": "train", "sweep": "sweep", "evaluate": "train", "compare": "train",
-    "report": "report", "audit": "train", "serve": "serve", "explain": "explain", "export": "onnx",
+    "learn": "train", "report": "report", "audit": "train", "serve": "serve", "explain": "explain",
+    "export": "onnx",
 }  # fmt: skip
 """Command -> the extra to recommend when a library is missing; ``mtc.extras`` decides for the others."""
 

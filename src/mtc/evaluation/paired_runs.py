@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.errors import UsageError
-from mtc.evaluation.evaluate import Predictions, Progress, own_dataset, predict
 from mtc.evaluation.paired import Pair, paired_difference
+from mtc.evaluation.predictions import Predictions, Progress, own_dataset, predict
 from mtc.inference import find_model
 from mtc.metrics import COMMON_FLOWS
 from mtc.models import ModelCard, load_model

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from mtc import columns
 from mtc.config import Precision
 from mtc.datasets.flow_features.features import FEATURES, positions
-from mtc.datasets.flow_features.opening import open_table
 from mtc.datasets.flow_features.sources import TableSource
 from mtc.errors import DatasetError, UsageError
 from mtc.inference.verdict_builder import Below, VerdictBuilder, below_thresholds
@@ -175,6 +174,8 @@ def classify_rows(
         given += 1
         unreadable = no_flow = seen = 0
         try:
+            from mtc.datasets.flow_features.opening import open_table  # needs an extra
+
             table = open_table(source, needed=tuple(model.card.features))
         except DatasetError as error:
             problems.append(str(error))

@@ -30,10 +30,12 @@ from mtc.training.finish import label_pairs
 from mtc.training.run_folder import prepare
 from mtc.training.scoring.calibration import calibrate
 from mtc.training.scoring.cuts import (
+    REFERENCE,
     add_copies,
     choose_threshold,
     cut_to,
     measure_cuts,
+    reference_of,
     sequence_rows,
     with_rows,
 )
@@ -183,7 +185,12 @@ def write_crossfit(
         reject={task: {**both, **reject_cuts[task]} for task, both in reject.items()},
         pairs=label_pairs(samples.labels, tasks),
         flow_packets=CUTS[-1],
-        dataset=metrics["dataset"] | {"split": config.data.split, "train_rows": len(samples)},
+        dataset=metrics["dataset"]
+        | {
+            "split": config.data.split,
+            "train_rows": len(samples),
+            REFERENCE: reference_of(sequence_rows(samples)),
+        },
         training={"minutes": minutes, "seed": config.seed, "machine": platform.machine(), "ended": "fitted"},
         metrics={"flow_parts": {"test": _brief(flow_scores)}, "cuts": cuts},
         notes=[*notes, *_absent_notes(found)],

@@ -12,6 +12,7 @@ from mtc.errors import DatasetError, UsageError
 from mtc.tasks import Tasks, check_task_names
 from mtc.training.batches import chosen_tasks, trainable_tasks
 from mtc.training.initial import Start, load_start
+from mtc.training.scoring.cuts import add_copies
 
 if TYPE_CHECKING:
     from mtc.datasets import Dataset, LabelledSamples
@@ -56,6 +57,9 @@ def plan_run(config: RunConfig, dataset: "Dataset", init: str | Path | None = No
         ModelError: The model cannot be read.
     """
     chosen = chosen_tasks(config.data.tasks, dataset.tasks)
+    if (dataset.info.kind == "flows") != config.model.reads_flows:
+        reads = "sequences of flows" if config.model.reads_flows else "no sequences of flows"
+        raise UsageError(f"{dataset.path}: holds {dataset.info.kind}, and the model reads {reads}")
     check_task_names(chosen)
     start = load_start(init, dataset) if init is not None else None
     train_part, validation_part = (
@@ -70,6 +74,8 @@ def plan_run(config: RunConfig, dataset: "Dataset", init: str | Path | None = No
     if not tasks:
         raise DatasetError(f"{dataset.path}: no sample of the training part has a label")
     known = start.model.scaler if start else None
+    if dataset.info.kind == "flows":
+        train_part = add_copies(train_part, config.data.copies, config.seed)
     train_part, validation_part, scaler = prepare_parts(config, dataset, train_part, validation_part, known)
     untrained = tuple(task for task in chosen if task not in tasks)
     return Plan(config, dataset, tasks, untrained, train_part, validation_part, scaler, start)

@@ -20,7 +20,7 @@ from mtc.evaluation.audit.scores import (
 )
 from mtc.evaluation.audit.sharing import audit_splits
 from mtc.evaluation.audit.verdict import findings, honest_scores, verdict
-from mtc.evaluation.evaluate import match_labels, shared_tasks
+from mtc.evaluation.predictions import match_labels, shared_tasks
 from mtc.inference import find_model
 from mtc.models import load_model
 

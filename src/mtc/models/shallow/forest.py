@@ -27,6 +27,7 @@ class ExtraTrees(ShallowNetwork):
             self.config.forest_trees,
             class_weight="balanced",
             max_features=TRIED,
+            min_samples_leaf=self.config.forest_leaf,
             random_state=seed,
             n_jobs=torch.get_num_threads(),
         ).fit(train.values, train.labels)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mtc.datasets import LabelledSamples
 from mtc.flows.augment import augment
 from mtc.flows.sequences import ROW_BYTES
+from mtc.flows.shape import MISSING, SHAPE, shapes
 from mtc.metrics import score
 from mtc.models.temperature import Logits
 from mtc.tasks import UNLABELLED, Tasks
@@ -20,6 +21,13 @@ PRECISION = 0.75
 
 LEAST = 20
 """Answered verdicts that a threshold is chosen by at least."""
+
+
+QUANTILES = 21
+"""Quantiles of each number that a model keeps of its training flows."""
+
+REFERENCE = "reference"
+"""Key of ``ModelCard.dataset`` that holds the quantiles, and the share of flows that have each number."""
 
 
 def sequence_rows(samples: LabelledSamples) -> NDArray[np.uint8]:
@@ -124,3 +132,20 @@ def measure_cuts(
                 "flows": len(truth), **{name: found[name] for name in ("accuracy", "macro_f1", "ece")}
             }  # fmt: skip
     return calibration, reject, scores
+
+
+def reference_of(rows: NDArray[np.uint8]) -> dict[str, Any]:
+    """What drift is measured against: quantiles of the numbers of training flows.
+
+    Args:
+        rows: uint8 (N, ROW_BYTES), flow sequences.
+    """
+    values = shapes(rows)
+    points = np.linspace(0, 1, QUANTILES)
+    quantiles, present = {}, {}
+    for i, name in enumerate(SHAPE):
+        known = values[:, i][values[:, i] > MISSING]
+        present[name] = round(len(known) / max(len(values), 1), 4)
+        if len(known):
+            quantiles[name] = [float(f"{x:.5g}") for x in np.quantile(known, points)]
+    return {"quantiles": quantiles, "present": present}

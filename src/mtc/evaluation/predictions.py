@@ -71,7 +71,7 @@ def predict(
     *,
     progress: Progress | None = None,
 ) -> Predictions:
-    """Let a model look at a part of a dataset; arguments and errors as of ``mtc.evaluation.evaluate``."""
+    """Let a model look at a part of a dataset; arguments and errors as of ``mtc.evaluation.predictions``."""
     loaded = load_model(find_model(model))
     card = loaded.card
     dataset = own_dataset(model) if dataset is None else dataset
