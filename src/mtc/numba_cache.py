@@ -1,8 +1,10 @@
 """Compiled kernels on disk: drops those that are out of date, and reports when new ones are compiled."""
 
 import contextlib
+import os
 import sys
 import time
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
@@ -40,15 +42,19 @@ def forget_stale_kernels(package: Path) -> None:
                     index.unlink()
 
 
+@cache
 def report_compiling() -> None:
     """From now on, say on stderr that kernels are being compiled, and how far that is.
 
     The first run on a machine compiles for half a minute; without a word it would look hung. Nothing is
-    written where kernels come from the cache. Does not import numba, but waits for its import.
+    written where kernels come from the cache, or where ``MTC_REPORT_COMPILING`` is 0. Does not import
+    numba, but waits for its import.
     """
+    if os.environ.get("MTC_REPORT_COMPILING") == "0":
+        return
     if "numba.core.event" in sys.modules:
         _listen(sys.modules["numba.core.event"])
-    elif not any(isinstance(finder, _ListenOnImport) for finder in sys.meta_path):
+    else:
         sys.meta_path.insert(0, _ListenOnImport())
 
 
