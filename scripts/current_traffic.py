@@ -42,6 +42,7 @@ def main() -> None:
     found = [(row, labelled[key_of(row)]) for row in judged if key_of(row) in labelled]
     print(f"{len(rows):,} flows, {len(judged):,} with samples, {len(found):,} of them labelled\n")
     print(f"of all {len(judged):,}: {_unknown(judged)}\n")
+    by_type([(row, labelled[key_of(row)]) for row in rows if key_of(row) in labelled])
     by_category(found)
     by_family(found)
     by_application(found)
@@ -69,6 +70,23 @@ def verdicts(model: str, captures: Path) -> list[dict[str, Any]]:
     classifier = Classifier.load(model)
     found = classifier.classify_sources(expand_inputs([captures]), [])
     return [row for capture in found for row in capture]
+
+
+def by_type(found: list[tuple[dict[str, Any], dict[str, str]]]) -> None:
+    """The verdict's type beside the evidence, of flows with and without samples."""
+    typed = [(row["verdict"], known["type6"].lower()) for row, known in found if known["type6"]]
+    print("| type by evidence | flows | answered | right of the answered | said instead |")
+    print("|---|---:|---:|---:|---|")
+    for kind in (*FAMILIES, "all"):
+        said = [pair for pair in typed if kind == "all" or pair[1] == kind.lower()]
+        answered = [(verdict["type"], truth) for verdict, truth in said if verdict["type"] is not None]
+        wrong = Counter(answer for answer, truth in answered if answer.lower() != truth)
+        right = len(answered) - wrong.total()
+        instead = ", ".join(f"{answer} {n}" for answer, n in wrong.most_common(SHOWN)) or "–"
+        shares = f"{len(answered) / len(said):.1%} | {right / max(len(answered), 1):.1%}"
+        print(f"| {kind} | {len(said)} | {shares} | {instead} |")
+    sources = Counter(verdict["by"] for verdict, _ in typed)
+    print("\nby " + ", ".join(f"{by} {n}" for by, n in sources.most_common()) + "\n")
 
 
 def by_category(found: list[tuple[dict[str, Any], dict[str, str]]]) -> None:

@@ -88,6 +88,7 @@ def test_serve_needs_only_its_own() -> None:
         (["classify", str(DEMO), "--out", "nothing.parquet"], "parquet"),
         (["watch", "lo"], "live"),
         (["classify", str(DEMO), "--filter", "tcp"], "live"),
+        (["classify", str(DEMO), "--ndpi"], "ndpi"),
         (["classify", str(DEMO), "--on", "ray"], "ray"),
     ],
 )

@@ -86,3 +86,38 @@ def test_kernels_of_others_are_not_reported() -> None:
     env = {name: value for name, value in os.environ.items() if name != "MTC_REPORT_COMPILING"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
     assert (done.stdout, done.stderr) == ("2\n", "")
+
+
+@pytest.mark.parametrize("writable", ["package", "home", "temporary", "nothing"])
+def test_kernels_find_a_place_in_a_hardened_container(tmp_path: Path, writable: str) -> None:
+    """As in a read-only container: one kernel compiled and run, with a place or without any."""
+    places = {name: tmp_path / name for name in ("package", "home", "temporary")}
+    for place in places.values():
+        place.mkdir()
+    code = """
+import os, sys
+from pathlib import Path
+import mtc.numba_cache as cache
+writable, package = sys.argv[1], Path(sys.argv[2])
+allowed = {"package": package, "home": Path.home(), "temporary": Path(os.environ["TMPDIR"])}.get(writable)
+real = os.access
+os.access = lambda path, mode, **more: Path(path) == allowed and real(path, mode)
+mkdir = Path.mkdir
+def guarded(path, *given, **more):
+    if allowed is None or allowed not in path.parents:
+        raise OSError(30, "Read-only file system")
+    mkdir(path, *given, **more)
+Path.mkdir = guarded
+os.environ.pop("NUMBA_CACHE_DIR", None)
+cache.find_cache_place(package)
+print(os.environ.get("NUMBA_CACHE_DIR", ""))
+import numba.core.dispatcher as d
+print(d.Dispatcher.enable_caching.__name__)
+"""
+    environment = {**os.environ, "HOME": str(places["home"]), "TMPDIR": str(places["temporary"])}
+    environment.pop("XDG_CACHE_HOME", None)
+    command = [sys.executable, "-c", code, writable, str(places["package"])]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    place, caching = done.stdout.splitlines()
+    assert place.startswith(str(places["temporary"])) == (writable == "temporary")
+    assert (caching == "<lambda>") == (writable == "nothing")

@@ -50,6 +50,8 @@ _TYPES = {
 """nDPI's categories, and the type of ``mtc.flows.services.TYPES`` that each is nearest to."""
 
 _DNS = frozenset(("DNS", "MDNS", "LLMNR"))
+_SAYS_NOTHING = frozenset(("Unknown", "TLS", "DTLS", "QUIC"))
+"""Names without an application that leave open what the flow is for."""
 
 FlowKey = tuple[int, tuple[str, int], tuple[str, int]]
 
@@ -162,7 +164,7 @@ def service_of(application: str, category: str, services: Services) -> Service |
         services: the table that gives a protocol its type.
     """
     protocol, _, name = application.partition(".")
-    if protocol == "Unknown":
+    if not name and protocol in _SAYS_NOTHING:
         return None
     if protocol in _DNS:
         return Service(None, "DNS", None)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from mtc.capture import Source
 from mtc.config import Precision
 from mtc.flows import FlowRecords, Samples, SampleStream, flow_table
+from mtc.flows.ndpi import add_opinions
+from mtc.flows.services import Services
 from mtc.inference.logit_cache import CACHED_SAMPLES, LogitCache
 from mtc.inference.sequence_aggregator import aggregator_for
 from mtc.inference.settings import VerdictSettings
@@ -106,7 +108,9 @@ class CaptureInference:
             CaptureError: Nothing can be read from it.
         """
         with self._open(source) as stream:
-            steps = self._flows(stream, advance) if self.per == "flow" else self._packets(stream, advance)
+            steps = (
+                self._flows(source, stream, advance) if self.per == "flow" else self._packets(stream, advance)
+            )
             counts = yield from steps
             return CaptureEnd(
                 capture=stream.reader.name,
@@ -137,7 +141,9 @@ class CaptureInference:
             sequences=self.model.card.config.model.reads_flows,
         )
 
-    def _flows(self, stream: SampleStream, advance: Advance) -> Generator[CaptureVerdicts, None, _Counts]:
+    def _flows(
+        self, source: Source, stream: SampleStream, advance: Advance
+    ) -> Generator[CaptureVerdicts, None, _Counts]:
         settings, card = self.settings, self.model.card
         aggregator = aggregator_for(
             self.model,
@@ -149,6 +155,8 @@ class CaptureInference:
         for piece in _reported(stream, advance):
             aggregator.add(piece.samples, piece.headers["flow"])
         flows = stream.flows.records()
+        if settings.ndpi:
+            add_opinions(flows, source, Services.load(settings.services))
         counts, judged, probabilities, below = aggregator.result(len(flows))
         found = CaptureVerdicts(
             capture=stream.reader.name,

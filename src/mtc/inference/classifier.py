@@ -127,6 +127,7 @@ class Classifier:
         reject: bool = True,
         names: bool = True,
         services: str | Path | None = None,
+        ndpi: bool = False,
         bpf: str = "",
         start: str | float | datetime | None = None,
         end: str | float | datetime | None = None,
@@ -147,6 +148,7 @@ class Classifier:
             reject: Whether labels below the model's threshold are ``unknown``.
             names: Whether names of servers are read from handshakes and DNS answers.
             services: A table of services (CSV) beside the package's own.
+            ndpi: Whether nDPI gives its opinion on flows that say nothing of their service (extra ``ndpi``).
             bpf: A filter as for tcpdump; packets that do not pass are counted, and not looked at.
             start: Time of the first packet that counts: Unix seconds, ISO 8601 (UTC if it has no zone),
                 or a datetime.
@@ -180,6 +182,7 @@ class Classifier:
             reject,
             names,
             None if services is None else Path(services),
+            ndpi,
         )
         captures = tuple(
             self.classify_sources(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtc.errors import UsageError
+from mtc.extras import need
 from mtc.packets import Selection
 
 
@@ -29,9 +30,13 @@ class VerdictSettings:
     """Whether names of servers are read."""
     services: Path | None = None
     """The user's table of services beside the package's own."""
+    ndpi: bool = False
+    """Whether nDPI gives its opinion on flows that say nothing of their service."""
 
     def __post_init__(self) -> None:
         if self.packets is not None and self.packets < 1:
             raise UsageError(f"a verdict needs at least 1 packet of a flow, not {self.packets}")
         if self.early is not None and not 0 < self.early <= 1:
             raise UsageError(f"a confidence lies above 0 and is at most 1, not {self.early:g}")
+        if self.ndpi:
+            need("nfstream")

@@ -90,6 +90,7 @@ class FeatureEngine:
         self.now = max(now, self.now)
         for rows in self._table.finish():
             self._end(rows, reason)
+        self.flows.held = self._table.held
 
     def _end(self, rows: FeatureRows, reason: str) -> None:
         counts = self.counts

@@ -130,6 +130,8 @@ class Watch:
             "queue": {"packets": queue.packets, "bytes": queue.bytes, "fill": round(queue.fill, 4)},
             "sinks": self._outlet.status(),
         }
+        if self.feeder.gaps:
+            told["gaps"] = {"count": self.feeder.gaps, "seconds": round(self.feeder.gap_s, 3)}
         if (rss := resident_bytes()) is not None:
             found["rss_bytes"] = rss
         return self._maker.stats(found, time.time_ns() // 1000 * 1000)
@@ -143,6 +145,9 @@ class Watch:
             found["packets"] = "packets dropped so far: " + ", ".join(
                 f"{count:,} by the {where}" for where, count in dropped.items() if count
             )
+        if self.feeder.gaps:
+            times = f"{self.feeder.gaps:,} times, {self.feeder.gap_s:.1f} s in all"
+            told["link"] = f"the interface went down: {times}" + (", and is down" if self.feeder.down else "")
         if counts.cut_samples:
             found["snaplen"] = "samples are cut by the snap length: their verdicts are made of fewer bytes"
         if counts.sampling or self.engine.rate < 1:

@@ -207,3 +207,16 @@ def _file(client: httpx.Client, job: dict[str, Any], name: str) -> httpx.Respons
     answer = client.get(f"/api/v1/jobs/{job['id']}/verdicts", params={"format": name})
     assert answer.status_code == 200, answer.text
     return answer
+
+
+def test_models_of_flow_features_classify_captures(
+    client: httpx.Client, finish: Finish, capture: bytes
+) -> None:
+    job = finish(capture, model="cicids2017", reject=False)
+    expected = list(mtc.Classifier.load("cicids2017").classify(DEMO))
+    rows = _rows(client, job)
+    assert [row["attack"]["label"] for row in rows] == [row["attack"]["label"] for row in expected]
+    assert client.get(f"/api/v1/jobs/{job['id']}/summary").json()["timeline"] is None
+    assert client.get(f"/api/v1/jobs/{job['id']}/flows/1/packets").status_code == 422
+    refused = client.post("/api/v1/jobs?model=cicids2017&per=packet", files={"capture": capture})
+    assert refused.status_code == 422

@@ -37,6 +37,7 @@ def classify(
     reject: options.Reject = True,
     names: captures.Names = True,
     services: captures.Services = None,
+    ndpi: options.Ndpi = False,
     packets: options.Packets = None,
     early: options.Early = None,
     bpf: captures.Filter = "",
@@ -62,8 +63,8 @@ def classify(
     chosen = choose_format(output_format, as_json, out)
     if chosen is Format.zeek:
         raise UsageError("--format zeek is for mtc flows")
-    if per is Per.packet and (by is not None or packets is not None or early is not None):
-        raise UsageError("--by, --packets and --early are about flows, not --per packet")
+    if per is Per.packet and (by is not None or packets is not None or early is not None or ndpi):
+        raise UsageError("--by, --packets, --early and --ndpi are about flows, not --per packet")
 
     from mtc.inference import Classifier, VerdictSettings
     from mtc.packets import Selection
@@ -78,6 +79,7 @@ def classify(
         reject,
         names,
         services,
+        ndpi,
     )
     where = Workers(workers, on.value)
     classifier = Classifier.load(_default_model(inputs) if model is None else model)

@@ -57,6 +57,9 @@ ByOption = Annotated[
 Reject = Annotated[
     bool, typer.Option("--reject/--no-reject", help="Labels of the model below its threshold are unknown.")
 ]
+Ndpi = Annotated[
+    bool, typer.Option("--ndpi", help="Ask nDPI about flows that say nothing of themselves (extra ndpi).")
+]
 Packets = Annotated[
     int | None,
     typer.Option(
