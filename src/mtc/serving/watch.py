@@ -131,7 +131,7 @@ class Watch:
             "sinks": self._outlet.status(),
         }
         if self.feeder.gaps:
-            told["gaps"] = {"count": self.feeder.gaps, "seconds": round(self.feeder.gap_s, 3)}
+            found["gaps"] = {"count": self.feeder.gaps, "seconds": round(self.feeder.gap_s, 3)}
         if (rss := resident_bytes()) is not None:
             found["rss_bytes"] = rss
         return self._maker.stats(found, time.time_ns() // 1000 * 1000)
@@ -147,7 +147,9 @@ class Watch:
             )
         if self.feeder.gaps:
             times = f"{self.feeder.gaps:,} times, {self.feeder.gap_s:.1f} s in all"
-            told["link"] = f"the interface went down: {times}" + (", and is down" if self.feeder.down else "")
+            found["link"] = f"the interface went down: {times}" + (
+                ", and is down" if self.feeder.down else ""
+            )
         if counts.cut_samples:
             found["snaplen"] = "samples are cut by the snap length: their verdicts are made of fewer bytes"
         if counts.sampling or self.engine.rate < 1:
