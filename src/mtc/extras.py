@@ -24,6 +24,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript", "torch"),
     "sweep": ("optuna", *_TRAIN),
     "ray": ("ray",),
+    "polars": ("polars", "pyarrow"),
     "ndpi": ("nfstream",),
 }  # fmt: skip
 """Extra -> the modules that it installs. A module is looked up in this order."""
