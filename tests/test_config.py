@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from mtc.config import DataConfig, LossConfig, ModelConfig, RunConfig, TrainConfig, load_recipe, recipe_names
-from mtc.errors import ConfigError
+from mtc.errors import ConfigError, InputError
+from mtc.files import read_json
 
 
 def test_the_shipped_recipe_is_the_papers_and_equals_the_defaults() -> None:
@@ -97,6 +98,15 @@ def test_no_toml_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigError, match="not a readable TOML"):
         load_recipe(path)
+
+
+def test_deep_nesting_is_refused_in_a_line(tmp_path: Path) -> None:
+    (path := tmp_path / "deep.toml").write_text("a = " + "[" * 20_000 + "]" * 20_000)
+    with pytest.raises(ConfigError, match="not a readable TOML recipe"):
+        load_recipe(path)
+    (deep := tmp_path / "deep.json").write_text("[" * 200_000)
+    with pytest.raises(InputError, match="not a readable JSON file"):
+        read_json(deep)
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:

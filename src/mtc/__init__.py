@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtc.lazy import lazy_names
-from mtc.numba_cache import forget_stale_kernels
+from mtc.numba_cache import find_cache_place, forget_stale_kernels
 
 if TYPE_CHECKING:
     from mtc.flows import iter_samples as iter_samples
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 forget_stale_kernels(Path(__file__).parent)
+find_cache_place(Path(__file__).parent)
 
 _find, __all__ = lazy_names(__name__)
 

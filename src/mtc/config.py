@@ -320,7 +320,7 @@ def _read_toml(recipe: str | Path) -> dict[str, Any]:
                 f"no recipe {str(recipe)!r}: not a file, and shipped are {', '.join(recipe_names())}"
             )
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise ConfigError(f"{recipe}: not a readable TOML recipe ({error})") from error
 
 
@@ -329,7 +329,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     _require(bool(separator) and bool(key), f"--set takes key=value, not {override!r}")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text
     *parents, last = key.strip().split(".")
     section = values

@@ -12,6 +12,14 @@ from typing import Any
 from mtc.errors import InputError, OutputError
 
 
+def display_name(name: str) -> str:
+    r"""A file's name as text that UTF-8 can hold: a byte that is no UTF-8 becomes ``\xNN``."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a surrogate pair that stands for no byte
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @contextmanager
 def replacing(path: Path, *, sync: bool = False, unique: bool = False) -> Iterator[Path]:
     """Yield a file beside ``path`` to write to; it replaces ``path`` when the block ends well.
@@ -78,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a JSON object")

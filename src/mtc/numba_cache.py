@@ -1,8 +1,13 @@
 """Compiled kernels on disk: drops those that are out of date, and reports when new ones are compiled."""
 
 import contextlib
+import os
+import stat
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
@@ -40,33 +45,80 @@ def forget_stale_kernels(package: Path) -> None:
                     index.unlink()
 
 
+def find_cache_place(package: Path) -> None:
+    """Find a place for compiled kernels where numba's own, the package and the user's folder, are read-only.
+
+    As in a hardened container: then kernels are kept in the folder for temporary files; and where that is
+    read-only too, in memory, so that each run compiles anew. Does not import numba.
+    """
+    if "NUMBA_CACHE_DIR" in os.environ or _may_create(package / ROOMS[0] / "__pycache__"):
+        return
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    if _may_create(Path(base) / "numba"):
+        return
+    try:
+        place = Path(tempfile.gettempdir()) / f"mtc-kernels-{os.getuid()}"
+        place.mkdir(mode=0o700, exist_ok=True)
+        # Code is run from there: nobody else may have made the folder, or may write to it.
+        status = place.lstat()
+        usable = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
+    except OSError:  # read-only, as the others
+        usable = False
+    if usable:
+        os.environ["NUMBA_CACHE_DIR"] = str(place)
+    else:
+        _on_import("numba.core.dispatcher", _keep_in_memory)
+
+
+def _may_create(folder: Path) -> bool:
+    """Whether a folder can be written to, or created."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _keep_in_memory(dispatcher: Any) -> None:
+    dispatcher.Dispatcher.enable_caching = lambda self: None
+
+
+@cache
 def report_compiling() -> None:
     """From now on, say on stderr that kernels are being compiled, and how far that is.
 
     The first run on a machine compiles for half a minute; without a word it would look hung. Nothing is
-    written where kernels come from the cache. Does not import numba, but waits for its import.
+    written where kernels come from the cache, or where ``MTC_REPORT_COMPILING`` is 0. Does not import
+    numba, but waits for its import.
     """
-    if "numba.core.event" in sys.modules:
-        _listen(sys.modules["numba.core.event"])
-    elif not any(isinstance(finder, _ListenOnImport) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _ListenOnImport())
+    if os.environ.get("MTC_REPORT_COMPILING") != "0":
+        _on_import("numba.core.event", _listen)
 
 
-class _ListenOnImport:
-    """Finds ``numba.core.event`` as Python would, and listens to it as soon as it is loaded."""
+def _on_import(name: str, act: Callable[[Any], None]) -> None:
+    """Call ``act`` with a module, now or as soon as it is loaded; once."""
+    if name in sys.modules:
+        act(sys.modules[name])
+    elif not any(isinstance(finder, _OnImport) and finder.name == name for finder in sys.meta_path):
+        sys.meta_path.insert(0, _OnImport(name, act))
+
+
+class _OnImport:
+    """Finds one module as Python would, and acts on it as soon as it is loaded."""
+
+    def __init__(self, name: str, act: Callable[[Any], None]) -> None:
+        self.name, self._act = name, act
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name != "numba.core.event":
+        if name != self.name:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
-            def load_and_listen(module: Any) -> None:
+            def load_and_act(module: Any) -> None:
                 load(module)
-                _listen(module)
+                self._act(module)
 
-            spec.loader.exec_module = load_and_listen  # type: ignore[method-assign]
+            spec.loader.exec_module = load_and_act  # type: ignore[method-assign]
         return spec
 
 

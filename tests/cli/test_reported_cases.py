@@ -6,6 +6,7 @@ Each folder of ``../shared/data/reported-cases`` holds inputs and ``expected.jso
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,42 @@ def expected(folder: Path) -> Any:
 def labels(out: str, task: str = "attack") -> list[str | None]:
     rows = [json.loads(line) for line in out.splitlines()]
     return [row[task] and row[task]["label"] for row in rows]
+
+
+def test_a_name_that_is_no_utf8(
+    mtc: Any, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = case("01")
+    name = os.fsdecode(bytes.fromhex(json.loads((folder / "expected.json").read_text("utf-8"))["name_hex"]))
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes((folder / "input.pcap").read_bytes())
+    shown = r"lat\xe9in.pcap"
+    for command in (
+        ("classify", name, "--format", "csv", "--out", "x.csv"),
+        ("classify", name, "--out", "x.parquet"),
+        ("inspect", "--flows", "--format", "parquet", "--out", "f.parquet", name),
+        ("watch", name, "--sink", "file:events.jsonl", "--sink", "parquet:events", "--spool", "spool"),
+        ("watch", name),
+        ("classify", name, "--json"),
+        ("inspect", name),
+    ):
+        done = mtc(*command)
+        assert done.status == 0, done.err
+        (done.out + done.err).encode("utf-8")
+    rows = list(csv.DictReader(Path("x.csv").read_text("utf-8").splitlines()))
+    assert [row["capture"] for row in rows] == [shown]
+    event = json.loads(Path("events.jsonl").read_text("utf-8").splitlines()[0])
+    assert event["in_iface"] == shown
+    Path(f"{name}.csv").write_text(f"capture,kind\n{folder / 'input.pcap'},a\n")
+    assert mtc("dataset", "captures", f"{name}.csv", "dataset").status == 0
+    assert json.loads(Path("dataset/dataset.json").read_text("utf-8"))["name"] == shown
+
+
+def test_an_encrypted_archive(mtc: Any, case: Case) -> None:
+    done = mtc("inspect", case("14") / "input.zip")
+    assert done.status == 2
+    assert "encrypted zip member, which needs a password" in done.err
+    assert "<ZipInfo" not in done.err
 
 
 @pytest.mark.parametrize("name", ["comma", "newline", "plain"])

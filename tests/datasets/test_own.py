@@ -81,6 +81,7 @@ def test_the_cap_counts_by_the_first_task(folder: Path, tmp_path: Path) -> None:
         (["file,device", "a.pcap,x"], "no column 'capture'"),
         (["capture,vpn", "a.pcap,0"], "no task"),
         (["capture,device,device", "a.pcap,x,y"], "two columns"),
+        (["capture,device", "a.pcap," + "x" * 131_073], "field larger than field limit"),
         (["capture,device", "a.pcap,x,y"], "line 2: more cells"),
         (["capture,device", ",x"], "line 2: no capture"),
         (["capture,device,vpn", "a.pcap,x,2"], "line 2: vpn must be"),

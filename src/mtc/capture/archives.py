@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import lzma
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,7 +20,14 @@ _ERRORS = (
     ValueError,
     IndexError,
     MemoryError,
+    lzma.LZMAError,
+    struct.error,
+    OverflowError,
 )
+
+
+_ENCRYPTED = 0x1
+"""Bit of a member's general purpose flags. Source: PKWARE's APPNOTE, section 4.4.4."""
 
 
 def archive_members(path: Path) -> list[tuple[int, str]]:
@@ -28,10 +37,10 @@ def archive_members(path: Path) -> list[tuple[int, str]]:
         StreamError: The directory cannot be read.
     """
     try:
-        directory = enumerate(_archive(path).infolist())
+        infos = _archive(path).infolist()
+        return [(i, info.filename) for i, info in enumerate(infos) if not info.filename.endswith("/")]
     except _ERRORS as error:
         raise StreamError(f"a zip archive that cannot be read ({error})") from None
-    return [(i, info.filename) for i, info in directory if not info.is_dir()]
 
 
 def member_size(path: Path, member: int) -> int:
@@ -58,6 +67,8 @@ class MemberStream(ReadInto):
         try:
             archive = _archive(path)
             info = copy.copy(archive.infolist()[member])
+            if info.flag_bits & _ENCRYPTED:
+                raise StreamError("an encrypted zip member, which needs a password: unpack it first")
             self._checksum = info.CRC
             # Without it zipfile checks no sum. Where the sum is wrong, it would drop the bytes read last.
             del info.CRC

@@ -1,9 +1,12 @@
 """Packets from a network interface, through libpcap (pcapy-ng, the extra ``live``)."""
 
+import fcntl
 import os
 import select
 import socket
+import struct
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +28,17 @@ PERMISSION = (
     "sudo setcap cap_net_raw,cap_net_admin+eip {python}; or run mtc with sudo, which it gives up once the "
     "interface is open"
 )
+LOOK_EVERY_S = 1.0
+"""Seconds after which an interface is looked up again: a deleted one may end without an error."""
+_GET_FLAGS, _IFF_UP = 0x8913, 0x1  # SIOCGIFFLAGS of linux/sockios.h; linux/if.h
 _META = np.dtype([("seconds", "u4"), ("micros", "u4"), ("offset", "u4"), ("caplen", "u4")])
 _WRAP = 1 << 32
 _LINK_TYPES = {12: 101, 14: 101}
 """Numbers of raw IP, the one kind of link that libpcap numbers otherwise live than in files."""
+
+
+class InterfaceDown(CaptureError):  # noqa: N818 - a state of the interface
+    """An interface is there, and takes or gives no packets for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,8 @@ class InterfaceReader:
         """
         pcapy = need("pcapy")
         self.name, self.snaplen = name, snaplen
+        self._index = 0 if name == "any" else socket.if_nametoindex(name) if name in interfaces() else 0
+        self._looked_s = time.monotonic()
         self._error = pcapy.PcapError
         self._handle: Any = _activate(pcapy, name, snaplen, ring_bytes, promiscuous)
         if bpf:
@@ -102,13 +114,18 @@ class InterfaceReader:
         """What has come in, waiting a twentieth of a second for it; None where that is nothing.
 
         Raises:
+            InterfaceDown: The interface is down, and may come up again.
             CaptureError: The interface is gone.
         """
         self._poll.poll(TIMEOUT_MS)
         try:
             data, meta = self._handle.next_batch(MOST_PACKETS)
         except self._error as error:
-            raise CaptureError(f"{self.name}: {error}") from None
+            self._check_there()
+            raise InterfaceDown(f"{self.name}: {str(error).lower()}") from None
+        if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
+            # Whoever asks for counts first may have taken the error that reading would have raised.
+            self._check_there()
         if not meta:
             return None
         columns = np.frombuffer(meta, _META)
@@ -124,6 +141,30 @@ class InterfaceReader:
             link_types=np.full(len(columns), self.link_type, np.int32),
             first_packet=first,
         )
+
+    def is_up(self) -> bool:
+        """Whether the interface is there and up.
+
+        Raises:
+            CaptureError: The interface is gone.
+        """
+        self._check_there()
+        if not self._index:
+            return True
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            answer = fcntl.ioctl(asking, _GET_FLAGS, struct.pack("16sh14x", self.name.encode(), 0))
+        return bool(struct.unpack("16sh14x", answer)[1] & _IFF_UP)
+
+    def _check_there(self) -> None:
+        self._looked_s = time.monotonic()
+        if not self._index:
+            return
+        try:
+            there = socket.if_nametoindex(self.name) == self._index
+        except OSError:
+            there = False
+        if not there:
+            raise CaptureError(f"{self.name}: the interface disappeared")
 
     def counts(self) -> KernelCounts:
         """What the kernel says so far; its counters are of 32 bits, these are not."""

@@ -14,6 +14,7 @@ from mtc.capture.archives import MemberStream, archive_members, member_size
 from mtc.capture.compression import decompressed
 from mtc.capture.streams import ByteStream, PlainStream, Pushback, ReadInto, StreamError
 from mtc.errors import CaptureError
+from mtc.files import display_name
 
 
 @dataclass(slots=True)
@@ -56,7 +57,8 @@ class Source:
     """One capture that can be opened.
 
     Attributes:
-        name: As the user gave it; ``a.zip/b.pcap`` for a member, ``-`` for standard input.
+        name: As the user gave it, see ``display_name``; ``a.zip/b.pcap`` for a member, ``-`` for standard
+            input.
         path: The file, or None for standard input.
         member: Place in the archive's directory where the file is a zip archive.
         problem: Why it can only fail, where that is known already (a folder without captures).
@@ -68,6 +70,9 @@ class Source:
     member: int | None = None
     problem: str | None = None
     budget: ByteBudget | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", display_name(self.name))
 
     def size(self) -> int:
         """What ``CaptureReader.bytes_read`` comes to at its end; 0 where that is not known."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from rich.table import Table
-
-from mtc.cli.shared.tables import stdout_console
+from mtc.cli.shared.flow_table import BY
+from mtc.cli.shared.tables import RowTable, TableColumn, stdout_console, verdict_text
 from mtc.inference import FlowVerdicts
 from mtc.tasks import Tasks
 
@@ -16,6 +16,7 @@ LIMITS = (
 )
 
 RIGHT, WRONG, UNKNOWN = "right", "wrong", "–"
+VERDICT = "verdict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Comparison:
         tasks: Task -> labels.
         verdicts: Rows of ``mtc classify``.
         truth: What each of these flows was: ``program`` and a label, or None, for each task.
-        found: Task -> ``right``, ``wrong`` or ``–`` (the model knows no such class), flow by flow.
+        found: Task -> ``right``, ``wrong`` or ``–`` (the model knows no such class), flow by flow; and
+            ``verdict`` -> whether its type is the real one, ``–`` where it is unknown.
         absent: Task -> labels that the model was never shown.
     """
 
@@ -37,8 +39,8 @@ class Comparison:
     absent: Mapping[str, Sequence[str]]
 
     def scores(self) -> dict[str, tuple[int, int]]:
-        """Task -> flows right, and flows that could be right."""
-        marks = {task: [found[task] for found in self.found] for task in self.tasks}
+        """Task, or ``verdict`` -> flows right, and flows that were answered and could be right."""
+        marks = {task: [found[task] for found in self.found] for task in (VERDICT, *self.tasks)}
         return {task: (m.count(RIGHT), len(m) - m.count(UNKNOWN)) for task, m in marks.items()}
 
 
@@ -50,7 +52,7 @@ def compare(
     rows = list(verdicts)
     flows = [_labels(by_flow[_five_tuple(row)]) for row in rows]
     found = [
-        {task: _mark(row[task], flow.get(task)) for task in verdicts.tasks}
+        {task: _mark(row[task], flow.get(task)) for task in verdicts.tasks} | {VERDICT: _mark_type(row, flow)}
         for row, flow in zip(rows, flows, strict=True)
     ]
     return Comparison(verdicts.tasks, rows, flows, found, absent)
@@ -71,32 +73,40 @@ def _mark(verdict: Mapping[str, Any] | None, label: str | None) -> str:
     return RIGHT if verdict["label"] == label else WRONG
 
 
+def _mark_type(row: Mapping[str, Any], flow: Mapping[str, Any]) -> str:
+    kind = row["verdict"]["type"]
+    if kind is None or not flow.get("traffic"):
+        return UNKNOWN
+    return RIGHT if kind == flow["traffic"] else WRONG
+
+
 def show(comparison: Comparison) -> None:
     """Print the table to standard output."""
     console = stdout_console()
-    table = Table(*_head(comparison))
-    colours = {RIGHT: "green", WRONG: "red", UNKNOWN: "dim"}
-    for cells, found in zip(_cells(comparison), comparison.found, strict=True):
-        marks = [colours[found[task]] for task in _tasks(comparison)]
-        marks = [""] * (len(cells) - len(marks)) + marks
-        table.add_row(*(f"[{c}]{text}" if c else text for c, text in zip(marks, cells, strict=True)))
-    console.print(table)
+    table = RowTable(_columns(comparison), console=console)
+    for row, flow, found in zip(comparison.verdicts, comparison.truth, comparison.found, strict=True):
+        table.write({**row, "program": flow["program"], "real": flow, "found": found})
+    table.finish()
     for line in _remarks(comparison):
         console.print(line, markup=False)
 
 
 def markdown(comparison: Comparison, model: str) -> str:
     """The report."""
-    head = _head(comparison)
+    columns = _columns(comparison)
+    rows = [
+        {**row, "program": flow["program"], "real": flow, "found": found}
+        for row, flow, found in zip(comparison.verdicts, comparison.truth, comparison.found, strict=True)
+    ]
     lines = [
         "# What the demo capture is, and what the model says",
         "",
         f"Model `{model}`, bundled capture of {len(comparison.verdicts)} flows: real programs that talked to "
         "each other between two network namespaces of one machine.",
         "",
-        "| " + " | ".join(head) + " |",
-        "|" + "---|" * len(head),
-        *("| " + " | ".join(cells) + " |" for cells in _cells(comparison)),
+        "| " + " | ".join(column.title for column in columns) + " |",
+        "|" + "---|" * len(columns),
+        *("| " + " | ".join(column.text(row) for column in columns) + " |" for row in rows),
         "",
         *(f"{line}\n" for line in _remarks(comparison)),
     ]
@@ -108,29 +118,32 @@ def _tasks(comparison: Comparison) -> list[str]:
     return [task for task in comparison.tasks if task in ("application", "traffic")] or [*comparison.tasks]
 
 
-def _head(comparison: Comparison) -> list[str]:
-    tasks = _tasks(comparison)
-    return ["flow", "program", *(f"real {task}" for task in tasks), *(f"{task}, verdict" for task in tasks)]
+def _columns(comparison: Comparison) -> tuple[TableColumn, ...]:
+    """What each flow really was, the verdict on it, and what the model says."""
+    return (
+        TableColumn("flow", lambda row: f"{row['flow']}", right=True),
+        TableColumn("program", lambda row: str(row["program"]), least=10),
+        TableColumn("real type", lambda row: row["real"].get("traffic") or "(no such class)", least=10),
+        TableColumn("verdict", verdict_text, least=16, cut_end=True, style=_colour),
+        TableColumn("by", lambda row: BY[row["verdict"]["by"]]),
+        TableColumn("type is", lambda row: str(row["found"][VERDICT]), style=_colour),
+        *(
+            TableColumn(f"{task} by model", partial(_cell, task=task), optional=True)
+            for task in _tasks(comparison)
+        ),
+    )
 
 
-def _cells(comparison: Comparison) -> list[list[str]]:
-    tasks = _tasks(comparison)
-    return [
-        [
-            str(row["flow"]),
-            flow["program"],
-            *(flow.get(task) or "(no such class)" for task in tasks),
-            *(_cell(row[task], found[task]) for task in tasks),
-        ]
-        for row, flow, found in zip(comparison.verdicts, comparison.truth, comparison.found, strict=True)
-    ]
+def _colour(row: Mapping[str, Any]) -> str:
+    return {RIGHT: "green", WRONG: "red", UNKNOWN: "dim"}[row["found"][VERDICT]]
 
 
-def _cell(verdict: Mapping[str, Any] | None, mark: str) -> str:
+def _cell(row: Mapping[str, Any], task: str) -> str:
+    verdict, mark = row[task], row["found"][task]
     if verdict is None:
         return "no sample"
-    said = f"{verdict['label']} {verdict['confidence']:.2f}"
-    return said if mark == UNKNOWN else f"{said}, {mark}"
+    label = f"{verdict['label']} {verdict['confidence']:.2f}"
+    return label if mark == UNKNOWN else f"{label}, {mark}"
 
 
 def _remarks(comparison: Comparison) -> list[str]:

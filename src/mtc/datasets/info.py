@@ -200,7 +200,7 @@ class DatasetInfo:
             raise DatasetError(f"{folder}: not a dataset (it holds no {INFO_FILE})")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise DatasetError(f"{path}: damaged ({error})") from error
         return cls.from_dict(values, path)
 

@@ -141,7 +141,7 @@ def _read(recipe: str | Path) -> dict[str, Any]:
         if name in sweep_names():
             file = resources.files("mtc") / "recipes" / "sweeps" / f"{name}.toml"
             return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise ConfigError(f"{recipe}: not a readable TOML recipe ({error})") from error
     if name in recipe_names():
         return {"base": name}
@@ -153,7 +153,7 @@ def _axis(text: str) -> tuple[str, tuple[Any, ...]]:
     key, separator, choices = text.partition("=")
     try:
         values = tomllib.loads(f"values = {choices}")["values"] if separator and key else None
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         values = None
     if not isinstance(values, list):
         raise ConfigError(f"--over takes key=[value, ...], not {text!r}")

@@ -5,9 +5,12 @@ import threading
 import time
 
 from mtc.capture import CaptureReader, PacketBatch
-from mtc.capture.interface import InterfaceReader, KernelCounts
+from mtc.capture.interface import InterfaceDown, InterfaceReader, KernelCounts
 from mtc.errors import CaptureError
 from mtc.serving.packet_queue import PacketQueue, owned
+
+DOWN_LOOK_S = 0.1
+"""Seconds between looks at an interface that is down."""
 
 LIVE_WITHIN_S = 30.0
 """A stream whose first packet is no older is taken to come from a link, and not from a file."""
@@ -22,15 +25,28 @@ class Feeder(threading.Thread):
             counted; what comes from a file waits instead.
         may_block: Whether reading can wait for ever, so that a stop cannot wait for its end.
         error: Why reading ended early, or None.
+        gaps: How often an interface went down and was waited for.
+        gap_s: Seconds for which it was down, all together.
     """
 
-    def __init__(self, source: InterfaceReader | CaptureReader, queue: PacketQueue) -> None:
-        """Read ``source``, which is closed at the end, into ``queue``."""
+    def __init__(
+        self, source: InterfaceReader | CaptureReader, queue: PacketQueue, *, reopen: bool = True
+    ) -> None:
+        """Read a source into a queue.
+
+        Args:
+            source: Closed at the end.
+            queue: Closed at the end too.
+            reopen: Whether an interface that goes down is waited for.
+        """
         super().__init__(name="feeder", daemon=True)
         self.queue = queue
         self.live = isinstance(source, InterfaceReader)
         self.may_block = isinstance(source, CaptureReader) and source.size is None
         self.error: str | None = None
+        self.gaps, self.gap_s = 0, 0.0
+        self._reopen = reopen
+        self._down_since: float | None = None
         self._source = source
         self._stop_asked = threading.Event()
         self._kernel = KernelCounts()
@@ -62,7 +78,13 @@ class Feeder(threading.Thread):
 
     def _read_interface(self, source: InterfaceReader) -> None:
         while not self._stop_asked.is_set():
-            batch = source.read()
+            try:
+                batch = source.read()
+            except InterfaceDown:
+                if not self._reopen:
+                    raise
+                self._wait_for_link(source)
+                continue
             if batch is not None:
                 self.queue.put(batch, wait=False)
             self._ask_kernel(source)
@@ -71,6 +93,28 @@ class Feeder(threading.Thread):
         while time.monotonic() < until and (batch := source.read()) is not None:
             self.queue.put(batch, wait=False)
         self._ask_kernel(source, at_once=True)
+
+    def _wait_for_link(self, source: InterfaceReader) -> None:
+        """Wait until an interface is up again; the handle stays good, and needs no privilege.
+
+        Raises:
+            CaptureError: The interface is gone.
+        """
+        began = time.monotonic()
+        self.gaps += 1
+        self._down_since = began
+        try:
+            self._stop_asked.wait(DOWN_LOOK_S)
+            while not (self._stop_asked.is_set() or source.is_up()):
+                self._stop_asked.wait(DOWN_LOOK_S)
+        finally:
+            self._down_since = None
+            self.gap_s += time.monotonic() - began
+
+    @property
+    def down(self) -> bool:
+        """Whether the interface is down just now."""
+        return self._down_since is not None
 
     def _ask_kernel(self, source: InterfaceReader, *, at_once: bool = False) -> None:
         now = time.monotonic()

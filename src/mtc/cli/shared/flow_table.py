@@ -23,7 +23,7 @@ SHOWN_LABELS = 3
 
 MARK = "!"
 LEGEND = f"{MARK} conflicting labels: never together in the training data, at least one is likely wrong"
-_BY = {"server_name": "name", "protocol": "protocol", "model": "model", "unknown": ""}
+BY = {"server_name": "name", "protocol": "protocol", "model": "model", "unknown": ""}
 _STYLES = {"server_name": "green", "protocol": "cyan", "model": "yellow", "unknown": "dim"}
 
 
@@ -38,11 +38,16 @@ def flow_columns() -> tuple[TableColumn, ...]:
 
 
 def verdict_columns(tasks: Tasks) -> tuple[TableColumn, ...]:
-    """Columns of flows with verdicts of a model with these tasks."""
+    """Columns of flows with verdicts of a model with these tasks.
+
+    A model with other tasks than application and type of traffic decides no verdict: its labels are shown.
+    """
+    if not {"application", "traffic", "type"} & {*tasks}:
+        return (*_ENDS, *label_columns(tasks), TableColumn("protocol", protocol_text, optional=True), *_MORE)
     return (
         *_ENDS,
         TableColumn("verdict", verdict_text, least=16, cut_end=True, style=_style),
-        TableColumn("by", lambda row: _BY[row["verdict"]["by"]], style=_style),
+        TableColumn("by", lambda row: BY[row["verdict"]["by"]], style=_style),
         TableColumn("conf", _confidence, right=True, style=_style),
         TableColumn("protocol", protocol_text, optional=True),
         *_MORE[:3],

@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,13 @@ import typer
 
 from mtc.cli.watch import options
 from mtc.errors import CaptureError, MtcError, UsageError
+from mtc.files import display_name
 
 if TYPE_CHECKING:
     from mtc.capture import CaptureReader
     from mtc.capture.interface import InterfaceReader
     from mtc.inference import Classifier
+    from mtc.serving.feeder import Feeder
     from mtc.serving.sinks import Outlets, SinkOptions
     from mtc.serving.watch import Watch
 
@@ -25,8 +28,12 @@ MOST_RING_MB = 2048
 """libpcap counts the bytes of its buffer in 31 bits."""
 BATCH_BYTES = 1 << 20
 TOLD_EVERY_S = 5.0
-FINISH_S = 10.0
-"""Seconds that the end waits for a sink; what it has not taken stays on disk."""
+FINISH_S = 4.0
+"""How long the end waits for the sinks; what they do not take stays on disk."""
+LOCAL = ("file:", "parquet:")
+"""Sinks that are down only where a disk is full, or broken."""
+LAST_S = 8.0
+"""After a signal, how long a reader of standard output, or anything else, may hold up the end."""
 
 
 def watch(
@@ -55,6 +62,7 @@ def watch(
     decapsulate: options.Decapsulate = True,
     probabilities: options.Probabilities = False,
     pseudonymize: options.Pseudonymize = None,
+    reopen: options.Reopen = True,
     stats_interval: options.StatsInterval = 10,
 ) -> None:
     """Give flows verdicts as they happen, until Ctrl-C.
@@ -97,7 +105,14 @@ def watch(
 
     show_table = not sink and not as_json and sys.stdout.isatty()
     urls = list(sink or (() if show_table else ("stdout",)))
-    _watch(source, model, settings, opened, outlets, urls, show_table, pseudonymize, queue_mb, stats_interval)
+
+    def feeder(reader: "InterfaceReader | CaptureReader") -> "Feeder":
+        from mtc.serving.feeder import Feeder
+        from mtc.serving.packet_queue import PacketQueue
+
+        return Feeder(reader, PacketQueue(int(queue_mb * MIB)), reopen=reopen)
+
+    _watch(source, model, settings, opened, outlets, urls, show_table, pseudonymize, feeder, stats_interval)
 
 
 def _watch(
@@ -109,21 +124,19 @@ def _watch(
     urls: list[str],
     show_table: bool,
     pseudonymize: Path | None,
-    queue_mb: float,
+    feeding: "Callable[[InterfaceReader | CaptureReader], Feeder]",
     stats_interval: float,
 ) -> None:
     from mtc.inference import Classifier
     from mtc.serving.engines import engine_for, warm_up
     from mtc.serving.events import EventMaker
-    from mtc.serving.feeder import Feeder
-    from mtc.serving.packet_queue import PacketQueue
     from mtc.serving.pseudonyms import Pseudonyms
     from mtc.serving.watch import Watch
 
     pseudonym = None if pseudonymize is None else Pseudonyms.from_file(pseudonymize)
     classifier = Classifier.load(model)
     warm_up(classifier)
-    maker = EventMaker(_model(classifier), source, pseudonym=pseudonym)
+    maker = EventMaker(_model(classifier), display_name(source), pseudonym=pseudonym)
     _warn_of_thresholds(classifier)
     table = None
     if show_table:
@@ -137,7 +150,7 @@ def _watch(
     except MtcError:
         reader.close()
         raise
-    feeder = Feeder(reader, PacketQueue(int(queue_mb * MIB)))
+    feeder = feeding(reader)
     engine = engine_for(classifier, maker, sinks.put, settings)
     on_tick = table.update if table else _teller()
     run = Watch(feeder, engine, maker, sinks, stats_interval_s=stats_interval, on_tick=on_tick)
@@ -243,10 +256,13 @@ def _run(run: "Watch", sinks: "Outlets", table: Any) -> None:
     import signal
 
     numbers = (signal.SIGINT, signal.SIGTERM)
+    last = threading.Timer(LAST_S, _end_at_once, (sinks,))
+    last.daemon = True
 
     def stop(number: int, frame: Any) -> None:
         for again in numbers:
             signal.signal(again, signal.default_int_handler)
+        last.start()
         run.stop()
 
     before = {number: signal.signal(number, stop) for number in numbers}
@@ -257,13 +273,24 @@ def _run(run: "Watch", sinks: "Outlets", table: Any) -> None:
         else:
             with table:
                 run.run()
-        _tell_left(sinks.finish(FINISH_S))
+        left = sinks.finish(FINISH_S)
     finally:
+        last.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+    _report_left(left)
+    if any(sink["lost"] or (not sink["up"] and sink["sink"].startswith(LOCAL)) for sink in left):
+        raise typer.Exit(3)
 
 
-def _tell_left(status: list[dict[str, Any]]) -> None:
+def _end_at_once(sinks: "Outlets") -> None:
+    """The last resort, in a thread of its own: the main one waits for something that does not come."""
+    sinks.abandon()
+    print("mtc: stopped while an output takes nothing any more", file=sys.stderr, flush=True)
+    os._exit(3)
+
+
+def _report_left(status: list[dict[str, Any]]) -> None:
     for sink in status:
         why = f" ({sink['error']})" if "error" in sink else ""
         if sink["waiting"]:

@@ -78,4 +78,7 @@ Pseudonymize = Annotated[
     Path | None,
     typer.Option("--pseudonymize", metavar="KEYFILE", help="Replace addresses by pseudonyms (Crypto-PAn)."),
 ]
+Reopen = Annotated[
+    bool, typer.Option("--reopen/--no-reopen", help="Go on when an interface that went down is up again.")
+]
 StatsInterval = Annotated[float, typer.Option("--stats-interval", help="Seconds between counts.")]

@@ -1,5 +1,6 @@
 """Atomic creation of dataset folders."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -31,6 +32,11 @@ def building(out: str | Path, *, force: bool) -> Iterator[tuple[Path, Path]]:
     target = Path(out)
     check_target(target, force=force)
     work = target.parent / f".{target.name}.building"
+    with _alone_in(work, target):
+        yield from _building(target, work)
+
+
+def _building(target: Path, work: Path) -> Iterator[tuple[Path, Path]]:
     try:
         finished = work / f"dataset.{os.getpid()}"
         shutil.rmtree(finished, ignore_errors=True)
@@ -46,6 +52,26 @@ def building(out: str | Path, *, force: bool) -> Iterator[tuple[Path, Path]]:
         shutil.rmtree(work, ignore_errors=True)
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
     shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _alone_in(work: Path, target: Path) -> Iterator[None]:
+    """Hold the lock of a place that is built.
+
+    Raises:
+        OutputError: Another process builds there, or the place cannot be written.
+    """
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = (work / "lock").open("w")
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"{target}: another process is building it right now") from None
+        yield
 
 
 def check_target(out: str | Path, *, force: bool) -> None:

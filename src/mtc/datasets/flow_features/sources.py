@@ -11,6 +11,7 @@ from mtc.capture.archives import MemberStream, archive_members
 from mtc.capture.sources import peek_standard_input, standard_input, unwrap
 from mtc.capture.streams import PlainStream, Pushback, StreamError
 from mtc.errors import CaptureError, DatasetError
+from mtc.files import display_name
 
 SUFFIXES = (".csv", ".parquet")
 _COMPRESSED = (".gz", ".zst", ".xz", ".bz2")
@@ -31,6 +32,9 @@ class TableSource:
     path: Path | None
     member: int | None = None
     problem: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", display_name(self.name))
 
     @property
     def title(self) -> str:

@@ -17,6 +17,7 @@ from mtc.datasets.flow_features.dialect import decode_text, find_separator
 from mtc.datasets.info import DatasetInfo, SourceReport
 from mtc.datasets.splits.splits import FOLDS
 from mtc.errors import DatasetError, UsageError
+from mtc.files import display_name
 from mtc.parallel import Backend
 from mtc.tasks import check_task_names
 
@@ -109,7 +110,7 @@ def build_captures(
     found = _Found()
     classes = _look_through(path, found, tasks)
     plan = BuildPlan(
-        name=path.stem,
+        name=display_name(path.stem),
         tasks=classes,
         captures=found.in_order(kind),
         kind=kind,
@@ -134,7 +135,7 @@ def _look_through(path: Path, found: _Found, wanted: Sequence[str]) -> Classes:
     tasks, rows = _read_labels(path, wanted)
     for place, pattern, rule in rows:
         _collect(found, path.parent, place, pattern, rule)
-    found.files[path.name] = path
+    found.files[display_name(path.name)] = path
     return tasks
 
 
@@ -321,5 +322,5 @@ def _glob(root: Path, pattern: str) -> list[Path]:
 
 def _shown(name: str, root: Path) -> str:
     """A name relative to the labels file, so that it is the same on every machine."""
-    path = Path(name)
+    path, root = Path(display_name(name)), Path(display_name(str(root)))
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()

@@ -95,12 +95,17 @@ class ModelCard:
             values["config"] = RunConfig.from_dict(values["config"])
             values["tasks"] = {task: tuple(classes) for task, classes in values["tasks"].items()}
             return cls(**values)
-        except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
             raise ModelError(f"{CARD} is damaged ({error})") from error
 
 
 def _check_verdict_settings(values: Mapping[str, Any]) -> None:
     """Refuse settings of verdicts and pairs of labels that could only fail later."""
+    for name in ("tasks", "absent"):
+        found = values.get(name, {})
+        lists = isinstance(found, dict) and all(isinstance(classes, list) for classes in found.values())
+        if not lists or not all(isinstance(c, str) for classes in found.values() for c in classes):
+            raise ModelError(f"{CARD} is damaged ({name} is no object of lists of names)")
     for other in values["pairs"].values():
         for labels in other.values():
             if not all(isinstance(together, list) for together in labels.values()):

@@ -17,6 +17,8 @@ MEMORY_LINES = 20_000
 BATCH_LINES = 500
 LINGER_S = 0.2
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
+CLOSE_S = 1.0
+"""Seconds beyond its time in which a sink may return; then it is given up."""
 
 
 class Delivery(threading.Thread):
@@ -50,7 +52,8 @@ class Delivery(threading.Thread):
         self._memory: deque[str] = deque()
         self._memory_lines = memory_lines
         self._changed = threading.Condition()
-        self._in_flight = 0
+        self._in_flight: list[str] = []  # taken from memory, and not yet with the sink
+        self._abandoned = self._ended = False
         self._wait_s = FIRST_WAIT_S
         self._closing_by: float | None = None
 
@@ -71,18 +74,37 @@ class Delivery(threading.Thread):
             "sink": self.sink_name,
             "up": self.up,
             "delivered": self.delivered,
-            "waiting": len(self._memory) + self._in_flight + (spool.lines if spool else 0),
+            "waiting": len(self._memory) + len(self._in_flight) + (spool.lines if spool else 0),
             "spooled_bytes": spool.bytes if spool else 0,
             "lost": self.lost,
         }
         return status if self.up else status | {"error": self.last_error}
 
-    def finish(self, timeout_s: float) -> int:
-        """Deliver what waits, for so long at most; returns how many events stay behind, on disk or lost."""
+    def close_by(self, deadline: float) -> None:
+        """Deliver what waits until a time of the monotonic clock, and end; returns at once."""
         with self._changed:
-            self._closing_by = time.monotonic() + timeout_s
+            self._closing_by = deadline
             self._changed.notify_all()
-        self.join(timeout_s + 15.0)
+
+    def abandon(self) -> None:
+        """Bring to disk what is not with the sink, where the sink does not return; no more is delivered.
+
+        Events in flight may arrive and also wait: they come twice rather than never.
+        """
+        with self._changed:
+            if self._ended or self._abandoned:
+                return
+            self._abandoned = True  # from here on the thread leaves the buffer alone
+            self._memory.extendleft(reversed(self._in_flight))
+            self._in_flight = []
+        self._leave()
+
+    def finish(self, timeout_s: float) -> int:
+        """Deliver what waits, for so long at most; returns how many events stay behind on disk."""
+        deadline = time.monotonic() + timeout_s
+        self.close_by(deadline)
+        self.join(max(0.0, deadline - time.monotonic()) + CLOSE_S)
+        self.abandon()
         return int(self.status()["waiting"])
 
     def run(self) -> None:
@@ -92,15 +114,24 @@ class Delivery(threading.Thread):
                 self._deliver_spooled(self._spool)
             else:
                 self._deliver_memory()
+        with self._changed:
+            self._ended = not self._abandoned
+        if self._ended:
+            self._leave()
+            self._sink.close()
+
+    def _leave(self) -> None:
+        """Bring to disk what waits in memory, and count as lost what finds no room there."""
         self._to_disk()
         with self._changed:
             self.lost += len(self._memory)
             self._memory.clear()
-        self._sink.close()
         if self._spool is not None:
             self._spool.close()
 
     def _over(self) -> bool:
+        if self._abandoned:
+            return True
         if self._closing_by is None:
             return False
         waiting = len(self._memory) + (self._spool.lines if self._spool else 0)
@@ -108,8 +139,13 @@ class Delivery(threading.Thread):
 
     def _deliver_spooled(self, spool: Spool) -> None:
         lines = spool.peek(BATCH_LINES)
-        if self._offer(lines):
-            spool.forget(len(lines))
+        taken = self._offer(lines)
+        with self._changed:
+            if self._abandoned:
+                return
+            if taken:
+                spool.forget(len(lines))
+        if taken:
             if len(self._memory) > self._memory_lines // 2:
                 self._to_disk()
         else:
@@ -119,13 +155,16 @@ class Delivery(threading.Thread):
         lines = self._next_lines()
         if not lines:
             return
-        if not self._offer(lines):
-            with self._changed:
+        taken = self._offer(lines)
+        with self._changed:
+            if self._abandoned:
+                return
+            if not taken:
                 self._memory.extendleft(reversed(lines))
-                self._in_flight = 0
+            self._in_flight = []
+        if not taken:
             self._to_disk()
             self._rest()
-        self._in_flight = 0
 
     def _next_lines(self) -> list[str]:
         with self._changed:
@@ -134,7 +173,7 @@ class Delivery(threading.Thread):
             if self._memory and len(self._memory) < BATCH_LINES and self._closing_by is None:
                 self._changed.wait(LINGER_S)  # a few more make a better batch
             lines = [self._memory.popleft() for _ in range(min(BATCH_LINES, len(self._memory)))]
-            self._in_flight = len(lines)
+            self._in_flight = lines
         return lines
 
     def _offer(self, lines: list[str]) -> bool:

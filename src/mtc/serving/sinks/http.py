@@ -1,7 +1,10 @@
 """Events by HTTP POST, as batches of JSON lines."""
 
+import contextlib
 import http.client
+import socket
 import ssl
+import threading
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -10,6 +13,9 @@ from mtc.errors import UsageError
 from mtc.serving.sinks.base import SinkDown, SinkRefused
 
 TIMEOUT_S = 10.0
+"""One request, from the connection to the end of the answer."""
+MOST_ANSWER = 64 << 10
+"""Bytes of an answer that are read; a longer one ends the connection."""
 REFUSALS = (400, 413, 415, 422)
 """Answers that mean these events, and not the sink's state."""
 
@@ -42,6 +48,7 @@ class HttpSink:
             **({"Authorization": f"Bearer {token}"} if token else {}),
         }
         self._connection: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None
 
     def send(self, lines: Sequence[str]) -> None:
         """See ``Sink``."""
@@ -70,19 +77,50 @@ class HttpSink:
             self._connection = None
 
     def _post(self, body: bytes) -> tuple[int, str]:
-        if self._connection is None:
-            if self._tls is not None:
-                self._connection = http.client.HTTPSConnection(
-                    self._host, self._port, timeout=TIMEOUT_S, context=self._tls
-                )
-            else:
-                self._connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
-        self._connection.request("POST", self._target, body, dict(self._headers))
-        answer = self._connection.getresponse()
-        answer.read()
-        if answer.will_close:
+        """One request, with one deadline for all of it: a receiver that trickles gets no more time."""
+        late = threading.Event()
+        timer = threading.Timer(TIMEOUT_S, self._cut, (late,))
+        timer.daemon = True
+        timer.start()
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            self._connection.request("POST", self._target, body, dict(self._headers))
+            answer = self._connection.getresponse()
+            answer.read(MOST_ANSWER)
+            if late.is_set():  # the end that the deadline made reads like that of the headers
+                answer.close()
+                raise TimeoutError
+        except (OSError, http.client.HTTPException) as error:
+            if late.is_set():
+                raise TimeoutError(f"no answer within {TIMEOUT_S:g} s") from error
+            raise
+        finally:
+            timer.cancel()
+        if answer.will_close or not answer.isclosed():
             self.close()
         return answer.status, answer.reason
+
+    def _connect(self) -> http.client.HTTPConnection:
+        kind = http.client.HTTPConnection if self._tls is None else http.client.HTTPSConnection
+        connection = kind(self._host, self._port, timeout=TIMEOUT_S)
+        made = socket.create_connection((connection.host, connection.port), TIMEOUT_S)
+        self._socket = made  # so that the deadline also ends a handshake that trickles
+        try:
+            connection.sock = (
+                made if self._tls is None else self._tls.wrap_socket(made, server_hostname=self._host)
+            )
+        except OSError:
+            made.close()
+            raise
+        self._socket = connection.sock
+        return connection
+
+    def _cut(self, late: threading.Event) -> None:
+        late.set()
+        with contextlib.suppress(OSError):  # it was not connected yet, or is no longer
+            if self._socket is not None:
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def _text(error: Exception) -> str:

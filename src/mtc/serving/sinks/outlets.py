@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -93,9 +94,17 @@ class Outlets:
         return statuses
 
     def finish(self, timeout_s: float) -> list[dict[str, Any]]:
-        """Deliver what waits, for so long at most a sink; returns the status of each at the end."""
+        """Deliver what waits, for so long at most; returns the status of each sink at the end."""
+        deadline = time.monotonic() + timeout_s
+        for delivery in self.deliveries:
+            delivery.close_by(deadline)
         self.flush()
         for delivery in self.deliveries:
             if delivery.is_alive():
-                delivery.finish(timeout_s)
+                delivery.finish(max(0.0, deadline - time.monotonic()))
         return self.status()
+
+    def abandon(self) -> None:
+        """Bring to disk at once what no sink has taken yet."""
+        for delivery in self.deliveries:
+            delivery.abandon()
