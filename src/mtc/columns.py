@@ -1,7 +1,8 @@
 """Names and types of the columns of every output: the only place that lists them.
 
-Types are those of Arrow; ``strings`` is a list of texts, and a column ``a.b`` is the field ``b`` of ``a``.
-Tasks stand behind the columns of a flow record, and then what is derived of the tasks.
+Types are those of Arrow; ``time`` is a UTC timestamp in nanoseconds, ``strings`` a list of texts, and a
+column ``a.b`` is the field ``b`` of ``a``. Tasks stand behind the columns of a flow record, and then what
+is derived of the tasks.
 """
 
 from collections.abc import Mapping
@@ -15,8 +16,8 @@ _INITIATOR = {
     "src_port": "uint16",
     "dst": "string",
     "dst_port": "uint16",
-    "start": "float64",
-    "end": "float64",
+    "start": "time",
+    "end": "time",
     "packets": "int64",
     "bytes": "int64",
 }
@@ -65,8 +66,8 @@ GROUP: Columns = MappingProxyType(
         "flows": "int64",
         "packets": "int64",
         "bytes": "int64",
-        "start": "float64",
-        "end": "float64",
+        "start": "time",
+        "end": "time",
     }
 )
 """What ``mtc classify --by service`` and ``--by type`` say of a group of flows, behind its name."""
@@ -80,8 +81,8 @@ HOST: Columns = MappingProxyType(
         "packets": "int64",
         "bytes_sent": "int64",
         "bytes_received": "int64",
-        "start": "float64",
-        "end": "float64",
+        "start": "time",
+        "end": "time",
     }
 )
 """A host of ``mtc classify --by host``."""

@@ -14,6 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import msgspec
+
 from mtc.columns import CONFLICT, Columns
 from mtc.extras import need
 from mtc.tasks import Tasks, with_vpn
@@ -30,12 +32,13 @@ class Seconds(float):
 
     def __new__(cls, ns: int) -> "Seconds":
         """A time, in nanoseconds since the epoch."""
-        made = super().__new__(cls, _decimal(ns))  # rounded once; ns / 1e9 would round twice
+        made = super().__new__(cls, ns / 1_000_000_000)  # of integers: rounded once
         made.ns = ns
         return made
 
     def __repr__(self) -> str:
-        return _decimal(self.ns)
+        whole, rest = divmod(abs(self.ns), 1_000_000_000)
+        return f"{'-' if self.ns < 0 else ''}{whole}.{rest:09d}"
 
     __str__ = __repr__
 
@@ -43,16 +46,10 @@ class Seconds(float):
         return Seconds, (self.ns,)
 
 
-def _decimal(ns: int) -> str:
-    whole, rest = divmod(abs(ns), 1_000_000_000)
-    digits = f"{rest:09d}".rstrip("0") or "0"
-    return f"{'-' if ns < 0 else ''}{whole}.{digits}"
-
-
 Row = Mapping[str, Any]
 Kind = str | tuple[str, ...]
-"""An Arrow type by name, ``strings`` (a list of texts), ``counts`` (label -> number), or the labels of a
-struct of probabilities."""
+"""An Arrow type by name, ``time`` (of ``Seconds``), ``strings`` (a list of texts), ``counts`` (label ->
+number), or the labels of a struct of probabilities."""
 
 _BLOCK_ROWS = 10_000
 _SHOWN_ROWS = 20
@@ -143,6 +140,8 @@ class RowSchema:
                     found.setdefault(struct, {})[name] = value
             elif column.kind == "counts" and value is not None:
                 found[column.name] = list(value.items())
+            elif isinstance(value, Seconds):
+                found[column.name] = value.ns
             else:
                 found[column.name] = value
         return found
@@ -157,6 +156,8 @@ def _arrow_type(pa: Any, kind: Kind) -> Any:
         return pa.struct([(label, pa.float64()) for label in kind])
     if kind == "strings":
         return pa.list_(pa.string())
+    if kind == "time":
+        return pa.timestamp("ns", tz="UTC")
     return pa.map_(pa.string(), pa.int64()) if kind == "counts" else getattr(pa, kind)()
 
 
@@ -183,25 +184,39 @@ class JsonWriter(Writer):
 
 
 def to_json(row: Row) -> str:
-    """A row as one line; ``json.dumps`` alone would round times to what a double holds."""
-    fields = (
-        f"{json.dumps(name)}: {value if isinstance(value, Seconds) else json.dumps(value)}"
+    """A row as one line; times keep their digits, which a double would not hold."""
+    exact = {
+        name: msgspec.Raw(repr(value).encode()) if type(value) is Seconds else value
         for name, value in row.items()
-    )
-    return "{" + ", ".join(fields) + "}"
+    }
+    return _JSON.encode(exact).decode()
+
+
+_JSON = msgspec.json.Encoder()
 
 
 class CsvWriter(Writer):
     """All columns but probabilities; lists are joined by blanks, counts are JSON objects."""
 
     def __init__(self, file: IO[str], schema: RowSchema) -> None:
-        self._columns = [column for column in schema.columns if not isinstance(column.kind, tuple)]
+        columns = [column for column in schema.columns if not isinstance(column.kind, tuple)]
+        self._columns = [(column, column.path[0] if _is_plain(column) else None) for column in columns]
         self._rows = csv.writer(file, lineterminator="\n")
-        self._rows.writerow([column.name for column in self._columns])
+        self._rows.writerow([column.name for column in columns])
 
     def write(self, row: Row) -> None:
         """Take a row."""
-        self._rows.writerow([_csv_cell(column.kind, column.value(row)) for column in self._columns])
+        self._rows.writerow(
+            [
+                row.get(plain) if plain is not None else _csv_cell(column.kind, column.value(row))
+                for column, plain in self._columns
+            ]
+        )
+
+
+def _is_plain(column: Column) -> bool:
+    """Whether a cell is what stands in the row."""
+    return len(column.path) == 1 and column.kind not in ("strings", "counts") and column.name != CONFLICT
 
 
 def _csv_cell(kind: Kind, value: Any) -> Any:

@@ -113,7 +113,9 @@ def test_early_verdicts_read_only_the_first_packets(
     cut[:, 2] = np.minimum(cut[:, 2], 1)
     probabilities = classifier.predict(cut)["traffic"]
     early = [
-        row["traffic"]["confidence"] for row in classifier.classify(capture, until=0.01) if row["traffic"]
+        row["traffic"]["confidence"]
+        for row in classifier.classify(capture, early=0.01, reject=False)
+        if row["traffic"]
     ]
     np.testing.assert_allclose(early, probabilities.max(1), atol=2e-6)
 

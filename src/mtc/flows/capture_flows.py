@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mtc import columns
 from mtc.errors import CaptureError, UsageError
-from mtc.flows.evidence import EVIDENCE, EvidenceCollector
+from mtc.flows.evidence import EvidenceCollector
 from mtc.flows.records import FlowRecords
 from mtc.flows.services import Services
 from mtc.flows.stream import SampleStream
@@ -23,7 +23,8 @@ from mtc.rows import RowSchema, RowSet
 if TYPE_CHECKING:
     from mtc.capture import Source
 
-_NO_EVIDENCE = dict.fromkeys(EVIDENCE)
+_RECORD = tuple(dict.fromkeys(name.partition(".")[0] for name in columns.FLOW))
+"""Fields of a flow record, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,27 +52,27 @@ class CaptureFlows:
     def __len__(self) -> int:
         return len(self.flows)
 
-    def row(self, i: int) -> dict[str, Any]:
-        """The flow record of a flow, as ``mtc.columns.FLOW`` lists it."""
-        row = self.flows.row(i)
-        row["flow"] += self.first_flow - 1
-        row["samples"] = int(self.samples[i])
-        row["community_id"] = self.flows.community_id(i)
-        row["capture"] = self.capture
-        evidence = self.flows.evidence
-        return row | (_NO_EVIDENCE if evidence is None else evidence.row(i))
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The flow record of each flow, as ``mtc.columns.FLOW`` lists it."""
+        done = 0
+        for part in self.flows.parts():
+            table = part.columns()
+            rows, done = slice(done, done + len(part)), done + len(part)
+            table["flow"] = (part.flow + self.first_flow).tolist()
+            table["samples"] = self.samples[rows].tolist()
+            table["capture"] = [self.capture] * len(part)
+            ordered = [table.get(name) or [None] * len(part) for name in _RECORD]
+            for values in zip(*ordered, strict=True):
+                yield dict(zip(_RECORD, values, strict=True))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The flow records, with packets and bytes by direction and a number for the pair of hosts."""
         records = self.flows
-        for i, pair in enumerate(records.host_pair.tolist()):
-            yield self.row(i) | {
-                "packets_forward": int(records.packets_forward[i]),
-                "packets_back": int(records.packets_back[i]),
-                "bytes_forward": int(records.bytes_forward[i]),
-                "bytes_back": int(records.bytes_back[i]),
-                "host_pair": pair + 1,
-            }
+        counts = (records.packets_forward, records.packets_back, records.bytes_forward, records.bytes_back)
+        values_of = [column.tolist() for column in (*counts, records.host_pair + 1)]
+        for row, *values in zip(self.records(), *values_of, strict=True):
+            row.update(zip(columns.FLOW_COUNTS, values, strict=True))
+            yield row
 
 
 @dataclass(frozen=True, slots=True, repr=False)

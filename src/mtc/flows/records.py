@@ -149,8 +149,17 @@ class FlowRecords:
         return {name: columns[name][at] for name in _ROW}
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """All flows as plain values, one after the other."""
-        return (self.row(row) for row in range(len(self)))
+        """All flows as plain values, one after the other, with community id and evidence."""
+        for part in self.parts():
+            columns = part.columns()
+            names = tuple(columns)
+            for values in zip(*columns.values(), strict=True):
+                yield dict(zip(names, values, strict=True))
+
+    def parts(self) -> Iterator[Self]:
+        """The same flows, some thousand at a time."""
+        for begin in range(0, len(self), _PART):
+            yield self.take(np.arange(begin, min(begin + _PART, len(self))))
 
     def _value(self, column: str, row: int) -> Any:
         columns, at = self._part(row)

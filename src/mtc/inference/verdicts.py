@@ -47,9 +47,11 @@ class CaptureVerdicts(CaptureFlows):
         computed, unlike = self.samples > 0, self.unlike
         below = {task: low[computed] for task, low in self.below.items()} if self.reject else None
         found = builder.rows({task: values[computed] for task, values in self.probabilities.items()}, below)
-        for i in range(len(self)):
-            row = self.row(i) | (next(found) if computed[i] else builder.nothing())
-            row["verdict"] = answer(row, unlike=self.reject and bool(unlike[i]))
+        nothing = builder.nothing()
+        marks = zip(self.records(), computed.tolist(), (unlike & self.reject).tolist(), strict=True)
+        for row, has_samples, is_unlike in marks:
+            row.update(next(found) if has_samples else nothing)
+            row["verdict"] = answer(row, unlike=is_unlike)
             yield row
 
 
