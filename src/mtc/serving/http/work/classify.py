@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,8 @@ def pseudonymous(row: dict[str, Any], rename: Rename) -> dict[str, Any]:
     The real one would give the addresses away: it can be computed for every address there is.
     """
     row = {**row, "src": rename(row["src"]), "dst": rename(row["dst"])}
+    if _is_address(row.get("server_name")):
+        row["server_name"] = rename(row["server_name"])
     if row["community_id"] is None:
         return row
     tuples = communityid.FlowTuple
@@ -234,6 +237,15 @@ def pseudonymous(row: dict[str, Any], rename: Rename) -> dict[str, Any]:
     flow = make(row["src"], row["dst"], row["src_port"], row["dst_port"])
     row["community_id"] = str(communityid.CommunityID().calc(flow))
     return row
+
+
+def _is_address(name: str | None) -> bool:
+    """Whether a server name is an address, as in ``Host: 192.0.2.1``."""
+    try:
+        ip_address(name or "")
+    except ValueError:
+        return False
+    return True
 
 
 BINS = 120
