@@ -10,6 +10,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread per process, as there is o
     for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 
+os.environ["MTC_REPORT_COMPILING"] = "0"  # in a fresh checkout, any test may be the first to compile
+
 import numpy as np
 import pytest
 

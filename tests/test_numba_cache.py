@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mtc.numba_cache import ROOMS, forget_stale_kernels
+from mtc.numba_cache import ROOMS, _Compiling, forget_stale_kernels
 
 
 @pytest.fixture
@@ -54,6 +54,38 @@ def test_kernels_compiled_after_the_change_stay(package: Path) -> None:
 def test_a_package_that_never_compiled(tmp_path: Path) -> None:
     forget_stale_kernels(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_long_compiling_is_reported_and_short_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("mtc.numba_cache.time.monotonic", lambda: now[0])
+    compiling = _Compiling()
+    compiling.begin("other.module")
+    compiling.begin("mtc.capture.kernels")
+    now[0] += 0.5
+    compiling.end()
+    assert capsys.readouterr().err == ""
+    for _ in range(3):
+        compiling.begin("mtc.packets.decode")
+        compiling.begin("numba.np")  # what a kernel calls is compiled inside it
+        now[0] += 6
+        compiling.end()
+        compiling.end()
+    first, *others = capsys.readouterr().err.splitlines()
+    assert "only the first run" in first
+    assert others == ["mtc: compiling kernels: 6 done in 18 s"]
+
+
+def test_kernels_of_others_are_not_reported() -> None:
+    code = (
+        "from mtc.numba_cache import report_compiling; report_compiling()\n"
+        "from numba import njit; print(njit(lambda x: x + 1)(1))"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "MTC_REPORT_COMPILING"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
+    assert (done.stdout, done.stderr) == ("2\n", "")
 
 
 @pytest.mark.parametrize("writable", ["package", "home", "temporary", "nothing"])

@@ -42,21 +42,22 @@ def need(name: str, *, extra: str | None = None) -> Any:
     """
     try:
         return import_module(name)
-    except ModuleNotFoundError as error:
-        missing = missing_extra(error, extra)
+    except ImportError as error:
+        missing = missing_extra(error, extra, name)
         if missing is None:
             raise
         raise missing from error
 
 
-def missing_extra(error: ModuleNotFoundError, extra: str | None = None) -> UsageError | None:
+def missing_extra(error: ImportError, extra: str | None = None, name: str = "") -> UsageError | None:
     """The one-line error for a library that an extra would have installed; None for any other module.
 
     Args:
         error: What the import raised.
         extra: The extra to recommend where it installs the module.
+        name: The module, where the error does not name one.
     """
-    module = (error.name or "").partition(".")[0]
+    module = (error.name or name).partition(".")[0]
     extras = [name for name, modules in EXTRAS.items() if module in modules]
     if not extras:
         return None

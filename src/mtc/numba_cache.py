@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,16 @@ def _keep_in_memory(dispatcher: Any) -> None:
     dispatcher.Dispatcher.enable_caching = lambda self: None
 
 
+@cache
 def report_compiling() -> None:
     """From now on, say on stderr that kernels are being compiled, and how far that is.
 
     The first run on a machine compiles for half a minute; without a word it would look hung. Nothing is
-    written where kernels come from the cache. Does not import numba, but waits for its import.
+    written where kernels come from the cache, or where ``MTC_REPORT_COMPILING`` is 0. Does not import
+    numba, but waits for its import.
     """
-    _on_import("numba.core.event", _listen)
+    if os.environ.get("MTC_REPORT_COMPILING") != "0":
+        _on_import("numba.core.event", _listen)
 
 
 def _on_import(name: str, act: Callable[[Any], None]) -> None:

@@ -49,7 +49,7 @@ def test_a_name_that_is_no_utf8(
     for command in (
         ("classify", name, "--format", "csv", "--out", "x.csv"),
         ("classify", name, "--out", "x.parquet"),
-        ("inspect", "--flows", "--format", "parquet", "--out", "f.parquet", name),
+        ("flows", "--format", "parquet", "--out", "f.parquet", name),
         ("watch", name, "--sink", "file:events.jsonl", "--sink", "parquet:events", "--spool", "spool"),
         ("watch", name),
         ("classify", name, "--json"),
@@ -77,7 +77,7 @@ def test_an_encrypted_archive(mtc: Any, case: Case) -> None:
 @pytest.mark.parametrize("name", ["comma", "newline", "plain"])
 def test_quoted_fields_are_read_as_the_header_is(mtc: Any, case: Case, name: str) -> None:
     folder = case("03")
-    done = mtc("classify", folder / f"{name}.csv", "--json")
+    done = mtc("classify", folder / f"{name}.csv", "--json", "--no-reject")
     assert done.status == 0
     assert labels(done.out) == expected(folder)["attack"]
 
@@ -89,7 +89,7 @@ def test_a_line_that_is_no_flow_has_no_verdict(mtc: Any, case: Case, name: str) 
     right: list[str | None] = list(expected(folder)["labels"])
     for line in lines:
         right.insert(line - 1, None)
-    done = mtc("classify", folder / f"{name}.csv", "--json")
+    done = mtc("classify", folder / f"{name}.csv", "--json", "--no-reject")
     assert labels(done.out) == right
     assert f"lines that are no flow: {len(lines)} " in done.err
     assert done.status == 3
@@ -97,7 +97,7 @@ def test_a_line_that_is_no_flow_has_no_verdict(mtc: Any, case: Case, name: str) 
 
 def test_bare_carriage_returns(mtc: Any, case: Case) -> None:
     folder = case("05")
-    done = mtc("classify", folder / "input.csv", "--json")
+    done = mtc("classify", folder / "input.csv", "--json", "--no-reject")
     assert done.status == 0
     assert labels(done.out) == expected(folder)["either"][0]["attack"]
 
@@ -105,10 +105,10 @@ def test_bare_carriage_returns(mtc: Any, case: Case) -> None:
 def test_times_in_seconds_are_converted(mtc: Any, case: Case) -> None:
     folder = case("06")
     right = json.loads((folder / "expected.json").read_text("utf-8"))["attack_of_java_csv"]
-    java = mtc("classify", folder / "java.csv", "--json")
+    java = mtc("classify", folder / "java.csv", "--json", "--no-reject")
     assert labels(java.out) == right
     assert "seconds" not in java.err
-    seconds = mtc("classify", folder / "python-seconds.csv", "--json")
+    seconds = mtc("classify", folder / "python-seconds.csv", "--json", "--no-reject")
     assert labels(seconds.out) == right
     assert "times in seconds, converted" in seconds.err
     assert seconds.status == 0
@@ -117,7 +117,7 @@ def test_times_in_seconds_are_converted(mtc: Any, case: Case) -> None:
 def test_separators_and_encodings(mtc: Any, case: Case, tmp_path: Path) -> None:
     folder = case("07")
     right = expected(folder)["either"][0]
-    done = mtc("classify", folder / "features.csv", "--json")
+    done = mtc("classify", folder / "features.csv", "--json", "--no-reject")
     assert labels(done.out) == right["features.csv"]
     for source in folder.iterdir():
         (tmp_path / source.name).write_bytes(source.read_bytes())
@@ -143,7 +143,7 @@ def test_what_a_tunnel_or_link_layer_carries(mtc: Any, case: Case, number: str, 
     folder = case(number)
     right = expected(folder)
     right = right.get("every input", right)
-    done = mtc("inspect", folder / name, "--flows", "--format", "csv")
+    done = mtc("flows", folder / name, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.out)))
     assert len(rows) == right.pop("flows")
     assert {key: rows[0][key] for key in right} == {key: str(value) for key, value in right.items()}
@@ -164,3 +164,12 @@ def test_events_before_1970(mtc: Any, case: Case) -> None:
     flow = json.loads(done.out.splitlines()[0])["flow"]
     right = expected(folder)
     assert {key: flow[key] for key in right} == right
+
+
+@pytest.mark.parametrize("name", ["micro.pcap", "nano.pcap"])
+def test_times_are_exact(mtc: Any, case: Case, name: str) -> None:
+    folder = case("02")
+    right = expected(folder)[name]
+    done = mtc("flows", folder / name, "--format", "csv")
+    row = next(iter(csv.DictReader(io.StringIO(done.out))))
+    assert {key: row[key] for key in right} == right

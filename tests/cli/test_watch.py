@@ -79,7 +79,6 @@ def test_a_signal_ends_it_with_the_last_flows(tmp_path: Path) -> None:
         ([str(DEMO), "--stats-interval", "nan"], "must be positive, and finite"),
         (["lo", "--ring-mb", "2048"], "--ring-mb must be below 2048"),
         ([str(DEMO), "--pseudonymize", "nosuchkey"], "nosuchkey: no such file"),
-        ([str(DEMO), "--model", "cicids2017"], "not packets"),
     ],
 )
 def test_one_line_and_status_2(mtc: Callable[..., Any], arguments: list[str], message: str) -> None:

@@ -153,6 +153,9 @@ def test_summaries_count_what_streams_do(capture: Path) -> None:
         "left_out": {"no_payload": 10, "dns": 10},
         "flows": 3,
         "damage": None,
+        "cut_samples": 20,
+        "duplicates": 0,
+        "out_of_order": 0,
     }
     assert summary.cut == 40
     assert summary.ports == {(6, 443): 20, (17, 53): 10, (17, 40000): 10}

@@ -50,7 +50,9 @@ class MemoryDataset:
             "test": make_samples(50, 3),
         }
     )
-    info: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(name="memory", features=None))
+    info: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(name="memory", kind="packets", features=None)
+    )
 
     def __len__(self) -> int:
         return sum(map(len, self.parts.values()))

@@ -185,26 +185,26 @@ class WatchEngine:
         rows = rows[np.argsort(columns["flow"][rows])]
         columns["reported"][rows] = True
         records = self.flows.records_of(columns["flow"][rows])
-        for at, told in enumerate(self._states(rows, "early", [reason] * len(rows))):
-            self._emit(self._maker.flow_verdict(records, at, told, now))
+        for at, state in enumerate(self._states(rows, "early", [reason] * len(rows))):
+            self._emit(self._maker.flow_verdict(records, at, state, now))
 
     def _end(self, records: FlowRecords, now: int, reason: str | None = None) -> None:
-        """Tell and forget flows that are over; all their samples have been computed."""
+        """Report and forget flows that are over; all their samples have been computed."""
         if not len(records):
             return
         rows = self._aggregator.rows_of(records.flow)
         reasons = [reason or self._why(records, at, now) for at in range(len(records))]
-        for at, told in enumerate(self._states(rows, "end", reasons)):
-            self._count_end(told)
-            self._emit(self._maker.flow_verdict(records, at, told, now))
+        for at, state in enumerate(self._states(rows, "end", reasons)):
+            self._count_end(state)
+            self._emit(self._maker.flow_verdict(records, at, state, now))
         self._aggregator.close(rows[rows >= 0])
 
-    def _count_end(self, told: FlowState) -> None:
+    def _count_end(self, state: FlowState) -> None:
         counts = self.counts
         counts.flows_ended += 1
-        counts.flows_judged += told.judged > 0
-        counts.flows_sampled_out += not told.sampled
-        counts.flows_evicted += told.reason == "evicted"
+        counts.flows_judged += state.judged > 0
+        counts.flows_sampled_out += not state.sampled
+        counts.flows_evicted += state.reason == "evicted"
 
     def _why(self, records: FlowRecords, row: int, now: int) -> str:
         if now - int(records.end[row]) > self.settings.idle_timeout_s * 1e9:

@@ -1,4 +1,4 @@
-"""Events: what a watch tells, one JSON object each, by the schema in ``event.schema.json``."""
+"""Events: what a watch writes, one JSON object each, by the schema in ``event.schema.json``."""
 
 import json
 import secrets
@@ -58,7 +58,7 @@ def nanoseconds(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FlowState:
-    """What a flow's event tells beside its record.
+    """Content of the event of a flow beside its record.
 
     Attributes:
         state: ``early`` or ``end``.
@@ -87,7 +87,7 @@ class EventMaker:
         model: Name and version of the model.
         interface: Interface or capture that is watched.
         host: Name of the sensor.
-        pseudonym: What every address goes through before it is told, or None.
+        pseudonym: What every address goes through before it is written, or None.
     """
 
     model: Mapping[str, str]
@@ -96,13 +96,13 @@ class EventMaker:
     pseudonym: Callable[[str], str] | None = None
     run: int = field(default_factory=lambda: secrets.randbits(RUN_BITS))
 
-    def flow_verdict(self, records: FlowRecords, row: int, told: FlowState, now: int) -> Event:
+    def flow_verdict(self, records: FlowRecords, row: int, state: FlowState, now: int) -> Event:
         """The event of one flow.
 
         Args:
             records: Flows.
             row: Which of them.
-            told: What is known of it beside its record.
+            state: What is known of it beside its record.
             now: Time of the verdict, ns.
         """
         src, dst = records.address("src", row), records.address("dst", row)
@@ -111,7 +111,7 @@ class EventMaker:
         ports = int(records.src_port[row]), int(records.dst_port[row])
         tcp = bool(records.protocol[row] == TCP)
         start, end = int(records.start[row]), int(records.end[row])
-        verdicts = dict(told.verdicts)
+        verdicts = dict(state.verdicts)
         return {
             "timestamp": iso_time(now),
             "event_type": "flow_verdict",
@@ -134,18 +134,18 @@ class EventMaker:
                 "end": iso_time(end),
                 "age": round((end - start) / 1e9, 9),
             },
-            "state": told.state,
-            "reason": told.reason,
-            "samples": told.samples,
-            "samples_judged": told.judged,
+            "state": state.state,
+            "reason": state.reason,
+            "samples": state.samples,
+            "samples_judged": state.judged,
             **verdicts,
             "model": dict(self.model),
-            "sampled": told.sampled,
-            "sampling_rate": round(told.sampling_rate, 6),
+            "sampled": state.sampled,
+            "sampling_rate": round(state.sampling_rate, 6),
         }
 
     def stats(self, counts: Mapping[str, Any], now: int) -> Event:
-        """The event that tells the counts of a run so far.
+        """The event with the counts of a run so far.
 
         Args:
             counts: All fields but those that every event has.
@@ -168,6 +168,6 @@ class EventMaker:
 
 @lru_cache(1 << 16)
 def community_id(src: str, dst: str, src_port: int, dst_port: int, *, tcp: bool) -> str:
-    """Community ID (version 1, seed 0) of a flow, from the addresses as they are told."""
+    """Community ID (version 1, seed 0) of a flow, from the addresses as written."""
     make = communityid.FlowTuple.make_tcp if tcp else communityid.FlowTuple.make_udp
     return str(communityid.CommunityID().calc(make(src, dst, src_port, dst_port)))

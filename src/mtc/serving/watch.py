@@ -80,7 +80,7 @@ class Watch:
         self.feeder.stop()
 
     def run(self) -> None:
-        """Watch until the packets end or ``stop`` is called, and tell all flows that are left."""
+        """Watch until the packets end or ``stop`` is called, and report all flows that are left."""
         queue = self.feeder.queue
         self._began = self._stats_at = self._newest_at = tick_at = time.monotonic()
         self.feeder.start()
@@ -99,11 +99,11 @@ class Watch:
         self._outlet.put(self.stats(final=True))
 
     def stats(self, *, final: bool = False) -> Event:
-        """The event that tells what has happened so far."""
+        """The event with the counts so far."""
         now = time.monotonic()
         interval = now - self._stats_at
         counts, queue, kernel = self.engine.counts, self.feeder.queue, self.feeder.kernel_counts()
-        told: dict[str, Any] = {
+        found: dict[str, Any] = {
             "final": final,
             "uptime_s": round(now - self._began, 3),
             "interval_s": round(interval, 3),
@@ -131,37 +131,41 @@ class Watch:
             "sinks": self._outlet.status(),
         }
         if self.feeder.gaps:
-            told["gaps"] = {"count": self.feeder.gaps, "seconds": round(self.feeder.gap_s, 3)}
+            found["gaps"] = {"count": self.feeder.gaps, "seconds": round(self.feeder.gap_s, 3)}
         if (rss := resident_bytes()) is not None:
-            told["rss_bytes"] = rss
-        return self._maker.stats(told, time.time_ns() // 1000 * 1000)
+            found["rss_bytes"] = rss
+        return self._maker.stats(found, time.time_ns() // 1000 * 1000)
 
     def troubles(self) -> dict[str, str]:
         """What is dropped and which sinks are down, as sentences by what they are about."""
         counts, queue, kernel = self.engine.counts, self.feeder.queue, self.feeder.kernel_counts()
-        told = {}
+        found = {}
         dropped = {"kernel": kernel.dropped, "queue": queue.dropped}
         if any(dropped.values()):
-            told["packets"] = "packets dropped so far: " + ", ".join(
+            found["packets"] = "packets dropped so far: " + ", ".join(
                 f"{count:,} by the {where}" for where, count in dropped.items() if count
             )
         if self.feeder.gaps:
             times = f"{self.feeder.gaps:,} times, {self.feeder.gap_s:.1f} s in all"
-            told["link"] = f"the interface went down: {times}" + (", and is down" if self.feeder.down else "")
+            found["link"] = f"the interface went down: {times}" + (
+                ", and is down" if self.feeder.down else ""
+            )
         if counts.cut_samples:
-            told["snaplen"] = "samples are cut by the snap length: their verdicts are made of fewer bytes"
+            found["snaplen"] = "samples are cut by the snap length: their verdicts are made of fewer bytes"
         if counts.sampling or self.engine.rate < 1:
             rate = f"{self.engine.rate:.1%}"
-            told["sampling"] = f"packets come faster than the model can judge: {rate} of new flows are judged"
+            found["sampling"] = (
+                f"packets come faster than the model can judge: {rate} of new flows are judged"
+            )
         for sink in self._outlet.status():
             name = sink["sink"]
             if not sink["up"]:
-                told[name] = f"{name} is down ({sink['error']}): {sink['waiting']:,} events wait"
+                found[name] = f"{name} is down ({sink['error']}): {sink['waiting']:,} events wait"
             elif sink["lost"]:
-                told[name] = f"{name} is up"
+                found[name] = f"{name} is up"
             if sink["lost"]:
-                told[name] += f", {sink['lost']:,} lost"
-        return told
+                found[name] += f", {sink['lost']:,} lost"
+        return found
 
     def _given_up(self) -> bool:
         """Whether a stream that was stopped keeps silent: its thread waits for it, we do not."""
@@ -189,7 +193,7 @@ class Watch:
 
 
 def resident_bytes() -> int | None:
-    """Memory of this process, where the system tells it."""
+    """Memory of this process, where the system reports it."""
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     except (OSError, ValueError, IndexError):

@@ -8,6 +8,7 @@ from typing import Any
 from mtc import __version__
 from mtc.datasets import Dataset
 from mtc.datasets.flow_features.samples import scale_samples
+from mtc.errors import UsageError
 from mtc.evaluation.audit.fields import FOLDS, audit_fields, field_table
 from mtc.evaluation.audit.occlusion import OCCLUSION_ROWS, occlude, occlusions
 from mtc.evaluation.audit.scores import (
@@ -74,6 +75,8 @@ def audit(
     """
     settings = settings or AuditSettings()
     info = dataset.info
+    if info.kind not in ENDPOINTS:
+        raise UsageError(f"{dataset.path}: an audit is of packets or flow features, not of {info.kind}")
     result: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "mtc_version": __version__,

@@ -27,7 +27,7 @@ from mtc.models.engine.vectors import (
 )
 
 QKV, MERGE, INNER, OUTER, ATTENTION_NORM, FFN_NORM = range(6)
-"""Columns of a row of ``Setting.encoders``: the numbers of its layers."""
+"""Columns of a row of ``MTCSetting.encoders``: the numbers of its layers."""
 
 _EPS = np.float32(1e-5)
 _EMPTY = np.float32(-1e30)
@@ -40,6 +40,8 @@ def add_norm(weights: Any, layer: Any, x: int, residual: int, stride: int, out: 
     vectors, width = layer[VECTORS], layer[FIRST]
     factor, shift = address(weights, layer[WEIGHT]), address(weights, layer[BIAS])
     share = np.float32(1.0) / np.float32(width)
+    # Row by row in three passes over its vectors: sum, centre and squares, scale. Lanes behind ``width`` hold
+    # zeros in the sums and are masked in the squares.
     for i in range(count):
         at, kept, into = x + i * stride, residual + i * stride, out + i * stride
         summed = splat(np.float32(0.0))
@@ -80,6 +82,8 @@ def attend(
     count = len(multiplicity)
     vectors = (count + LANES - 1) // LANES
     line = 64 * vectors
+    # ``room``: the logarithms of the multiplicities, the shares of one query, and the keys of one head,
+    # transposed, so that a query meets 16 keys in each step. Lanes behind the last entry stay at _EMPTY.
     bias, shares, keys = room, room + line, room + 2 * line
     for v in range(vectors):
         store(bias + 64 * v, splat(_EMPTY))
@@ -95,6 +99,9 @@ def attend(
             for w in range(width):
                 put(keys + w * line + 4 * j, get(key + j * stride + 4 * w) * scale)
         for i in range(count):
+            # Softmax of one query: its logits and their largest, their exponentials and the sum, then the
+            # values weighed. The writes of 16 floats behind a head are overwritten by the next one, and those
+            # of the last head fall into the 64 bytes that each row of the result has to spare.
             asking, into = query + i * stride, out + i * out_stride + 4 * head * width
             highest = splat(_EMPTY)
             for v in range(vectors):
@@ -129,6 +136,7 @@ def attention(setting: Any, steps: Any, work: Any, entries: int) -> None:
     linear(setting, steps[QKV], (z, line, 0, 0, 0, 0), entries, (0, 0), (qkv, qkv_line))
     room = qkv + (entries + 1) * qkv_line
     seen = room + 4 * (width + 2) * (setting.sizes[0] + LANES)
+    # Only entries of the same sample attend to one another.
     for s in range(len(work.plan_entry)):
         first, last = work.first_entry[s], work.first_entry[s + 1]
         start = work.plan_entry[s]

@@ -19,10 +19,10 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 REDUCE, MIDDLE, EXPAND, REDUCE2, MIDDLE2, EXPAND2, DOWN, DOWN_NORM, MERGE_NORM, UP = range(10)
-"""Columns of ``Setting.blocks``: the two bottlenecks, and the ways between the branches."""
+"""Columns of ``MTCSetting.blocks``: the two bottlenecks, and the ways between the branches."""
 
 
-class Setting(NamedTuple):
+class MTCSetting(NamedTuple):
     """What a network is to the kernels.
 
     Attributes:
@@ -89,7 +89,7 @@ class Work(NamedTuple):
 
 
 @njit(nogil=True, error_model="numpy")
-def _line(setting: Setting, layer: int) -> Any:
+def _line(setting: MTCSetting, layer: int) -> Any:
     """Bytes from one row of a layer's result to the next."""
     return 64 * setting.layers[layer, VECTORS]
 
@@ -102,7 +102,7 @@ def _zero(start: int, size: int) -> None:
 
 @njit(nogil=True, error_model="numpy")
 def _local(
-    setting: Setting, work: Work, layers: Any, sample: int, x: Any, received: int, count: int
+    setting: MTCSetting, work: Work, layers: Any, sample: int, x: Any, received: int, count: int
 ) -> tuple[int, int]:
     """The first two layers of a bottleneck, on one sample.
 
@@ -123,15 +123,19 @@ def _local(
     reduced, after = before + line, before + (count + 1) * line
     linear(setting, layers[0], (x[0], x[1], 0, 0, 0, 0), count, (0, 0), (reduced, line))
     if received:
+        # Each row adds what its entry sends: the entries of the sample begin at first_entry.
         plan = work.plan_row[sample]
         base = received + work.first_entry[sample] * line
         for i in range(count):
             at, sent = reduced + i * line, base + work.entry[plan + i] * line
             for shift in range(0, line, 64):
                 store(at + shift, add(load(at + shift), load(sent + shift)))
+    # The separators, zero padding of the 1x3 convolution. The one behind is written after the product,
+    # whose last tile may have run over it; both lie within the count + 2 + SLACK lines of this layer.
     _zero(before, line)
     _zero(after, line)
     result = before + (count + 2 + SLACK) * line
+    # Three inputs that begin a row apart: the left neighbour, the row itself, the right neighbour.
     under = (before, line, reduced, line, reduced + line, line)
     linear(setting, layers[1], under, count, (0, 0), (result, line))
     return result, line
@@ -144,6 +148,7 @@ def _pool(work: Work, sample: int, x: tuple[int, int], out: int) -> None:
     plan, first = work.plan_row[sample], work.first_entry[sample]
     row = 0
     count = work.first_row[sample + 1] - work.first_row[sample] - 2 - SLACK
+    # The rows of an entry are consecutive, and entries are in the order of their rows: one pass over both.
     for e in range(work.first_entry[sample + 1] - first):
         end = row
         while end < count and work.entry[plan + end] == e:
@@ -164,18 +169,20 @@ def rows_of(work: Work, sample: int) -> tuple[int, int]:
 
 
 @njit(nogil=True, error_model="numpy")
-def _first_half(setting: Setting, work: Work) -> None:
+def _first_half(setting: MTCSetting, work: Work) -> None:
     """Block 1's bottleneck and the first of block 2; what it finds is pooled to the entries."""
     one, two = setting.blocks[0], setting.blocks[1]
     line, line2 = _line(setting, one[EXPAND]), _line(setting, two[EXPAND])
+    # Sample by sample, so that what a layer wrote is in the cache when the next one reads it. ``local`` holds
+    # the layers of one sample, one behind the other; ``narrow`` keeps the rows of all for block 2.
     room = address(work.local, 0)
     for s in range(len(work.plan_row)):
         row, count = rows_of(work, s)
         values = address(work.values, row)
         found, stride = _local(setting, work, one[REDUCE:EXPAND], s, (values, 4), 0, count)
         x = room + 2 * (count + 2 + SLACK) * _line(setting, two[REDUCE])
-        x = max(x, found + (count + SLACK) * stride)
-        sources = (found, stride, values, 4, 0, 0)
+        x = max(x, found + (count + SLACK) * stride)  # behind what is still to be read
+        sources = (found, stride, values, 4, 0, 0)  # the shortcut is a further input
         linear(setting, one[EXPAND], sources, count, (0, 0), (x, line))
         found, stride = _local(setting, work, two[REDUCE:EXPAND], s, (x, line), 0, count)
         out = address(work.narrow, 0) + row * line2
@@ -184,7 +191,7 @@ def _first_half(setting: Setting, work: Work) -> None:
 
 
 @njit(nogil=True, error_model="numpy")
-def _second_half(setting: Setting, work: Work, received: int) -> None:
+def _second_half(setting: MTCSetting, work: Work, received: int) -> None:
     """The second bottleneck of block 2 and the first of block 3."""
     two, three = setting.blocks[1], setting.blocks[2]
     line, line3 = _line(setting, two[EXPAND2]), _line(setting, three[EXPAND])
@@ -205,7 +212,7 @@ def _second_half(setting: Setting, work: Work, received: int) -> None:
 
 
 @njit(nogil=True, error_model="numpy")
-def _last(setting: Setting, work: Work, received: int) -> None:
+def _last(setting: MTCSetting, work: Work, received: int) -> None:
     """The second bottleneck of block 3, pooled to the entries."""
     three = setting.blocks[2]
     line = _line(setting, three[EXPAND2])
@@ -221,7 +228,7 @@ def _last(setting: Setting, work: Work, received: int) -> None:
 
 
 @njit(nogil=True, error_model="numpy")
-def merge(setting: Setting, work: Work, block: int, entries: int) -> None:
+def merge(setting: MTCSetting, work: Work, block: int, entries: int) -> None:
     """What the 1D-CNN found goes over to the tokens."""
     weights, table, layers = setting.weights, setting.layers, setting.blocks[block]
     z, part = address(work.tokens, 0), address(work.small, 0)
@@ -237,7 +244,7 @@ def merge(setting: Setting, work: Work, block: int, entries: int) -> None:
 
 
 @njit(nogil=True, error_model="numpy")
-def send(setting: Setting, work: Work, block: int, entries: int) -> Any:
+def send(setting: MTCSetting, work: Work, block: int, entries: int) -> Any:
     """What goes back to the rows: its address, 0 for nothing."""
     layers = setting.blocks[block]
     if layers[UP] < 0:
@@ -251,7 +258,7 @@ def send(setting: Setting, work: Work, block: int, entries: int) -> Any:
 
 
 @njit(nogil=True, error_model="numpy")
-def heads_of(setting: Setting, work: Work) -> None:
+def heads_of(setting: MTCSetting, work: Work) -> None:
     """Entries copied back to tokens, and the heads on them."""
     tokens, width, _, _, by_token = setting.sizes
     table, samples = setting.layers, len(work.plan_row)
@@ -261,6 +268,7 @@ def heads_of(setting: Setting, work: Work) -> None:
         layer = table[head]
         line = _line(setting, setting.blocks[1, MERGE_NORM]) // 4
         size = layer[FIRST] + 16
+        # Each token is that of the entry which stands for it.
         for s in range(samples):
             for t in range(tokens):
                 entry = work.first_entry[s] + work.plan_slot[s, t]
@@ -277,6 +285,8 @@ def heads_of(setting: Setting, work: Work) -> None:
         channels = layer[FIRST] // tokens if by_token else layer[FIRST]
         half = len(work.pooled) // 2
         share = np.float32(1.0) if by_token else np.float32(1.0 / tokens)
+        # Pooled rows of the entries, one behind the other by token, or their mean over the tokens: then
+        # ``start`` is the same for all tokens and each adds its share.
         for s in range(samples):
             for c in range(size):
                 work.flat[s * size + c] = 0.0
@@ -289,10 +299,12 @@ def heads_of(setting: Setting, work: Work) -> None:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def forward(setting: Setting, work: Work) -> None:
+def forward(setting: MTCSetting, work: Work) -> None:
     """Logits of a group, into ``work.result``."""
     entries = work.first_entry[len(work.plan_row)]
     number = 0
+    # Block by block as in Table 3; the encoders run on the entries of all samples at once, so that their
+    # weights are read once for the group, the 1D-CNN between them sample by sample.
     for block in range(3):
         if block:
             merge(setting, work, block, entries)

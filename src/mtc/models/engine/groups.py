@@ -12,7 +12,7 @@ from mtc.models.engine.tiles import SLACK
 from mtc.models.packed.plan import DataFlow, plan_for
 
 
-class Plans(NamedTuple):
+class PaddingPlans(NamedTuple):
     """The plans of a data flow one after another, by the token in which a sample ends.
 
     Attributes:
@@ -38,11 +38,11 @@ class Plans(NamedTuple):
     width: int
 
 
-def plans_of(flow: DataFlow) -> Plans:
+def plans_of(flow: DataFlow) -> PaddingPlans:
     """All plans of a data flow."""
     plans = [plan_for(flow, live) for live in range(flow.tokens + 1)]
     first_rows = [np.searchsorted(plan.entry, np.arange(len(plan.multiplicity))) for plan in plans]
-    return Plans(
+    return PaddingPlans(
         position=np.concatenate([plan.position for plan in plans]),
         weight=np.concatenate([plan.weight / np.float32(flow.width) for plan in plans]),
         entry=np.concatenate([plan.entry for plan in plans]),
@@ -69,7 +69,7 @@ class Widths(NamedTuple):
     result: int
 
 
-class Memory:
+class GroupMemory:
     """Memory of one thread, kept from group to group."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Memory:
         return held
 
 
-def prepare(plans: Plans, live: Ints, widths: Widths, memory: Memory) -> Work:
+def prepare(plans: PaddingPlans, live: Ints, widths: Widths, memory: GroupMemory) -> Work:
     """A group of samples, by the tokens with bytes of each.
 
     Its memory is that of the thread: only one group can be under way in a thread.
@@ -124,12 +124,14 @@ def fill(
     offsets: Ints,
     chosen: Ints,
     scale: float,
-    plans: Plans,
+    plans: PaddingPlans,
     work: Work,
 ) -> None:
     """Copy the samples of a group into ``work.values`` and ``work.tokens``, divided by ``scale``."""
     divisor = np.float32(scale)
     line = (plans.width + 15) // 16 * 16
+    # Sample by sample: its rows by the plan, then its entries. A position behind the sample's end is a zero
+    # and is not read; separators and the SLACK rows stay zero.
     for s in range(len(chosen)):
         start, size = offsets[chosen[s]], offsets[chosen[s] + 1] - offsets[chosen[s]]
         first, last = work.first_row[s], work.first_row[s + 1]

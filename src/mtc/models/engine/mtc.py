@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.config import ModelConfig
-from mtc.models.engine.forward import Floats, Ints, Setting, forward
-from mtc.models.engine.groups import Memory, Plans, Widths, fill, plans_of, prepare
+from mtc.models.engine.forward import Floats, Ints, MTCSetting, forward
+from mtc.models.engine.groups import GroupMemory, PaddingPlans, Widths, fill, plans_of, prepare
 from mtc.models.engine.store import Store, check_shapes, padded
 from mtc.models.engine.threads import on_threads, thread_count
 from mtc.models.engine.tiles import SLACK, VECTORS, product_address
@@ -98,7 +98,7 @@ class MTCEngine:
         self, data: Values, offsets: Ints, rows: Ints, live: Ints, scale: float
     ) -> dict[str, Floats]:
         if not hasattr(_threads, "memory"):
-            _threads.memory = Memory()
+            _threads.memory = GroupMemory()
         work = prepare(self._plans, live, self._widths, _threads.memory)
         fill(data, offsets, rows, scale, self._plans, work)
         forward(self._setting, work)
@@ -182,7 +182,7 @@ class _Heads:
             layers.append(store.add([np.concatenate(matrix)], np.concatenate(bias)) if tasks else -1)
         return np.array(layers)
 
-    def split(self, result: Floats, samples: int, setting: Setting) -> dict[str, Floats]:
+    def split(self, result: Floats, samples: int, setting: MTCSetting) -> dict[str, Floats]:
         found, place = {}, 0
         for tasks, layer in zip(self.tasks, setting.heads, strict=True):
             if not tasks:
@@ -197,7 +197,7 @@ class _Heads:
         return found
 
 
-def _setting(config: ModelConfig, heads: _Heads, weights: Weights) -> Setting:
+def _setting(config: ModelConfig, heads: _Heads, weights: Weights) -> MTCSetting:
     store = Store()
     blocks = np.full((3, 10), -1, np.int64)
     blocks[0, :3] = _bottleneck(store, weights, "block1.bottleneck")
@@ -208,7 +208,7 @@ def _setting(config: ModelConfig, heads: _Heads, weights: Weights) -> Setting:
         encoders += [_encoder(store, weights, f"block{i + 1}.encoders.{j}") for j in range(repetitions)]
     last = heads.add(weights, store)
     numbers, layers = store.arrays()
-    return Setting(
+    return MTCSetting(
         product=product_address(),
         weights=numbers,
         layers=layers,
@@ -286,7 +286,7 @@ def _folded(weights: Weights, name: str) -> tuple[Floats, Floats]:
     return factor, bias - weights[f"{name}.running_mean"] * factor
 
 
-def _memory_widths(config: ModelConfig, widths: list[tuple[int, int]], setting: Setting) -> Widths:
+def _memory_widths(config: ModelConfig, widths: list[tuple[int, int]], setting: MTCSetting) -> Widths:
     inner, outer = (max(padded(pair[i]) for pair in widths) for i in range(2))
     attention = 4 * padded(3 * config.width) + 64
     room = (config.width + 2) * (config.tokens + 16)
@@ -302,10 +302,10 @@ def _memory_widths(config: ModelConfig, widths: list[tuple[int, int]], setting: 
     )
 
 
-_flows: dict[DataFlow, Plans] = {}
+_flows: dict[DataFlow, PaddingPlans] = {}
 
 
-def _plans(config: ModelConfig) -> Plans:
+def _plans(config: ModelConfig) -> PaddingPlans:
     flow = DataFlow.of_mtc(config)
     if flow not in _flows:
         _flows[flow] = plans_of(flow)

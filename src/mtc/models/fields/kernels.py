@@ -14,7 +14,7 @@ from mtc.models.fields.numbers import BEYOND
 Ints = NDArray[np.int64]
 
 
-class Setting(NamedTuple):
+class FieldsSetting(NamedTuple):
     """The network as the kernels take it.
 
     Attributes:
@@ -77,6 +77,9 @@ def forward(
     half = len(rest) // 2
     one, two = rest[:half], rest[half:]
     _encode_numbers(setting, numbers, encoded, members * columns)
+    # Member by member: the first dense layer panel by panel on two inputs side by side (numbers, places),
+    # each panel behind the one before in a row of ``one``; the later layers between ``one`` and
+    # ``two`` in turn. The caller made both large enough for the widest layer and SLACK rows.
     for member in range(members):
         _encode_places(setting.places[member], data, offsets, rows, live, longest, places)
         x = address(encoded, member * columns), 4 * members * columns
@@ -108,6 +111,7 @@ def _encode_places(
 ) -> None:
     """Encodings of leading bytes, (samples, longest * W)."""
     width = table.shape[2]
+    # live[...] never exceeds a sample's length, so no byte behind its end is read.
     for i in range(len(rows)):
         start = offsets[rows[i]]
         for place in range(longest):
@@ -139,6 +143,8 @@ def _encode_numbers(setting: Any, numbers: Floats, out: Floats, line: int) -> No
 @njit(cache=True, nogil=True, error_model="numpy")
 def _encode_number(x: float, edges: Floats, below: Floats, factors: Floats, total: Floats) -> None:
     """Piecewise linear and periodic encoding of one number times its factors, for all members."""
+    # All bins below x count whole and were summed beforehand (``below``); at most a few that x lies in, which
+    # are equal quantiles of width 0, count in part.
     bins = len(edges) - 1
     q = 0
     while q < bins and (x - edges[q]) / max(edges[q + 1] - edges[q], np.float32(1e-9)) >= 1.0:
@@ -151,6 +157,7 @@ def _encode_number(x: float, edges: Floats, below: Floats, factors: Floats, tota
         for k in range(len(total)):
             total[k] += part * factors[q, k]
         q += 1
+    # Sines and cosines of doubled angles follow from one another, in double precision.
     octaves = (len(factors) - bins) // 2
     angle = np.float64(np.float32(x * np.float32(2 * np.pi)))
     sine, cosine = np.sin(angle), np.cos(angle)

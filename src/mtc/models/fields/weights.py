@@ -9,7 +9,7 @@ import numpy as np
 from mtc.config import ModelConfig
 from mtc.models.engine.store import Floats, Store, padded, split
 from mtc.models.engine.tiles import product_address
-from mtc.models.fields.kernels import Setting
+from mtc.models.fields.kernels import FieldsSetting
 from mtc.models.fields.numbers import BEYOND, BINS, NUMBERS, OCTAVES
 from mtc.models.head_names import stored_head
 
@@ -45,7 +45,7 @@ def shapes_of(
     return shapes
 
 
-def setting_of(config: ModelConfig, classes: Mapping[str, int], weights: Mapping[str, Any]) -> Setting:
+def setting_of(config: ModelConfig, classes: Mapping[str, int], weights: Mapping[str, Any]) -> FieldsSetting:
     """The network as the kernels take it, from arrays that have the shapes of ``shapes_of``."""
     places, width, members = config.leading_bytes, config.encoding_width, config.members
     count, store = len(weights["edges"]) // (BINS + 1), Store()
@@ -79,7 +79,7 @@ def setting_of(config: ModelConfig, classes: Mapping[str, int], weights: Mapping
         else np.empty((0, _CATEGORIES, width), np.float32)
         for i in range(members)
     ]
-    return Setting(
+    return FieldsSetting(
         product=product_address(),
         weights=numbers,
         layers=table,

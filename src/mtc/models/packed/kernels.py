@@ -37,6 +37,7 @@ def statistics(x: Floats, share: Floats) -> tuple[Floats, Floats]:
     """Weighted mean and (biased) variance of each column; ``share`` sums to one."""
     rows, channels = x.shape
     partial = np.zeros((PIECES, channels), np.float32)
+    # Pieces side by side, rows of a piece in order, channels as vectors: sums do not depend on the threads.
     for piece in prange(PIECES):
         sums = np.zeros(channels, np.float32)
         for i in range(rows * piece // PIECES, rows * (piece + 1) // PIECES):
@@ -67,6 +68,7 @@ def normalise(
     for piece in prange(PIECES):
         for i in range(rows * piece // PIECES, rows * (piece + 1) // PIECES):
             if drop > 0:
+                # A value's number is its place in the matrix (it may wrap: only the bits are of use).
                 start = np.uint32(i * channels)
                 for j in range(channels):
                     value = max((x[i, j] - mean[j]) * factor[j] + shift[j], low)
@@ -104,6 +106,7 @@ def normalise_backward(
             start = np.uint32(i * channels)
             for j in range(channels):
                 centred = x[i, j] - mean[j]
+                # What ReLU and dropout let through on the way forward, computed again.
                 passed = (not relu) or (centred * factor[j] + shift[j] > zero)
                 if drop > 0:
                     passed = passed and kept(start + np.uint32(j), key, threshold)

@@ -57,7 +57,7 @@ class DataFlow:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PaddingPlan:
     """Rows and entries that stand for one sample whose bytes end in token ``live - 1``.
 
     A row is one position of the 1D-CNN branch, an entry one token of the Transformer branch. Rows
@@ -136,7 +136,7 @@ def _renumber(keys: Ints) -> Ints:
 
 
 @cache
-def plan_for(flow: DataFlow, live: int) -> Plan:
+def plan_for(flow: DataFlow, live: int) -> PaddingPlan:
     """Plan of a sample whose last non-zero byte lies in token ``live - 1`` (0: no such byte)."""
     identities = _Identities(flow, live)
     for step in flow.steps:
@@ -162,7 +162,7 @@ def plan_for(flow: DataFlow, live: int) -> Plan:
         position.append(token * flow.width + first[by_position])
         weight.append(count[by_position])
         entry.append(np.full(len(first), number))
-    plan = Plan(
+    plan = PaddingPlan(
         position=np.concatenate(position).astype(np.int64),
         weight=np.concatenate(weight).astype(np.float32),
         entry=np.concatenate(entry).astype(np.int64),
@@ -173,7 +173,7 @@ def plan_for(flow: DataFlow, live: int) -> Plan:
     return plan
 
 
-def _check_neighbours(plan: Plan, identities: _Identities) -> None:
+def _check_neighbours(plan: PaddingPlan, identities: _Identities) -> None:
     """Make sure that the rows beside a row equal, at every convolution, what stands beside its position."""
     for before in identities.before_conv:
         padded = np.pad(before, 1, constant_values=-1)

@@ -222,11 +222,13 @@ def compact(row: dict[str, Any], judged: Tasks) -> dict[str, Any]:
 
 
 def pseudonymous(row: dict[str, Any], rename: Rename) -> dict[str, Any]:
-    """A row with pseudonyms for addresses, and the community id of the pseudonyms.
+    """A row with pseudonyms for addresses, without names, and the community id of the pseudonyms.
 
     The real one would give the addresses away: it can be computed for every address there is.
     """
     row = {**row, "src": rename(row["src"]), "dst": rename(row["dst"])}
+    if "server_name" in row:
+        row |= {"server_name": None, "server_name_by": None}
     if row["community_id"] is None:
         return row
     tuples = communityid.FlowTuple
