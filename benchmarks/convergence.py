@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from mtc.config import RunConfig
 from mtc.datasets import Dataset, LabelledSamples
-from mtc.evaluation.intervals import estimate
+from mtc.evaluation.paired import estimate
 from mtc.metrics import score
 from mtc.models import MTC, pack, predict_logits
 from mtc.training.batches import EpochOrder

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mtc.evaluation.intervals import Estimate, estimate
+from mtc.evaluation.paired import Estimate, estimate
 
 HEADINGS = {
     "application": "App.", "traffic": "Tra.", "auxiliary": "Aux.", "attack": "Attack.", "malicious": "Mal."

@@ -67,7 +67,7 @@ def test_the_demo_needs_no_extra(tmp_path: Path) -> None:
 
 def test_serve_needs_only_its_own() -> None:
     code = "import sys; sys.argv.insert(1, sys.argv.pop(1))" + BLOCK.replace(
-        "from mtc.cli import main\nmain()", "import mtc.serving.http.run, mtc.serving.http.work.warm"
+        "from mtc.cli import main\nmain()", "import mtc.serving.http.app, mtc.serving.http.work.warm"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, ",".join(SERVED)], capture_output=True, text=True, check=False

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mtc.flows.features import CONVENTIONS
-from mtc.flows.features.columns import column_types
+from mtc.flows.features.writing import column_types
 
 
 @pytest.fixture

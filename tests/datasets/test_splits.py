@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mtc.datasets import FRACTIONS, PARTS, SPLITS, measure_leakage
-from mtc.datasets.draws import keyed_draws
+from mtc.datasets.ragged import keyed_draws
 from mtc.datasets.splits.rows import AllRows, SplitRows
 from mtc.datasets.splits.splits import cut_of_folds, cut_of_parts, parts_of_fold
 

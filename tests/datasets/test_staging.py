@@ -11,7 +11,7 @@ from mtc.datasets.arrow import plain_values, read_batches
 from mtc.datasets.build import staging
 from mtc.datasets.build.rules import Rule
 from mtc.datasets.build.staging import LabelledCapture, draw_purpose, stage_capture
-from mtc.datasets.draws import keyed_draws
+from mtc.datasets.ragged import keyed_draws
 
 PACKETS, LIMIT = 30_000, 500
 

@@ -12,7 +12,7 @@ from scipy.stats import t
 from mtc.config import RunConfig
 from mtc.errors import ConfigError, OutputError, UsageError
 from mtc.evaluation import sweep as sweep_module
-from mtc.evaluation.intervals import estimate
+from mtc.evaluation.paired import estimate
 from mtc.evaluation.sweep import run_sweep
 from mtc.evaluation.sweep_recipe import load_sweep, point_text, sweep_names, toml_text
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mtc.inference.flow_verdict import FlowVerdict
+from mtc.inference.verdicts import FlowVerdict
 from mtc.tasks import ISCX
 
 UNKNOWN = {"application": None, "type": None, "by": "unknown", "confidence": None}

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from mtc.evaluation.intervals import estimate
+from mtc.evaluation.paired import estimate
 from mtc.report.tables.table import Column, Percent, Table, csv_text, latex_text
 
 TABLE = Table(

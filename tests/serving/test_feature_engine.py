@@ -9,9 +9,9 @@ import pytest
 import mtc
 from mtc.capture import open_capture
 from mtc.inference import Classifier
-from mtc.serving.engines import engine_for, warm_up
 from mtc.serving.events import EventMaker, event_schema
 from mtc.serving.feature_engine import FeatureEngine
+from mtc.serving.watch import engine_for, warm_up
 from mtc.serving.watch_settings import WatchSettings
 
 DEMO = Path(mtc.__file__).parent / "assets" / "demo.pcap"

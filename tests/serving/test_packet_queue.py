@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mtc.capture import PacketBatch
+from mtc.serving.engine import LEAST, SamplingRate
 from mtc.serving.packet_queue import PacketQueue, held_bytes, owned
-from mtc.serving.sampling import LEAST, SamplingRate
 
 
 def batch_of(packets: int, size: int = 100) -> PacketBatch:

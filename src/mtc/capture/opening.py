@@ -8,11 +8,10 @@ from pathlib import Path
 
 from mtc.capture import formats
 from mtc.capture.archives import MemberStream
-from mtc.capture.pcap import Pcap
+from mtc.capture.pcap import Pcap, Snoop
 from mtc.capture.pcapng import Pcapng
 from mtc.capture.reader import CaptureReader
 from mtc.capture.records import Format
-from mtc.capture.snoop import Snoop
 from mtc.capture.sources import Source, find_member, not_a_capture, standard_input, unwrap
 from mtc.capture.streams import PlainStream, StreamError
 from mtc.capture.window import StreamWindow, WholeWindow

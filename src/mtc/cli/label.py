@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mtc.cli.dataset.building import split_names
+from mtc.cli.dataset.tables import split_names
 from mtc.cli.shared.captures import captures_among
 
 Evidence = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mtc.cli.dataset.building import split_names
+from mtc.cli.dataset.tables import split_names
 from mtc.cli.label import Evidence, MinFlows
 from mtc.cli.shared.captures import captures_among
 

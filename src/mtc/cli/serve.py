@@ -79,8 +79,8 @@ def serve(
 
     Captures are read in processes of their own, within limits, and deleted afterwards.
     """
+    from mtc.serving.http.app import run
     from mtc.serving.http.auth import new_token
-    from mtc.serving.http.run import run
     from mtc.serving.http.settings import Limits, ServeSettings, is_loopback
 
     token = _token(token_file)

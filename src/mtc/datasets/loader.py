@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from mtc.datasets import ragged
 from mtc.datasets.arrow import binary_buffers
-from mtc.datasets.flow_features.layout import feature_schema, read_inputs
 from mtc.datasets.info import DatasetInfo
-from mtc.datasets.layout import schema
+from mtc.datasets.layout import feature_schema, read_inputs, schema
 from mtc.datasets.samples import LabelledSamples, SampleSpool
 from mtc.datasets.splits.splits import OUTSIDE, PARTS, parts_of_fold
 from mtc.errors import DatasetError, UsageError

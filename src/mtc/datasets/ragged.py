@@ -1,13 +1,39 @@
 """Samples without their trailing zeros: one flat run of bytes, and where each sample begins."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mtc.datasets.draws import keyed_draws
 from mtc.packets.blocks import copy_block
+
+ALGORITHM = "splitmix64/1"
+"""Name and version of the generator, recorded in ``dataset.json``."""
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+
+
+def keyed_draws(seed: int, purpose: str, keys: NDArray[np.integer]) -> NDArray[np.uint64]:
+    """Draw one uniform 64-bit number for each key.
+
+    Args:
+        seed: Seed of the dataset.
+        purpose: What the draws are for; other purposes give independent draws.
+        keys: Integers (N,); equal keys give equal draws, different keys different ones.
+
+    Returns:
+        uint64 (N,).
+    """
+    digest = hashlib.sha256(f"{seed}\0{purpose}".encode()).digest()
+    start = np.uint64(int.from_bytes(digest[:8], "little"))
+    z: NDArray[np.uint64] = start + keys.astype(np.uint64) * _GAMMA
+    z = (z ^ (z >> np.uint64(30))) * _MIX[0]
+    z = (z ^ (z >> np.uint64(27))) * _MIX[1]
+    return z ^ (z >> np.uint64(31))
+
 
 WIDTH = 1500
 """Bytes of a sample."""

@@ -5,13 +5,11 @@ from numpy.typing import NDArray
 
 from mtc.datasets.build.staging import draw_purpose
 from mtc.datasets.cicids2017.splits import ALGORITHMS, FeatureRows, make_splits
-from mtc.datasets.draws import ALGORITHM, keyed_draws
 from mtc.datasets.flow_features import balance as features_balance
-from mtc.datasets.flow_features.features import SELECTED
-from mtc.datasets.flow_features.layout import read_inputs
-from mtc.datasets.flow_features.row_digests import hash_inputs
-from mtc.datasets.layout import group_columns
+from mtc.datasets.flow_features.features import SELECTED, hash_inputs
+from mtc.datasets.layout import group_columns, read_inputs
 from mtc.datasets.loader import Dataset
+from mtc.datasets.ragged import ALGORITHM, keyed_draws
 from mtc.datasets.splits.rows import AllRows, SplitRows
 from mtc.datasets.splits.splits import GROUP, LEAVE_ONE_OUT, SPLITS, SplitColumns, plan_splits
 from mtc.errors import DatasetError

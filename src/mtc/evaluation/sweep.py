@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtc.datasets import Dataset
 from mtc.errors import OutputError, UsageError
-from mtc.evaluation.intervals import estimate
+from mtc.evaluation.paired import estimate
 from mtc.evaluation.sweep_recipe import Sweep, point_text, toml_text
 from mtc.extras import need
 from mtc.files import read_json, write_json, write_text

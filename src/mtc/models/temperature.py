@@ -5,7 +5,7 @@ temperature; that it depends on the logits is after Tomani, Cremers, Buettner, "
 Scaling", ECCV 2022, in the smallest form: by the entropy alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -99,3 +99,17 @@ def predict_probabilities(
         ).astype(np.float32)
         for task, values in logits.items()
     }
+
+
+PREFIX = "task "
+
+
+def quoted_head(task: str) -> str:
+    """The name of a head whose task PyTorch would take for a method of its module, or for a path."""
+    return PREFIX + task.replace("%", "%25").replace(".", "%2E")
+
+
+def stored_head(task: str, weights: Container[str]) -> str:
+    """The name that a task's head has among the names of weights: its own, or the quoted one."""
+    plain = not task.startswith(PREFIX) and f"heads.{task}.weight" in weights
+    return task if plain else quoted_head(task)

@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 from mtc.packets.blocks import prefetch
 from mtc.packets.encapsulation import find_ip
 from mtc.packets.endian import be16, be32, be64, byte
-from mtc.packets.kernel import inlined, kernel, part
-from mtc.packets.layers import IPV4, IPV6
+from mtc.packets.kernel import IPV4, IPV6, inlined, kernel, part
 from mtc.packets.link import peel_link
 from mtc.packets.reasons import FRAGMENT, MALFORMED_IP, NOT_TCP_UDP, TOO_DEEP, TRUNCATED_HEADER
 from mtc.packets.transport import TCP, UDP, read_transport

@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.packets.endian import be16, be32, byte
-from mtc.packets.kernel import inlined, part
-from mtc.packets.layers import ETHERNET, IPV4, IPV6, LLC, MPLS, PPP, PPPOE, RAW_IP
+from mtc.packets.kernel import ETHERNET, IPV4, IPV6, LLC, MPLS, PPP, PPPOE, RAW_IP, inlined, part
 from mtc.packets.reasons import (
     ENCRYPTED_LINK,
     FRAGMENT,
@@ -29,7 +28,7 @@ def find_ip(data: Data, at: int, end: int, layer: int) -> tuple[int, int]:
         data: uint8, the batch's bytes.
         at: Where the layer begins.
         end: End of the captured bytes.
-        layer: What begins there (``mtc.packets.layers``).
+        layer: What begins there (``mtc.packets.kernel``).
 
     Returns:
         ``(position, layer)``: of the IP packet, where layer is ``IPV4``, ``IPV6`` or ``RAW_IP``; or

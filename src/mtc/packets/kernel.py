@@ -30,3 +30,17 @@ def part(function: Callable[P, R]) -> Callable[P, R]:
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Like ``part``, for what every packet passes: compiled into its callers."""
     return cast("Callable[P, R]", numba.njit(forceinline=True, **_PART)(function))
+
+
+RAW_IP = 1
+"""IPv4 or IPv6, by its first four bits."""
+ETHERNET = 2
+LLC = 3
+"""IEEE 802.2."""
+PPP = 4
+"""PPP, with or without its HDLC address and control bytes."""
+MPLS = 5
+PPPOE = 6
+
+IPV4 = 0x0800
+IPV6 = 0x86DD

@@ -5,8 +5,7 @@ from numpy.typing import NDArray
 
 from mtc.packets.encapsulation import ether_type
 from mtc.packets.endian import be16, be32, byte, le16, le32
-from mtc.packets.kernel import inlined, part
-from mtc.packets.layers import ETHERNET, IPV4, IPV6, LLC, MPLS, PPP, PPPOE, RAW_IP
+from mtc.packets.kernel import ETHERNET, IPV4, IPV6, LLC, MPLS, PPP, PPPOE, RAW_IP, inlined, part
 from mtc.packets.reasons import NOT_IP, TRUNCATED_HEADER, UNSUPPORTED_LINK_TYPE
 from mtc.packets.wireless import avs, ieee80211, ppi, prism, radiotap
 

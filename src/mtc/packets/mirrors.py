@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.packets.endian import be16, be32, byte
-from mtc.packets.kernel import part
-from mtc.packets.layers import ETHERNET, IPV4, IPV6, RAW_IP
+from mtc.packets.kernel import ETHERNET, IPV4, IPV6, RAW_IP, part
 from mtc.packets.reasons import NOT_IP
 from mtc.packets.wireless import avs, ieee80211, prism
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from mtc.packets.encapsulation import find_ip
 from mtc.packets.endian import be16, be32, byte
-from mtc.packets.kernel import inlined, part
-from mtc.packets.layers import ETHERNET, IPV4, IPV6, MPLS, PPP, RAW_IP
+from mtc.packets.kernel import ETHERNET, IPV4, IPV6, MPLS, PPP, RAW_IP, inlined, part
 from mtc.packets.mirrors import NONE, over_udp_port
 
 Data = NDArray[np.uint8]

@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.packets.endian import be16, be32, le16, le32
-from mtc.packets.kernel import part
-from mtc.packets.layers import ETHERNET, LLC
+from mtc.packets.kernel import ETHERNET, LLC, part
 from mtc.packets.reasons import ENCRYPTED_LINK, FRAGMENT, NOT_IP, TRUNCATED_HEADER
 
 Data = NDArray[np.uint8]

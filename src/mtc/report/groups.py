@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any
 
 from mtc.config import RunConfig
 from mtc.errors import ConfigError
-from mtc.evaluation.intervals import Estimate, estimate
+from mtc.evaluation.paired import Estimate, estimate
 from mtc.models.registry import REGISTRY, SHALLOW
 from mtc.report.paper import PublishedRow, paper_protocol, published_tables
 from mtc.report.sources import Run
@@ -259,3 +260,11 @@ def _distinct_names(members: Sequence[Sequence[Run]]) -> list[str]:
         name if taken[(*place[:2], name)] == 1 else f"{name}, {run.name}"
         for place, name, run in zip(places, names, first, strict=True)
     ]
+
+
+_SHORT = {"ISCX VPN-nonVPN 2016": "iscx"}
+
+
+def slug(name: str) -> str:
+    """A name in lower case, of letters, digits and dashes only: fit for a file and for an id."""
+    return re.sub(r"[^a-z0-9]+", "-", _SHORT.get(name, name).lower()).strip("-") or "unnamed"

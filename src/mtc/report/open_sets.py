@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.report.figures.drawing import Figure, draw, series_style
-from mtc.report.names import slug
+from mtc.report.groups import slug
 from mtc.report.tables.table import Cell, Column, Percent, Table
 
 if TYPE_CHECKING:

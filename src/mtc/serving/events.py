@@ -3,7 +3,7 @@
 import json
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
@@ -12,8 +12,12 @@ from typing import Any
 
 import communityid
 
+from mtc.columns import CONFLICT, UNKNOWN, VPN
 from mtc.flows import FlowRecords
+from mtc.inference import Classifier
+from mtc.inference.verdict_builder import Below, Probabilities, VerdictBuilder
 from mtc.packets.transport import TCP
+from mtc.serving.watch_settings import WatchSettings
 
 SCHEMA_VERSION = 1
 _EPOCH = datetime(1970, 1, 1)
@@ -171,3 +175,33 @@ def community_id(src: str, dst: str, src_port: int, dst_port: int, *, tcp: bool)
     """Community ID (version 1, seed 0) of a flow, from the addresses as written."""
     make = communityid.FlowTuple.make_tcp if tcp else communityid.FlowTuple.make_udp
     return str(communityid.CommunityID().calc(make(src, dst, src_port, dst_port)))
+
+
+class EventVerdicts:
+    """Turns probabilities into the verdicts that events hold."""
+
+    def __init__(self, classifier: Classifier, settings: WatchSettings, *, reject: bool) -> None:
+        """Prepare; arguments as for ``WatchEngine``."""
+        self._settings = settings
+        self._tasks = tuple(classifier.tasks)
+        self._builder = VerdictBuilder(classifier.tasks, classifier.model.card.pairs)
+        self._reject = reject
+
+    def of(self, probabilities: Probabilities, below: Below) -> Iterator[dict[str, Any]]:
+        """Verdicts of flow after flow; arguments as of ``VerdictBuilder.rows``."""
+        return map(self._as_event, self._builder.rows(probabilities, below if self._reject else None))
+
+    def nothing(self) -> dict[str, Any]:
+        """The verdicts of a flow of which nothing was computed."""
+        return self._as_event(self._builder.nothing())
+
+    def _as_event(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a verdict row as events have them."""
+        for name in (*self._tasks, VPN):
+            found = row.get(name)
+            if found and found["label"] == UNKNOWN and name != VPN:
+                found["likeliest"] = max(found["probabilities"], key=found["probabilities"].__getitem__)
+            if found and not self._settings.probabilities:
+                del found["probabilities"]
+        fields = {"tasks": {task: row[task] for task in self._tasks}}
+        return fields | {name: row[name] for name in (VPN, CONFLICT) if name in row}

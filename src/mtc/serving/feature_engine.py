@@ -12,8 +12,7 @@ from mtc.inference import Classifier, VerdictSettings
 from mtc.inference.feature_flows import feature_table
 from mtc.inference.feature_rows import feature_verdicts
 from mtc.packets.transport import TCP, UDP
-from mtc.serving.event_verdicts import EventVerdicts
-from mtc.serving.events import Event, EventMaker, FlowState
+from mtc.serving.events import Event, EventMaker, EventVerdicts, FlowState
 from mtc.serving.watch_settings import WatchCounts, WatchSettings
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from mtc.capture import expand_inputs
 from mtc.flows.features import CONVENTIONS, features_of
-from mtc.flows.features.columns import column_types, output_columns
 from mtc.flows.features.conventions import IDENTITY, Convention
+from mtc.flows.features.writing import column_types, output_columns
 
 ORACLES = {"cicids2017": "cicids2017.zip", "cicflowmeter4": "v4.zip", "corrected": "corrected.zip"}
 UNSTEADY = {"Fwd Header Len", "Bwd Header Len", "Fwd Seg Size Min"}

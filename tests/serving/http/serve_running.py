@@ -24,7 +24,7 @@ DEMO = Path(mtc.__file__).parent / "assets" / "demo.pcap"
 
 LIMITED = """
 import json, resource, sys
-from mtc.serving.http.run import run
+from mtc.serving.http.app import run
 from mtc.serving.http.settings import Limits, ServeSettings
 
 if __name__ == "__main__":

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mtc.cli.classify import options
-from mtc.cli.classify.options import DEFAULT_MODEL, DEFAULT_TABLE_MODEL, By, Per
+from mtc.cli.classify.options import DEFAULT_MODEL, DEFAULT_TABLE_MODEL, By, Order, Per
 from mtc.cli.classify.summary import Summary
-from mtc.cli.shared import captures, rows
+from mtc.cli.shared import captures, flow_table, rows
 from mtc.cli.shared.captures import On, OnOption, WorkersOption, captures_among, reading_bar
 from mtc.cli.shared.rows import Format, Sort, choose_format, open_writer, warn
+from mtc.cli.shared.tables import RowTable
+from mtc.datasets.flow_features.sources import find_tables
 from mtc.errors import ModelError, MtcError, UsageError
+from mtc.inference.feature_rows import row_schema
 
 if TYPE_CHECKING:
     from mtc.capture import Source
@@ -21,6 +24,64 @@ if TYPE_CHECKING:
     from mtc.inference.groups import HostGroups, VerdictGroups
     from mtc.parallel import Workers
     from mtc.rows import RowSchema, Writer
+
+
+def classify_tables(
+    classifier: "Classifier",
+    inputs: list[str],
+    chosen: Format,
+    out: Path | None,
+    *,
+    force: bool,
+    reject: bool,
+    order: Order,
+) -> None:
+    """Give every row its verdict, in the order of the rows.
+
+    Args:
+        classifier: A model that reads flow features.
+        inputs: Files, folders, zip archives, or ``-``.
+        chosen: How verdicts are written.
+        out: The file to write, or None for standard output.
+        force: Whether a file that is there is replaced.
+        reject: Whether labels below the model's threshold are ``unknown``.
+        order: Order and number of the rows.
+
+    Raises:
+        DatasetError: Nothing could be read.
+        Exit: With 3, an input was missing or damaged, or a line did not fit the header.
+    """
+    sources = list(find_tables(inputs))
+    problems: list[str] = []
+    notes: list[str] = []
+    counts = Summary(classifier.tasks, model=classifier.name)
+    tasks = classifier.tasks
+    try:
+        with (
+            open_writer(
+                chosen,
+                out,
+                force=force,
+                schema=row_schema(tasks),
+                table=lambda: RowTable(flow_table.table_row_columns(tasks), legend=flow_table.legend),
+                sort=order.sort,
+                table_sort=None,
+                limit=order.limit,
+            ) as writer,
+            reading_bar("classifying", sum(source.size() for source in sources)) as progress,
+        ):
+            for piece in classifier.classify_tables(
+                sources, problems, reject=reject, progress=progress, notes=notes
+            ):
+                for row in piece:
+                    writer.write(counts.count(row))
+    except MtcError:
+        warn(problems)
+        raise
+    warn(notes + problems)
+    typer.echo(counts.text("row"), err=True)
+    if problems:
+        raise typer.Exit(3)
 
 
 def classify(
@@ -85,8 +146,6 @@ def classify(
     classifier = Classifier.load(_default_model(inputs) if model is None else model)
     order = options.Order(sort, limit)
     if classifier.reads_features and _are_tables(inputs):
-        from mtc.cli.classify.feature_tables import classify_tables
-
         defaults = VerdictSettings(decapsulate=decapsulate, reject=reject)
         if by is not None or where != Workers() or settings != defaults:
             raise UsageError("these options are for captures, not for tables of flow features")

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtc.cli.dataset.building import Folds, Force, Json, build_progress, print_json, warn
-from mtc.cli.dataset.tables import Lines, splits_table
+from mtc.cli.dataset.tables import Folds, Force, Json, Lines, build_progress, print_json, splits_table, warn
 from mtc.cli.shared.captures import On, OnOption, WorkersOption
 
 if TYPE_CHECKING:

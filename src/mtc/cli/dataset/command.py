@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtc.cli.dataset.building import Folds, Force, Json, build_progress, print_json, split_names, warn
 from mtc.cli.dataset.cicids2017 import cicids2017
+from mtc.cli.dataset.tables import Folds, Force, Json, build_progress, print_json, split_names, warn
 from mtc.cli.shared.captures import On, OnOption, WorkersOption
 
 if TYPE_CHECKING:

@@ -128,10 +128,9 @@ def _watch(
     stats_interval: float,
 ) -> None:
     from mtc.inference import Classifier
-    from mtc.serving.engines import engine_for, warm_up
     from mtc.serving.events import EventMaker
     from mtc.serving.pseudonyms import Pseudonyms
-    from mtc.serving.watch import Watch
+    from mtc.serving.watch import Watch, engine_for, warm_up
 
     pseudonym = None if pseudonymize is None else Pseudonyms.from_file(pseudonymize)
     classifier = Classifier.load(model)

@@ -1,5 +1,19 @@
 """Builds a dataset folder from labelled captures."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+import numpy as np
+import pyarrow as pa
+from mtc.datasets.arrow import binary_array, named, plain_array
+from mtc.datasets.build.selection import ChosenRows
+from mtc.datasets.layout import ContentHash
+from mtc.datasets.info import FileInfo
+from mtc.datasets.layout import ROW_GROUP_ROWS, schema, split_arrays, write_rows
+from mtc.datasets.splits.splits import SplitPlan
+from mtc.datasets.build.tally import SplitTally, Tally
+from mtc.tasks import Tasks
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,9 +21,8 @@ from typing import Any
 import pyarrow as pa
 import mtc
 from mtc.datasets.build import describe
-from mtc.datasets.build.assemble import Written, write_dataset
 from mtc.datasets.build.selection import ChosenRows, Staged, choose_rows
-from mtc.datasets.draws import ALGORITHM
+from mtc.datasets.ragged import ALGORITHM
 from mtc.datasets.info import FORMAT_VERSION, DatasetInfo, FileInfo, SourceReport
 from mtc.datasets.layout import PACKETS_FILE, ROW_GROUP_ROWS
 from mtc.datasets.build.folder import building
@@ -29,6 +42,77 @@ from mtc.datasets.build.tasks import BuildTask
 from mtc.datasets.build.staging import LabelledCapture, StagedCapture, stage_capture
 from mtc.errors import CaptureError
 from mtc.parallel import Advance
+
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is known when all rows are written.
+
+    Attributes:
+        file: The Parquet file.
+        content: Hash of the rows, without their splits.
+        splits: Split -> what it came to.
+    """
+
+    file: FileInfo
+    content: ContentHash
+    splits: Mapping[str, SplitTally]
+
+
+def write_dataset(path: Path, chosen: ChosenRows, tasks: Tasks, plan: SplitPlan) -> Written:
+    """Write the Parquet file.
+
+    Args:
+        path: The file; further files without names lie beside it meanwhile.
+        chosen: The rows.
+        tasks: Task -> classes.
+        plan: The splits.
+    """
+    columns = schema(tasks, plan.names)
+    content = ContentHash()
+    rows = int(chosen.all_rows.survey.rows.sum())
+    with Tally(plan, chosen.kinds, rows, path.parent) as tally:
+        file = write_rows(path, _tables(columns, chosen, tasks, plan, content, tally), columns)
+        return Written(file, content, tally.count())
+
+
+def _tables(
+    columns: Any, chosen: ChosenRows, tasks: Tasks, plan: SplitPlan, content: ContentHash, tally: Tally
+) -> Iterator[Any]:
+    """A table for each row group."""
+    groups = chosen.group_names
+    names = [staged.capture.name for staged in chosen.captures]
+    for block in chosen.blocks(ROW_GROUP_ROWS):
+        rows = block.rows
+        splits = plan.columns(rows)
+        tally.add(rows, block.digests, splits)
+        data = block.data[block.offsets[0] : block.offsets[-1]]
+        codes = {task: chosen.labels[task][rows.kind] for task in tasks}
+        content.update("sample", data)
+        for name, values in {
+            "lengths": np.diff(block.offsets),
+            "time": rows.time,
+            "flow": rows.flow,
+            "packet": block.packet,
+            **codes,
+            "capture": rows.capture,
+        }.items():
+            content.update(name, values)
+        yield pa.Table.from_arrays(
+            [
+                binary_array(data, block.offsets - block.offsets[0]),
+                plain_array(rows.time),
+                plain_array(rows.flow),
+                named(rows.capture, names),
+                plain_array(block.packet),
+                *(named(codes[task], classes) for task, classes in tasks.items()),
+                *(named(chosen.kinds.groups[name][rows.kind], values) for name, values in groups.items()),
+                *split_arrays(splits),
+            ],
+            schema=columns,
+        )
+
 
 
 _LAYOUT = 4

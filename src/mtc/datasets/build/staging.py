@@ -19,7 +19,7 @@ from mtc.capture import Source
 from mtc.datasets import ragged
 from mtc.datasets.arrow import binary_array, plain_array
 from mtc.datasets.build.balance import EVERY, SmallestDraws
-from mtc.datasets.draws import keyed_draws
+from mtc.datasets.ragged import keyed_draws
 from mtc.datasets.build.rules import NO_LABEL, Rule, first_match
 from mtc.flows import FlowRecords, SampleStream
 from mtc.flows.sequences import ROW_BYTES, SequenceTable, sequence_packets

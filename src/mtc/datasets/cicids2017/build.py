@@ -12,10 +12,10 @@ from mtc.datasets.cicids2017.describe import describe_build
 from mtc.datasets.cicids2017.labels import cicids_tasks
 from mtc.datasets.cicids2017.rows import choose_rows, write_features
 from mtc.datasets.cicids2017.staging import TableTask, collect_tables
-from mtc.datasets.flow_features.layout import FEATURES_FILE
 from mtc.datasets.flow_features.selection import FeatureStatistics
 from mtc.datasets.flow_features.sources import TableSource, find_tables, hold_captures
 from mtc.datasets.info import DatasetInfo, SourceReport
+from mtc.datasets.layout import FEATURES_FILE
 from mtc.datasets.splits.splits import FOLDS, check_folds
 from mtc.errors import DatasetError, UsageError
 from mtc.parallel import Backend, Workers

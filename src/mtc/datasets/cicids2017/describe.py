@@ -14,21 +14,23 @@ from mtc.datasets.cicids2017.labels import BALANCED, DOWNLOAD, IMBALANCED, LABEL
 from mtc.datasets.cicids2017.rows import DatasetRows, singles
 from mtc.datasets.cicids2017.splits import describe_splits
 from mtc.datasets.cicids2017.staging import StagedRows
-from mtc.datasets.draws import ALGORITHM
 from mtc.datasets.flow_features import balance as features_balance
 from mtc.datasets.flow_features.features import FEATURES, SELECTED
-from mtc.datasets.flow_features.info import ClassRows, FeatureInfo, Repeats
 from mtc.datasets.flow_features.selection import FeatureSelection
 from mtc.datasets.info import (
     FORMAT_VERSION,
     CaptureInfo,
     ClassCounts,
+    ClassRows,
     DatasetInfo,
+    FeatureInfo,
     FileInfo,
     FlowCounts,
+    Repeats,
     SourceReport,
 )
 from mtc.datasets.layout import ROW_GROUP_ROWS, ContentHash
+from mtc.datasets.ragged import ALGORITHM
 from mtc.datasets.splits.splits import OUTSIDE, PARTS
 from mtc.tasks import INFILTRATION, Tasks
 

@@ -14,12 +14,10 @@ from mtc.datasets.cicids2017.labels import LABELS, classes_of
 from mtc.datasets.cicids2017.splits import FeatureRows, make_splits
 from mtc.datasets.cicids2017.staging import StagedRows
 from mtc.datasets.flow_features.balance import code_targets, grown_targets, synthesise, undersample
-from mtc.datasets.flow_features.features import FEATURES, SELECTED
-from mtc.datasets.flow_features.layout import feature_schema
-from mtc.datasets.flow_features.row_digests import hash_inputs
+from mtc.datasets.flow_features.features import FEATURES, SELECTED, hash_inputs
 from mtc.datasets.flow_features.selection import FeatureStatistics
 from mtc.datasets.info import FileInfo
-from mtc.datasets.layout import ContentHash, split_arrays, write_rows
+from mtc.datasets.layout import ContentHash, feature_schema, split_arrays, write_rows
 from mtc.datasets.splits.splits import SplitColumns
 from mtc.tasks import UNLABELLED, Tasks
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.datasets.build import describe
-from mtc.datasets.draws import keyed_draws
 from mtc.datasets.info import SplitInfo
+from mtc.datasets.ragged import keyed_draws
 from mtc.datasets.splits.by_draw import cut_by_draw
 from mtc.datasets.splits.by_group import Cut, assign_groups
 from mtc.datasets.splits.leakage import KeyTally, SharedKeys, leakages

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from mtc.datasets.arrow import read_batches
 from mtc.datasets.build.tasks import BuildTask
 from mtc.datasets.cicids2017.labels import LABELS, read_label, readable_label
-from mtc.datasets.flow_features.features import FEATURES, SELECTED, positions
+from mtc.datasets.flow_features.features import FEATURES, SELECTED, hash_inputs, hash_rows, positions
 from mtc.datasets.flow_features.opening import open_table
-from mtc.datasets.flow_features.row_digests import hash_inputs, hash_rows
 from mtc.datasets.flow_features.sources import TableSource
 from mtc.datasets.flow_features.tables import FeatureRows, FeatureTable
 from mtc.errors import DatasetError

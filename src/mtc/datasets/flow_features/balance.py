@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.datasets.cicids2017.labels import BALANCED, IMBALANCED
-from mtc.datasets.draws import keyed_draws
+from mtc.datasets.ragged import keyed_draws
 
 NEIGHBOURS = 5
 """Neighbours that SMOTE interpolates towards; fewer where a class has fewer rows."""

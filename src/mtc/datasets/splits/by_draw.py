@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc.datasets.draws import keyed_draws
+from mtc.datasets.ragged import keyed_draws
 from mtc.datasets.splits.by_group import Cut, edges_of
 from mtc.datasets.splits.rows import AllRows, SplitRows
 

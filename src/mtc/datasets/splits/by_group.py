@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mtc.datasets.draws import keyed_draws
+from mtc.datasets.ragged import keyed_draws
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from mtc.models.engine.groups import GroupMemory, PaddingPlans, Widths, fill, pl
 from mtc.models.engine.store import Store, check_shapes, padded
 from mtc.models.engine.threads import on_threads, thread_count
 from mtc.models.engine.tiles import SLACK, VECTORS, product_address
-from mtc.models.head_names import stored_head
 from mtc.models.packed.plan import DataFlow
 from mtc.models.packed.values import Values, live_tokens
+from mtc.models.temperature import stored_head
 
 Weights = Mapping[str, Floats]
 

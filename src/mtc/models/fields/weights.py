@@ -11,7 +11,7 @@ from mtc.models.engine.store import Floats, Store, padded, split
 from mtc.models.engine.tiles import product_address
 from mtc.models.fields.kernels import FieldsSetting
 from mtc.models.fields.numbers import BEYOND, BINS, NUMBERS, OCTAVES
-from mtc.models.head_names import stored_head
+from mtc.models.temperature import stored_head
 
 _EPSILON = 1e-5
 """Of batch normalization, PyTorch's default."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mtc.config import ModelConfig
 from mtc.datasets import ragged
 from mtc.models.accelerate import declared_form, packed_form
-from mtc.models.head_names import PREFIX, quoted_head
 from mtc.models.packed.values import Layout, Values
+from mtc.models.temperature import PREFIX, quoted_head
 
 Logits = dict[str, Tensor]
 """Task -> logits, float32 (B, classes)."""

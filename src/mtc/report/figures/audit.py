@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtc.palette import BLUE, FRAME, GREEN, INK, ORANGE, SKY, VERMILLION
 from mtc.report.figures.drawing import Figure, draw, percent_axis
-from mtc.report.names import slug
+from mtc.report.groups import slug
 from mtc.report.tables.audit import Audit, audit_name, audit_tasks
 
 if TYPE_CHECKING:

@@ -5,11 +5,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mtc.datasets.info import DatasetInfo
-from mtc.evaluation.intervals import Estimate
+from mtc.evaluation.paired import Estimate
 from mtc.report.figures.class_counts import class_bars, draw_class_bars
 from mtc.report.figures.drawing import Figure, draw, percent_axis, series_style
-from mtc.report.groups import Group, split_text
-from mtc.report.names import slug
+from mtc.report.groups import Group, slug, split_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from mtc.palette import BLUE, GRID, INK
 from mtc.report.figures.drawing import ON_COLOUR, Figure, draw
-from mtc.report.groups import Group, split_text
-from mtc.report.names import slug
+from mtc.report.groups import Group, slug, split_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

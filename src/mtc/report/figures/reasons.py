@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mtc.palette import BLUE, FRAME, GREY, INK, ORANGE
 from mtc.report.figures.drawing import ON_COLOUR, Figure, draw
-from mtc.report.names import slug
+from mtc.report.groups import slug
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from mtc.palette import FRAME
 from mtc.report.figures.drawing import Figure, draw, series_style
-from mtc.report.groups import Group, split_text
-from mtc.report.names import slug
+from mtc.report.groups import Group, slug, split_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mtc.evaluation.intervals import Estimate
+from mtc.evaluation.paired import Estimate
 from mtc.palette import BLUE, INK, ORANGE, SERIES, SKY, Colour
 from mtc.report.figures.drawing import Figure, draw, percent_axis
-from mtc.report.groups import Group, paper_split, split_order, split_text
-from mtc.report.names import slug
+from mtc.report.groups import Group, paper_split, slug, split_order, split_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mtc.report.figures.drawing import Figure, draw, percent_axis, series_style
-from mtc.report.groups import Group, split_text
-from mtc.report.names import slug
+from mtc.report.groups import Group, slug, split_text
 from mtc.report.sources import Log
 
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mtc.report.groups import HEADINGS
-from mtc.report.names import slug
+from mtc.report.groups import HEADINGS, slug
 from mtc.report.tables.table import Cell, Column, Percent, Table
 
 Audit = Mapping[str, Any]

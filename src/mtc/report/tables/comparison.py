@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtc.evaluation.intervals import Estimate, estimate
-from mtc.report.groups import HEADINGS, Group, paper_tasks, split_order, split_text
-from mtc.report.names import slug
+from mtc.evaluation.paired import Estimate, estimate
+from mtc.report.groups import HEADINGS, Group, paper_tasks, slug, split_order, split_text
 from mtc.report.paper import SCORES, PublishedRow, paper_protocol, published_tables
 from mtc.report.tables.table import Cell, Column, Percent, Table
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtc.evaluation.sweep_recipe import point_text
-from mtc.report.groups import HEADINGS, Group
-from mtc.report.names import slug
+from mtc.report.groups import HEADINGS, Group, slug
 from mtc.report.paper import SCORES, published_tables
 from mtc.report.sources import Run
 from mtc.report.tables.table import Cell, Column, Percent, Table

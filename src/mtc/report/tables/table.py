@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mtc.evaluation.intervals import Estimate
+from mtc.evaluation.paired import Estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from mtc.serving.http.api_error import ApiError
 from mtc.serving.http.jobs import Jobs, summary_of, watch
-from mtc.serving.http.metrics import Metrics
+from mtc.serving.http.parts import Metrics
 from mtc.serving.http.settings import Limits
 from mtc.serving.http.shapes import EXAMPLE_ID, SERVER_SENT, JobView, Packets, Problem, Reason
 from mtc.serving.http.uploads import receive

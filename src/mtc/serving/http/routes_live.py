@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from mtc.serving.http.api_error import ApiError
 from mtc.serving.http.live import MOST_LINE, LiveFeed
-from mtc.serving.http.metrics import Metrics
+from mtc.serving.http.parts import Metrics
 from mtc.serving.http.settings import Limits
 from mtc.serving.http.shapes import SERVER_SENT, Delivered, Problem
 from mtc.serving.http.uploads import read_body

@@ -11,8 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from mtc import __version__
 from mtc.serving.http.auth import COOKIE, SESSION_S, Authenticator, cookie
 from mtc.serving.http.jobs import Jobs, State
-from mtc.serving.http.metrics import Metrics
 from mtc.serving.http.models import ModelRegistry
+from mtc.serving.http.parts import Metrics
 from mtc.serving.http.shapes import CardView, Health, ModelView, Problem
 
 MOST_FORM = 4096

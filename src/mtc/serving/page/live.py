@@ -9,8 +9,7 @@ from nicegui import ui
 
 from mtc.serving.http.parts import Parts
 from mtc.serving.page import charts, texts
-from mtc.serving.page.frame import frame, heading
-from mtc.serving.page.table import cells, head
+from mtc.serving.page.frame import cells, frame, head, heading
 
 REFRESH_S = 1.0
 REPLAYED = 2000

@@ -9,7 +9,7 @@ from mtc.serving.http.api_error import ApiError
 from mtc.serving.http.jobs import Job
 from mtc.serving.http.parts import Parts
 from mtc.serving.page import texts
-from mtc.serving.page.table import cells, head
+from mtc.serving.page.frame import cells, head
 from mtc.serving.page.texts import html
 
 SHOWN_FIELDS = 12

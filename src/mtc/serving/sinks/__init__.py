@@ -2,8 +2,7 @@
 
 from mtc.serving.sinks.base import Sink, SinkDown, SinkRefused, public_name
 from mtc.serving.sinks.delivery import Delivery
-from mtc.serving.sinks.opening import SinkOptions, open_sink
-from mtc.serving.sinks.outlets import Outlets
+from mtc.serving.sinks.outlets import Outlets, SinkOptions, open_sink
 from mtc.serving.sinks.spool import Spool
 
 __all__ = [

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from mtc.serving.sinks.appending import append_whole
 from mtc.serving.sinks.base import SinkDown
+from mtc.serving.sinks.spool import append_whole
 
 
 class FileSink:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from mtc.serving.events import nanoseconds
-from mtc.serving.sinks.appending import append_whole
 from mtc.serving.sinks.base import SinkDown
+from mtc.serving.sinks.spool import append_whole
 
 JOURNAL = ".journal"
 ROWS = 20_000

@@ -9,7 +9,23 @@ from pathlib import Path
 from typing import IO
 
 from mtc.errors import OutputError
-from mtc.serving.sinks.appending import append_whole
+
+
+def append_whole(file: IO[bytes], data: bytes) -> None:
+    """Write at the end of an unbuffered file; where the disk does not take all of it, it is as before.
+
+    Raises:
+        OSError: The disk is full, or broken.
+    """
+    begin = file.tell()
+    try:
+        if file.write(data) != len(data):
+            raise OSError("the disk is full")  # noqa: TRY301 - a short write is one more way to fail
+    except OSError:
+        with contextlib.suppress(OSError):  # the first error says more; readers leave half a line out
+            file.truncate(begin)
+        raise
+
 
 SEGMENT_BYTES = 4 << 20
 

@@ -21,8 +21,7 @@ from mtc.inference import CaptureVerdicts, Classifier, PacketVerdicts, VerdictSe
 from mtc.inference.verdicts import flow_schema
 from mtc.rows import CsvWriter, JsonWriter, ParquetWriter, RowSchema, Writer
 from mtc.serving.http.work.results import FILES, FLOWS
-from mtc.serving.http.work.sources import check, sources_of
-from mtc.serving.http.work.template import classifier
+from mtc.serving.http.work.sources import check, classifier, sources_of
 from mtc.serving.pseudonyms import Pseudonyms
 from mtc.tasks import Tasks, with_vpn
 

@@ -11,8 +11,7 @@ from mtc.flows import SampleStream
 from mtc.inference.explain.attribution import Explanation, field_groups
 from mtc.inference.explain.attribution import explain as explain_samples
 from mtc.packets.fields import PAYLOAD
-from mtc.serving.http.work.sources import check, sources_of
-from mtc.serving.http.work.template import classifier
+from mtc.serving.http.work.sources import check, classifier, sources_of
 
 Report = Callable[[dict[str, Any]], None]
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from mtc.flows import SampleStream
 from mtc.inference import Classifier
 from mtc.packets import REASONS
-from mtc.serving.http.work.sources import check, sources_of
-from mtc.serving.http.work.template import classifier
+from mtc.serving.http.work.sources import check, classifier, sources_of
 
 Report = Callable[[dict[str, Any]], None]
 

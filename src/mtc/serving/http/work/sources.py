@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from mtc.capture import ByteBudget, Source, expand_inputs
 from mtc.errors import CaptureError
+from mtc.inference import Classifier
 
 
 class TooMuch(CaptureError):  # noqa: N818 - it reads as a statement about the upload
@@ -55,3 +57,9 @@ def _expanded(captures: list[dict[str, str]], budget: ByteBudget, problems: list
 
 def _shown(found: str, path: str, name: str) -> str:
     return name + found.removeprefix(path)
+
+
+@lru_cache(maxsize=4)
+def classifier(name_or_path: str) -> Classifier:
+    """A model, ready for use."""
+    return Classifier.load(name_or_path)

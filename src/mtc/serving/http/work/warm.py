@@ -11,7 +11,7 @@ from pathlib import Path
 from mtc.models.engine.threads import use_threads
 from mtc.serving.http.work import classify, packets
 from mtc.serving.http.work.sandbox import hide_from_others
-from mtc.serving.http.work.template import classifier
+from mtc.serving.http.work.sources import classifier
 
 MODEL = "iscx"
 FEATURE_MODEL = "cicids2017"
