@@ -90,8 +90,22 @@ def test_last_verdicts_are_those_of_classify(
             assert event["tasks"][task]["confidence"] == pytest.approx(row[task]["confidence"], abs=1e-4)
         assert event["vpn"]["label"] == row["vpn"]["label"]
         assert event["conflict"] == row["conflict"]
+        for name in ("app_proto", "app_proto_by", "server_name", "alpn", "ja4", "service", "verdict"):
+            assert event[name] == row[name], name
     for event in events:
         check.validate(event)
+
+
+def test_tls_flows_have_the_names_of_eve(classifier: Classifier) -> None:
+    events: list[dict[str, Any]] = []
+    engine = engine_of(classifier, events)
+    for batch in demo_batches():
+        engine.take(batch)
+    engine.finish(engine.now, "end_of_input")
+    tls = [event for event in events if event["app_proto"] == "tls"]
+    assert tls
+    assert all(event["tls"]["ja4"] == event["ja4"] for event in tls if event["ja4"])
+    assert not any("tls" in event for event in events if event["app_proto"] != "tls")
 
 
 def test_unknown_below_the_threshold(classifier: Classifier, check: jsonschema.Draft202012Validator) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mtc.capture import PacketBatch
 from mtc.errors import UsageError
 from mtc.flows import FlowRecords, FlowSettings, FlowTable
+from mtc.flows.evidence import EvidenceCollector
 from mtc.flows.sequences import sequence_packets
 from mtc.inference import Classifier
 from mtc.inference.sequence_aggregator import aggregator_for
@@ -133,7 +134,8 @@ class WatchEngine:
                 idle_timeout_s=self.settings.idle_timeout_s,
                 active_timeout_s=self.settings.active_timeout_s,
                 tcp_end=True,
-            )
+            ),
+            evidence=EvidenceCollector(names=self.settings.names),
         )
         self._classifier = classifier
         self._verdicts = EventVerdicts(classifier, self.settings, reject=reject)
@@ -281,12 +283,15 @@ class WatchEngine:
         columns = self._aggregator.columns
         judged = np.zeros(len(rows), np.int64)
         judged[rows >= 0] = self._aggregator.judged(rows[rows >= 0])
+        unlike = np.zeros(len(rows), np.bool_)
         found: Iterator[dict[str, Any]] = iter(())
         if judged.any():
             probabilities = self._aggregator.probabilities(rows[judged > 0])
             below = self._aggregator.below(rows[judged > 0], probabilities)
             found = self._verdicts.of(probabilities, below)
-        for row, count, reason in zip(rows.tolist(), judged.tolist(), reasons, strict=True):
+            unlike[judged > 0] = self._verdicts.unlike(below, int(np.count_nonzero(judged)))
+        marks = zip(rows.tolist(), judged.tolist(), unlike.tolist(), reasons, strict=True)
+        for row, count, is_unlike, reason in marks:
             verdicts = next(found) if count else self._verdicts.nothing()
             if row < 0:
                 yield FlowState(state, reason, 0, 0, verdicts)
@@ -297,6 +302,7 @@ class WatchEngine:
                 samples=int(columns["seen"][row]),
                 judged=count,
                 verdicts=verdicts,
+                unlike=is_unlike,
                 sampled=bool(columns["sampled"][row]),
                 sampling_rate=float(columns["rate"][row]),
             )

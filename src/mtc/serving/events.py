@@ -11,11 +11,14 @@ from importlib import resources
 from typing import Any
 
 import communityid
+import numpy as np
+from numpy.typing import NDArray
 
 from mtc.columns import CONFLICT, UNKNOWN, VPN
 from mtc.flows import FlowRecords
 from mtc.inference import Classifier
 from mtc.inference.verdict_builder import Below, Probabilities, VerdictBuilder
+from mtc.inference.verdicts import FlowVerdict
 from mtc.packets.transport import TCP
 from mtc.serving.watch_settings import WatchSettings
 
@@ -23,6 +26,9 @@ SCHEMA_VERSION = 1
 _EPOCH = datetime(1970, 1, 1)
 RUN_BITS, FLOW_BITS = 20, 33
 """A flow id is a random number of the run and the number of the flow: 53 bits, exact in a double."""
+
+EVIDENCE_FIELDS = ("app_proto", "app_proto_by", "server_name", "server_name_by", "alpn", "ja4", "service")
+"""What a flow says of itself, as in the rows of ``mtc classify``."""
 
 Event = dict[str, Any]
 """One event; ``encode`` makes a line of it."""
@@ -70,6 +76,7 @@ class FlowState:
         samples: Samples seen.
         judged: Samples that the verdict is made of.
         verdicts: Task -> verdict or None, and further fields of the verdict.
+        unlike: Whether the flow is unlike the model's training data.
         sampled: Whether the flow is judged at all.
         sampling_rate: Share of new flows that was judged when it began.
     """
@@ -79,6 +86,7 @@ class FlowState:
     samples: int
     judged: int
     verdicts: Mapping[str, Any]
+    unlike: bool = False
     sampled: bool = True
     sampling_rate: float = 1.0
 
@@ -116,6 +124,9 @@ class EventMaker:
         tcp = bool(records.protocol[row] == TCP)
         start, end = int(records.start[row]), int(records.end[row])
         verdicts = dict(state.verdicts)
+        said = self._said(records, row)
+        answered = {CONFLICT: None, **verdicts["tasks"], **verdicts, **said}
+        verdict = FlowVerdict(verdicts["tasks"])(answered, unlike=state.unlike)
         return {
             "timestamp": iso_time(now),
             "event_type": "flow_verdict",
@@ -138,6 +149,9 @@ class EventMaker:
                 "end": iso_time(end),
                 "age": round((end - start) / 1e9, 9),
             },
+            **said,
+            **_eve_names(said),
+            "verdict": verdict,
             "state": state.state,
             "reason": state.reason,
             "samples": state.samples,
@@ -147,6 +161,15 @@ class EventMaker:
             "sampled": state.sampled,
             "sampling_rate": round(state.sampling_rate, 6),
         }
+
+    def _said(self, records: FlowRecords, row: int) -> dict[str, Any]:
+        """What the flow says of itself; its server's name only where addresses are not pseudonyms."""
+        if records.evidence is None:
+            return dict.fromkeys(EVIDENCE_FIELDS)
+        said = records.evidence.row(row)
+        if self.pseudonym is not None:
+            said |= {"server_name": None, "server_name_by": None}
+        return said
 
     def stats(self, counts: Mapping[str, Any], now: int) -> Event:
         """The event with the counts of a run so far.
@@ -170,6 +193,17 @@ class EventMaker:
         return self.run << FLOW_BITS | flow % (1 << FLOW_BITS)
 
 
+def _eve_names(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Server name, ALPN and JA4 under the names that Suricata's EVE has for them."""
+    protocol = said["app_proto"]
+    if protocol not in ("tls", "quic"):
+        return {}
+    own = said["server_name_by"] in ("tls_sni", "tls_outer_sni", "quic_sni")
+    fields = {"sni": said["server_name"] if own else None, "ja4": said["ja4"], "alpn": said["alpn"]}
+    found = {name: value for name, value in fields.items() if value is not None}
+    return {protocol: found} if found else {}
+
+
 @lru_cache(1 << 16)
 def community_id(src: str, dst: str, src_port: int, dst_port: int, *, tcp: bool) -> str:
     """Community ID (version 1, seed 0) of a flow, from the addresses as written."""
@@ -190,6 +224,13 @@ class EventVerdicts:
     def of(self, probabilities: Probabilities, below: Below) -> Iterator[dict[str, Any]]:
         """Verdicts of flow after flow; arguments as of ``VerdictBuilder.rows``."""
         return map(self._as_event, self._builder.rows(probabilities, below if self._reject else None))
+
+    def unlike(self, below: Below, flows: int) -> NDArray[np.bool_]:
+        """bool (flows,), whether flows are unlike the training data: a task is below its threshold."""
+        found = np.zeros(flows, np.bool_)
+        for low in below.values() if self._reject else ():
+            found |= low
+        return found
 
     def nothing(self) -> dict[str, Any]:
         """The verdicts of a flow of which nothing was computed."""

@@ -28,6 +28,8 @@ class WatchSettings:
     """Packets captured with this many bytes may have been longer on the wire; 0: wire lengths are known."""
     probabilities: bool = False
     """Whether events hold the probabilities of all classes."""
+    names: bool = True
+    """Whether server names are read and reported."""
 
     def __post_init__(self) -> None:
         limits = ("first_packets", "verdict_timeout_s", "idle_timeout_s", "active_timeout_s", "max_flows")

@@ -61,6 +61,7 @@ def watch(
     max_flows: options.MaxFlows = 1 << 18,
     decapsulate: options.Decapsulate = True,
     probabilities: options.Probabilities = False,
+    names: options.Names = True,
     pseudonymize: options.Pseudonymize = None,
     reopen: options.Reopen = True,
     stats_interval: options.StatsInterval = 10,
@@ -90,6 +91,7 @@ def watch(
         decapsulate=decapsulate,
         snaplen=snaplen if live else 0,
         probabilities=probabilities,
+        names=names,
     )
     sink_options = SinkOptions(sink_token, int(rotate_mb * MIB), rotate_hours * 3600, keep_files)
 

@@ -71,6 +71,7 @@ IdleTimeout = Annotated[float, typer.Option("--idle-timeout", help="Seconds of s
 ActiveTimeout = Annotated[float, typer.Option("--active-timeout", help="Seconds that a flow lasts at most.")]
 MaxFlows = Annotated[int, typer.Option("--max-flows", min=8, help="Flows that are held at a time.")]
 Decapsulate = capture_inputs.Decapsulate
+Names = capture_inputs.Names
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="Report the probabilities of all classes.")
 ]
