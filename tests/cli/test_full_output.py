@@ -36,7 +36,7 @@ def test_no_device_is_replaced_by_a_file(
 ) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    done = mtc("inspect", capture, "--flows", "--format", kind, "--out", pipe, "--force")
+    done = mtc("flows", capture, "--format", kind, "--out", pipe, "--force")
     assert (done.status, done.err) == (2, f"mtc: {pipe}: is no regular file\n")
     assert pipe.is_fifo()
     assert list(tmp_path.iterdir()) == [pipe]

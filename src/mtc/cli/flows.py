@@ -14,7 +14,6 @@ from mtc.cli.shared.captures import On, OnOption, WorkersOption, captures_among,
 from mtc.cli.shared.rows import Format, choose_format, open_writer, warn
 from mtc.errors import MtcError, UsageError
 from mtc.files import output_file
-from mtc.flows.features import convention_named, features_of
 
 if TYPE_CHECKING:
     from mtc.flows import FlowReading
@@ -60,6 +59,8 @@ def write_features(
         UsageError: There is no such convention, or the format does not go with the place.
         Exit: With 3, a capture was missing or damaged.
     """
+    from mtc.flows.features import convention_named, features_of
+
     found = convention_named(convention)
     kind = chosen or ("csv" if out is None else _SUFFIXES.get(out.suffix.lower(), ""))
     if kind not in _SUFFIXES.values():

@@ -9,13 +9,10 @@ import typer
 from mtc.cli.classify import options
 from mtc.cli.classify.options import DEFAULT_MODEL, DEFAULT_TABLE_MODEL, By, Order, Per
 from mtc.cli.classify.summary import Summary
-from mtc.cli.shared import captures, flow_table, rows
+from mtc.cli.shared import captures, rows
 from mtc.cli.shared.captures import On, OnOption, WorkersOption, captures_among, reading_bar
 from mtc.cli.shared.rows import Format, Sort, choose_format, open_writer, warn
-from mtc.cli.shared.tables import RowTable
-from mtc.datasets.flow_features.sources import find_tables
 from mtc.errors import ModelError, MtcError, UsageError
-from mtc.inference.feature_rows import row_schema
 
 if TYPE_CHECKING:
     from mtc.capture import Source
@@ -51,6 +48,11 @@ def classify_tables(
         DatasetError: Nothing could be read.
         Exit: With 3, an input was missing or damaged, or a line did not fit the header.
     """
+    from mtc.cli.shared import flow_table
+    from mtc.cli.shared.tables import RowTable
+    from mtc.datasets.flow_features.sources import find_tables
+    from mtc.inference.feature_rows import row_schema
+
     sources = list(find_tables(inputs))
     problems: list[str] = []
     notes: list[str] = []
