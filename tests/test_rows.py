@@ -19,7 +19,7 @@ from mtc.rows import CsvWriter, JsonWriter, ParquetWriter, RowSchema, RowSet, Se
 SCHEMA = RowSchema.of(
     {
         "flow": "int64",
-        "start": "float64",
+        "start": "time",
         "alpn": "strings",
         "service.type": "string",
         "service.by": "string",
@@ -65,7 +65,7 @@ def test_json_lines_hold_the_rows_as_they_are() -> None:
     for row in ROWS:
         writer.write(row)
     lines = file.getvalue().splitlines()
-    assert '"start": 1700000000.123456789' in lines[0]
+    assert '"start":1700000000.123456789' in lines[0]
     assert [json.loads(line) for line in lines] == ROWS
 
 

@@ -70,7 +70,7 @@ def serving(
     command = [sys.executable, "-m", "mtc", "serve", "--port", "0", *options]
     if limits is not None:
         command = [sys.executable, "-c", LIMITED, json.dumps(limits)]
-    temporary = folder / "tmp"
+    temporary = folder / "t"  # short: sockets below it have names of at most 107 bytes
     temporary.mkdir(exist_ok=True)
     variables = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", **environment}
     with log.open("wb") as messages:
