@@ -116,7 +116,7 @@ def test_names_of_clients_are_never_paths(client: httpx.Client, server: Any, nam
 
 
 def _files(server: Any) -> set[Path]:
-    return {path for path in (server.log.parent / "tmp").rglob("*") if path.is_file()}
+    return {path for path in (server.log.parent / "t").rglob("*") if path.is_file()}
 
 
 def test_what_is_no_capture_fails_in_one_line(finish: Finish) -> None:
