@@ -34,6 +34,11 @@ def _found(
     [
         ("http", b"GET /index.html HTTP/1.1\r\nHost: a.example\r\n\r\n", b""),
         ("http", b"", b"HTTP/1.1 200 OK\r\n"),
+        (
+            "bittorrent",
+            b"GET /announce?info_hash=%01 HTTP/1.1\r\nHost: a.example\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n",
+        ),
         ("http2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b""),
         ("rtsp", b"DESCRIBE rtsp://a.example/x RTSP/1.0\r\nCSeq: 1\r\n\r\n", b""),
         ("sip", b"INVITE sip:bob@a.example SIP/2.0\r\n", b""),

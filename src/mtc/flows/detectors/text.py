@@ -105,7 +105,13 @@ def _is_amid_http(first: bytes, side: Side) -> bool:
     return not side.opened
 
 
+def _is_tracker_request(first: bytes, side: Side) -> bool:
+    """A request to a BitTorrent tracker, which goes over HTTP (BEP 3)."""
+    return b"info_hash=" in first.partition(b"\r\n")[0]
+
+
 TEXT = (
+    Detector("bittorrent", "tcp", (b"GET ",), _is_tracker_request),
     Detector("http2", "tcp", (b"PRI * HTTP/2.0\r\n",)),
     Detector("http", "tcp", (b"HTTP/1.0 ", b"HTTP/1.1 ")),
     Detector("rtsp", "tcp", (b"RTSP/1.0 ", b"RTSP/2.0 ")),
