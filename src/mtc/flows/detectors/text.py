@@ -106,12 +106,12 @@ def _is_amid_http(first: bytes, side: Side) -> bool:
 
 
 def _is_tracker_request(first: bytes, side: Side) -> bool:
-    """A request to a BitTorrent tracker, which goes over HTTP (BEP 3)."""
-    return b"info_hash=" in first.partition(b"\r\n")[0]
+    """A request to a BitTorrent tracker, which goes over HTTP (BEP 3), or the answer to one."""
+    return any(b"info_hash=" in text.partition(b"\r\n")[0] for text in (first, side.answer))
 
 
 TEXT = (
-    Detector("bittorrent", "tcp", (b"GET ",), _is_tracker_request),
+    Detector("bittorrent", "tcp", (b"GET ", b"HTTP/1."), _is_tracker_request),
     Detector("http2", "tcp", (b"PRI * HTTP/2.0\r\n",)),
     Detector("http", "tcp", (b"HTTP/1.0 ", b"HTTP/1.1 ")),
     Detector("rtsp", "tcp", (b"RTSP/1.0 ", b"RTSP/2.0 ")),
