@@ -1,7 +1,6 @@
 """A moving average of the weights: what it is, what it leaves alone, and that a run keeps it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from mtc.config import RunConfig
 from mtc.errors import UsageError
 from mtc.models import build_network, load_model
-from mtc.training import Interrupted, train
+from mtc.training import train
 from mtc.training.module import MovingAverage
 from mtc.training.run_folder import CHECKPOINTS, read_checkpoint
 
@@ -116,11 +115,23 @@ def test_training_itself_is_the_same_without(whole: tuple[Path, Steps], dataset:
 def test_interrupted_runs_end_in_the_same_metrics(
     step: int, whole: tuple[Path, Steps], dataset: Any, tmp_path: Path
 ) -> None:
-    config = RunConfig.from_dict(averaged())
-    end = Steps(step, lambda _: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Interrupted):
-        train(config, dataset, tmp_path / "run", callbacks=[end])
-    train(config, dataset, tmp_path / "run", resume=True)
+    """The run that gets SIGTERM is a process of its own: a process of the tests takes it for the end."""
+    script = f"""
+        import os, signal, sys, torch
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        torch.set_num_threads({torch.get_num_threads()})
+        from conftest import MemoryDataset
+        from test_averaging import Steps
+        from mtc.config import RunConfig
+        from mtc.training import train
+        end = Steps({step}, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        train(RunConfig.from_dict({averaged()!r}), MemoryDataset(), sys.argv[1], callbacks=[end])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.rstrip().splitlines()[-1].startswith("mtc.training"), done.stderr[-2000:]
+    assert "Interrupted: ended by SIGTERM" in done.stderr
+    train(RunConfig.from_dict(averaged()), dataset, tmp_path / "run", resume=True)
     assert outcome(tmp_path / "run") == outcome(whole[0])
 
 
