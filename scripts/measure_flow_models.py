@@ -29,7 +29,7 @@ def main(folder: Path, models: list[str]) -> None:
     captures = sorted({capture for capture, _ in truth})
     labels: dict[Key, str] = {}
     for capture in captures:
-        rows, records = read_sequences(folder / "captures" / capture)
+        rows, records, _ = read_sequences(folder / "captures" / capture)
         for at in np.flatnonzero(rows[:, 2] >= LEAST).tolist():
             row = records.row(at)
             key = key_of(capture, row["src"], row["src_port"], row["dst"], row["dst_port"])

@@ -275,7 +275,7 @@ class RunConfig:
         Raises:
             ConfigError: An unknown key, or a value of the wrong type or range.
         """
-        built: Self = _build(cls, values, "")
+        built: Self = build_settings(cls, values)
         return built
 
     def to_dict(self) -> dict[str, Any]:
@@ -339,18 +339,35 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     section[last] = value
 
 
-def _build(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
+def build_settings(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
+    """A frozen dataclass of settings from parsed TOML, with every key and type checked.
+
+    Args:
+        cls: The dataclass; its fields may be dataclasses, tuples, mappings and literals.
+        values: What TOML holds.
+        prefix: What stands before the keys in messages.
+
+    Raises:
+        ConfigError: A key is unknown or missing, or a value has the wrong type.
+    """
     _require(isinstance(values, Mapping), f"{prefix or 'recipe'} must be a section")
     known = {f.name for f in dataclasses.fields(cls)}
+    needed = [
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
     for key in values:
         _require(key in known, f"unknown setting {prefix}{key}; known are {', '.join(sorted(known))}")
+    for key in needed:
+        _require(key in values, f"setting {prefix}{key} is missing")
     hints = typing.get_type_hints(cls)
     return cls(**{key: _convert(hints[key], value, prefix + key) for key, value in values.items()})
 
 
 def _convert(hint: Any, value: Any, key: str) -> Any:
     if dataclasses.is_dataclass(hint):
-        return _build(typing.cast("type[Any]", hint), value, f"{key}.")
+        return build_settings(typing.cast("type[Any]", hint), value, f"{key}.")
     origin = typing.get_origin(hint)
     if origin is Literal:
         choices = typing.get_args(hint)

@@ -46,7 +46,7 @@ def test_rows_are_the_sequences_of_the_captures(
     dense = samples.dense()
     for i, capture in enumerate(info.captures):
         (row,) = [row for row in lab_rows if capture.capture.endswith(row["capture"])]
-        expected, _ = read_sequences(shared_data / "lab" / row["capture"])
+        expected, _, _ = read_sequences(shared_data / "lab" / row["capture"])
         mine = np.flatnonzero(samples.capture == i)
         assert sorted(map(bytes, dense[mine, :ROW_BYTES])) == sorted(map(bytes, expected))
         assert {dataset.tasks["traffic"][label] for label in samples.labels["traffic"][mine]} == {

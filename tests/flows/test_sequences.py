@@ -91,7 +91,7 @@ def test_recorded_flows_agree_with_a_plain_reading(shared_data: Path, kind: str)
     with (shared_data / "lab" / "labels.csv").open(encoding="utf-8") as file:
         captures = [row["capture"] for row in csv.DictReader(file) if f"/{kind}" in row["capture"]]
     for capture in captures[::20]:
-        rows, records = read_sequences(shared_data / "lab" / capture)
+        rows, records, _ = read_sequences(shared_data / "lab" / capture)
         expected = plain_sequences(shared_data / "lab" / capture)
         assert len(rows) == len(records) == len(expected)
         for row, sequence in zip(rows, expected, strict=True):
@@ -105,7 +105,7 @@ def test_leading_bytes_are_kept_each_way_and_nothing_else_of_the_payload(tmp_pat
     hello = b"\x16\x03\x01\x02\x00server.example.net"
     packets = [(1, 6, 0, hello, 0x18), (0, 6, 100, b"\x17\x03", 0x18), (1, 6, 300, b"GET /", 0x18)]
     write_capture(tmp_path / "a.pcap", packets)
-    ((row,), records) = read_sequences(tmp_path / "a.pcap")
+    ((row,), records, _) = read_sequences(tmp_path / "a.pcap")
     assert row[:4].tolist() == [1, 6, 3, 3 + 16 * 2]
     assert row[4:12].tolist() == [0x16, 3, 1, 0, 0x17, 3, 0, 0]
     assert values_of(row) == [(len(hello), 0, 0x18), (-2, 100, 0x18), (5, 200, 0x18)]
@@ -160,10 +160,10 @@ def test_numbers_of_the_first_packets_do_not_depend_on_later_ones(
 ) -> None:
     packets = sorted(packets, key=lambda packet: packet[2])
     write_capture(tmp_path / "whole.pcap", packets)
-    whole, _ = read_sequences(tmp_path / "whole.pcap")
+    whole, _, _ = read_sequences(tmp_path / "whole.pcap")
     for cut in (1, 3, 5, len(packets)):
         write_capture(tmp_path / "cut.pcap", packets[:cut])
-        part, _ = read_sequences(tmp_path / "cut.pcap")
+        part, _, _ = read_sequences(tmp_path / "cut.pcap")
         np.testing.assert_array_equal(shapes(whole, cut), shapes(part))
 
 
@@ -175,7 +175,7 @@ def test_statistics_are_those_of_numpy(tmp_path: Path) -> None:
         for k, time in enumerate(times)
     ]
     write_capture(tmp_path / "a.pcap", packets)
-    rows, _ = read_sequences(tmp_path / "a.pcap")
+    rows, _, _ = read_sequences(tmp_path / "a.pcap")
     found = dict(zip(SHAPE, shapes(rows)[0].tolist(), strict=True))
     sizes = np.array([len(payload) for *_, payload, _ in packets])
     back = np.array([not forward for forward, *_ in packets])

@@ -12,8 +12,8 @@ from pathlib import Path
 import dpkt
 import pytest
 
-from mtc.errors import UsageError
-from mtc.laboratory import load_plan, missing_features, missing_programs, record_plan
+from mtc.errors import InputError, UsageError
+from mtc.laboratory import load_plan, missing_features, missing_programs, read_recording, record_plan
 from mtc.laboratory.recipes import load_tunnels
 
 RECIPES = Path(__file__).with_name("recipes")
@@ -117,6 +117,13 @@ def test_a_recording_that_does_not_hold_enough_does_not_count(tmp_path: Path) ->
     (recording,) = content["recordings"].values()
     assert "packets where 100000 were expected" in recording["failed"]
     assert labels(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("text", ["[1]", "{}", "no JSON"])
+def test_a_foreign_folder_is_no_recording(tmp_path: Path, text: str) -> None:
+    (tmp_path / "lab.json").write_text(text)
+    with pytest.raises(InputError, match=r"lab\.json"):
+        read_recording(tmp_path)
 
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:

@@ -70,13 +70,16 @@ def test_session_length_and_volume_say_nothing_about_the_type() -> None:
     [
         ('type = "Chatter"', "Chatter"),
         ('ends = "never"', "ends"),
-        ("colour = 1", "unknown key colour"),
+        ("colour = 1", "unknown setting colour"),
         ('client = "@servre@"', "unknown placeholder @servre@"),
         ('uses = "nothing"', "no server 'nothing'"),
         ('processes = [{ command = "x", ready = "soon" }]', "ready"),
         ('attack = "PortScan"', "either type or attack"),
         ("ports = { sctp = [1] }", "tcp, udp or icmp"),
         ("= 3", "own.toml"),
+        ("program = 3", "program must be str"),
+        ('limit_s = "soon"', "limit_s must be float"),
+        ("ports = { tcp = 443 }", "ports"),
     ],
 )
 def test_a_wrong_recipe_is_refused(tmp_path: Path, change: str, message: str) -> None:
@@ -92,10 +95,22 @@ def test_a_recipe_of_the_user_is_found(tmp_path: Path) -> None:
     assert fill(recipe.client, {"server": "192.0.2.1"}) == "true 192.0.2.1"
 
 
+def test_a_recipe_without_a_client_is_refused(tmp_path: Path) -> None:
+    text = "\n".join(line for line in TINY.splitlines() if not line.startswith("client"))
+    with pytest.raises(ConfigError, match="setting client is missing"):
+        load_recipes([write(tmp_path, text)])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sead = 1", "unknown key sead"),
+        ('seed = "a"', "seed must be int"),
+        ('recipes = "x"', "recipes must be a list"),
+        ('repetitions = "two"', "repetitions must be int"),
+        ("lines = 3", "lines must be a list"),
+        ('lines = [{ delay_ms = "x" }]', "delay_ms must be float"),
+        ("session = { seconds = 3 }", "seconds must be a list"),
+        ("sead = 1", "unknown setting sead"),
         ("session = { seconds = [3, 1] }", "larger"),
         ("lines = [{ mut = 1 }]", "mut"),
     ],

@@ -82,7 +82,7 @@ def test_the_stored_trees_say_what_the_network_says(
 ) -> None:
     capture = next((shared_data / "lab" / "captures").glob("plain_aiortc*"))
     classifier = Classifier.load(run[0])
-    rows, records = read_sequences(capture)
+    rows, records, _ = read_sequences(capture)
     by_sequence = classifier.predict(rows)["traffic"]
     verdicts = classifier.classify(capture)
     by_capture = [row["traffic"]["probabilities"] for row in verdicts if row["traffic"]]
@@ -108,7 +108,7 @@ def test_early_verdicts_read_only_the_first_packets(
 ) -> None:
     capture = next((shared_data / "lab" / "captures").glob("plain_baresip*"))
     classifier = Classifier.load(run[0])
-    rows, _ = read_sequences(capture)
+    rows, _, _ = read_sequences(capture)
     cut = rows.copy()
     cut[:, 2] = np.minimum(cut[:, 2], 1)
     probabilities = classifier.predict(cut)["traffic"]

@@ -48,7 +48,9 @@ def measure_drift(model: LoadedModel, sources: Iterable["Source"]) -> dict[str, 
     last: CaptureError | None = None
     for source in sources:
         try:
-            parts[source.name] = read_sequences(source)[0]
+            parts[source.name], _, damage = read_sequences(source)
+            if damage is not None:
+                problems.append(f"{source.name}: {damage}")
         except CaptureError as error:
             problems.append(str(error))
             last = error

@@ -179,7 +179,8 @@ def _tasks_of(labels: Path) -> list[str]:
         with labels.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{labels}: not a readable labels file ({error})") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise DatasetError(f"{labels}: the labels cannot be read ({reason})") from error
     names = [name for name in DEFAULT_TASKS if any(row.get(name) for row in rows)]
     if not names:
         raise UsageError(f"{labels}: no column {', '.join(DEFAULT_TASKS)} with a label; --tasks names others")
@@ -291,7 +292,7 @@ def _answer(model: LoadedModel, captures: Sequence[Source], labels: Path, result
     answered: dict[str, list[NDArray[np.bool_]]] = {task: [] for task in model.card.tasks}
     for source in captures:
         try:
-            rows, records = read_sequences(source)
+            rows, records, _ = read_sequences(source)
         except CaptureError:
             continue  # reported when it was labelled
         free = [

@@ -311,11 +311,12 @@ _NO_HEADERS: dict[str, NDArray[Any]] = {
 
 def read_sequences(
     source: "str | Path | Source", *, decapsulate: bool = True
-) -> tuple[NDArray[np.uint8], FlowRecords]:
+) -> tuple[NDArray[np.uint8], FlowRecords, "Damage | None"]:
     """Sequences of the flows of a capture that have a packet that counts (a sample).
 
     Returns:
-        uint8 (N, ROW_BYTES), see ``mtc.flows.sequences``, and the records of the N flows.
+        uint8 (N, ROW_BYTES), see ``mtc.flows.sequences``, the records of the N flows, and where and why
+        reading ended early, or None.
 
     Raises:
         CaptureError: Nothing can be read from the capture.
@@ -324,7 +325,7 @@ def read_sequences(
     with SampleStream(source, decapsulate=decapsulate, sequences=True) as stream:
         for piece in stream:
             table.add(piece.samples, piece.headers["flow"])
-        records = stream.flows.records()
+        records, damage = stream.flows.records(), stream.damage
     table.grow(len(records))
     rows = np.flatnonzero(table.counts(np.arange(len(records))))
-    return table.sequences(rows), records.take(rows)
+    return table.sequences(rows), records.take(rows), damage

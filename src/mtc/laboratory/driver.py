@@ -152,11 +152,13 @@ def read_recording(folder: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads((folder / "lab.json").read_text(encoding="utf-8"))
-        return dict(content)
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no recording of the laboratory (lab.json is missing)") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder}/lab.json cannot be read: {error}") from error
+    if not isinstance(content, dict) or not {"plan", "recordings"} <= content.keys():
+        raise InputError(f"{folder}/lab.json was not written by mtc lab record")
+    return content
 
 
 def _cannot_run(recipe: Recipe, tunnel: Tunnel | None, job: Job) -> str:

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from mtc.config import build_settings
 from mtc.errors import ConfigError, UsageError
 from mtc.laboratory.recipes import Recipe, Tunnel
 
@@ -64,6 +65,14 @@ class Session:
     pause: tuple[float, float] = (0.3, 2.0)
     kbit: tuple[float, float] = (100, 1500)
 
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            ends = getattr(self, item.name)
+            if len(ends) != 2 or not 0 < ends[0] <= ends[1]:
+                raise ConfigError(
+                    f"session.{item.name} must be a positive number and a larger one, not {list(ends)}"
+                )
+
     def draw(self, generator: random.Random) -> dict[str, float]:
         """One value of each range."""
         found = {}
@@ -86,6 +95,10 @@ class Plan:
     lines: tuple[Line, ...] = (Line(),)
     repetitions: int = 1
     session: Session = Session()
+
+    def __post_init__(self) -> None:
+        if self.repetitions < 1 or not self.lines or not self.tunnels:
+            raise ConfigError("a plan needs a line, a tunnel (or plain) and a repetition")
 
     def jobs(self, recipes: Mapping[str, Recipe], tunnels: Mapping[str, Tunnel]) -> Iterator["Job"]:
         """Every recording of the plan, in an order that mixes types and tunnels.
@@ -182,11 +195,10 @@ def load_plan(plan: str | Path) -> Plan:
             raise UsageError(f"no plan {plan}; bundled are {', '.join(plan_names())}")
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-        return _build(file.stem, content)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        found: Plan = build_settings(Plan, {**content, "name": file.stem})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, ConfigError) as error:
         raise ConfigError(f"{file}: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{file}: {error}") from error
+    return found
 
 
 def plan_names() -> list[str]:
@@ -196,25 +208,6 @@ def plan_names() -> list[str]:
 
 def _bundled() -> Path:
     return Path(str(resources.files("mtc.laboratory") / "plans"))
-
-
-def _build(name: str, content: dict[str, Any]) -> Plan:
-    known = {item.name for item in fields(Plan)} - {"name"}
-    unknown = set(content) - known
-    if unknown:
-        raise ValueError(f"unknown key {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
-    }
-    values["lines"] = tuple(Line(**line) for line in content.get("lines", ({},)))
-    session = {key: tuple(value) for key, value in content.get("session", {}).items()}
-    values["session"] = Session(**session)
-    for low, high in session.values():
-        if not 0 < low <= high:
-            raise ValueError(
-                f"session: a range goes from a positive number to a larger one, not {low} to {high}"
-            )
-    return Plan(name=name, **values)
 
 
 def _matches(pattern: str, name: str, recipe: Recipe) -> bool:

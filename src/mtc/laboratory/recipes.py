@@ -9,11 +9,12 @@ such as ``@work@`` (``PLACEHOLDERS``); any other ``@word@`` with a lower-case wo
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mtc.config import build_settings
 from mtc.errors import ConfigError
 
 PLACEHOLDERS = {
@@ -229,35 +230,25 @@ def _with_server(file: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build(kind: type[Program], file: Path, content: dict[str, Any]) -> Program:
-    known = {item.name for item in fields(kind)} - {"name"}
-    unknown = set(content) - known
-    if unknown:
-        raise ConfigError(
-            f"{file}: unknown key {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}"
-        )
     try:
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
-        }
-        values["processes"] = tuple(Process(**process) for process in content.get("processes", ()))
-        if "ports" in values:
-            values["ports"] = {transport: _ports(ports) for transport, ports in content["ports"].items()}
-        if "expect" in values:
-            values["expect"] = Expectation(**content["expect"])
-        return kind(name=file.stem, **values)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{file}: {error}") from error
+        ports = content.get("ports")
+        if isinstance(ports, dict):
+            content = {**content, "ports": {transport: _ports(found) for transport, found in ports.items()}}
+        built: Program = build_settings(kind, {**content, "name": file.stem})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{file}: ports: {error}") from error
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from error
+    return built
 
 
-def _ports(ports: list[int | str]) -> tuple[int, ...]:
+def _ports(ports: list[int | str]) -> list[int]:
     """Ports, where ``"40000-40009"`` is a range."""
     found: list[int] = []
     for port in ports:
         first, _, last = str(port).partition("-")
         found += range(int(first), int(last or first) + 1)
-    return tuple(found)
+    return found
 
 
 def _check_placeholders(name: str, texts: Iterable[str]) -> None:
