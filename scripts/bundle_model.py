@@ -29,7 +29,7 @@ from mtc.models.files.save import fingerprint
 from mtc.models.probes import difference
 from mtc.training.finish import recalibrate
 
-SHELF = Path(__file__).resolve().parents[1] / "src" / "mtc" / "assets" / "models"
+MODELS = Path(__file__).resolve().parents[1] / "src" / "mtc" / "assets" / "models"
 
 
 def main() -> None:
@@ -43,26 +43,26 @@ def main() -> None:
     parser.add_argument("--stamp", action="store_true", help="write all fingerprints anew")
     options = parser.parse_args()
     if options.stamp:
-        for path in sorted(SHELF.glob(f"*/{CARD}")):
+        for path in sorted(MODELS.glob(f"*/{CARD}")):
             stamp(path.parent)
         return
     baseline = json.loads(options.baseline.read_text(encoding="utf-8")) if options.baseline else None
     if options.complete and options.data:
-        complete(SHELF / options.complete, options.data, baseline)
+        complete(MODELS / options.complete, options.data, baseline)
         return
     if options.complete or not options.name:
         parser.error("give RUN and NAME, or --complete NAME and --data DATASET")
-    folder = SHELF / options.name
+    folder = MODELS / options.name
     folder.mkdir(parents=True, exist_ok=True)
     for name in (WEIGHTS, CARD):
         shutil.copyfile(options.run / name, folder / name)
     write_card(folder, baseline, options.command)
     size = sum(file.stat().st_size for file in folder.iterdir())
-    print(f"{folder.relative_to(SHELF.parents[3])}: {size / 1e6:.1f} MB")
+    print(f"{folder.relative_to(MODELS.parents[3])}: {size / 1e6:.1f} MB")
 
 
 def complete(folder: Path, data: Path, baseline: dict[str, Any] | None) -> None:
-    """Measure a model anew, and write its card by that; the command that made it stays as it is told."""
+    """Measure a model anew, and write its card by that; the command that made it is kept."""
     recalibrate(folder, Dataset.open(data))
     written = (folder / "CARD.md").read_text(encoding="utf-8").splitlines()
     command = next((line.split("`")[1] for line in written if line.startswith("- Command: ")), "")

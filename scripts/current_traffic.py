@@ -38,10 +38,10 @@ def main() -> None:
     options = parser.parse_args()
     labelled = labels(options.data)
     rows = verdicts(options.model, options.data / "captures")
-    judged = [row for row in rows if row["traffic"] is not None]
-    found = [(row, labelled[key_of(row)]) for row in judged if key_of(row) in labelled]
-    print(f"{len(rows):,} flows, {len(judged):,} with samples, {len(found):,} of them labelled\n")
-    print(f"of all {len(judged):,}: {_unknown(judged)}\n")
+    classified = [row for row in rows if row["traffic"] is not None]
+    found = [(row, labelled[key_of(row)]) for row in classified if key_of(row) in labelled]
+    print(f"{len(rows):,} flows, {len(classified):,} with samples, {len(found):,} of them labelled\n")
+    print(f"of all {len(classified):,}: {_unknown(classified)}\n")
     by_type([(row, labelled[key_of(row)]) for row in rows if key_of(row) in labelled])
     by_category(found)
     by_family(found)

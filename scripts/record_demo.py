@@ -127,7 +127,7 @@ def converse(conversation: Conversation, work: Path) -> None:
 
 
 def truths(capture: Path) -> list[FlowTruth]:
-    """One truth for every TCP and UDP flow, told by its server's port."""
+    """One truth for every TCP and UDP flow, by its server's port."""
     by_port = {
         (protocol, port): conversation
         for conversation in CONVERSATIONS

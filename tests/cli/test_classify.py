@@ -165,7 +165,7 @@ def test_table_names_flows_and_labels(classify: Callable, capture: Path) -> None
     assert "192.0.2.1:1234" in result.out
     assert row["verdict"]["by"] == "model"
     assert f"{row['verdict']['application']}, {row['verdict']['type']}" in result.out
-    assert "2 flows classified from 3 packets (left out: no_payload 1)" in result.err
+    assert "2 flows classified from 3 packets (skipped: no_payload 1)" in result.err
 
 
 def test_output_is_not_overwritten_without_force(classify: Callable, capture: Path, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_few_packets_and_early_decisions(classify: Callable, short_capture: Path
 def test_only_packets_of_a_filter_and_a_window(classify: Callable, capture: Path) -> None:
     result = classify(capture, "--json", "--from", "1970-01-01T00:16:41", "--to", "1002")
     assert [row["packets"] for row in _rows(result.out)] == [1]
-    assert "(left out: outside_window 2)" in result.err
+    assert "(skipped: outside_window 2)" in result.err
     pytest.importorskip("pcapy", reason="filters need pcapy-ng, which is not installed")
     result = classify(capture, "--json", "--filter", "tcp port 22")
     assert [(row["dst_port"], row["packets"]) for row in _rows(result.out)] == [(22, 1)]

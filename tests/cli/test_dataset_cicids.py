@@ -13,7 +13,7 @@ def test_build_and_show(
     table = write_table(tmp_path / "a.csv", LABELS)
     status, out, err = run_dataset("cicids2017", table, tmp_path / "out")
     assert status == 0
-    assert "54 rows read, 2 left out" in out
+    assert "54 rows read, 2 skipped" in out
     assert "Not in the source: Monday-WorkingHours" in out
     assert err == "mtc: 1 rows not used: no class is known for the label 'Mirai'\n"
     assert max(map(len, out.split("Of the 49")[0].splitlines())) <= 120

@@ -139,4 +139,4 @@ def test_table_on_a_terminal() -> None:
     assert "4 Mbit/s" in last
     assert "4 kbit/s" in last
     assert "kernel 7" in last
-    assert "new flows judged: 50.0%" in last
+    assert "new flows classified: 50.0%" in last

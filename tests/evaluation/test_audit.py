@@ -218,7 +218,7 @@ def test_folds_hold_whole_groups_of_every_class() -> None:
 def test_a_fields_score_is_that_of_its_predictions() -> None:
     world = clean_world()
     judge = FieldJudge(world.part("flow", "all"), "task", CLASSES, seed=1)
-    row = judge.judge(world.labels.astype(np.float64))
+    row = judge.score(world.labels.astype(np.float64))
     assert row["by_flow"] == row["by_packet"] == row["by_capture"] == 1.0
     assert row["lift"] == pytest.approx(1.0)
     always = f1_score(world.labels, np.zeros(N), labels=[0, 1, 2], average="macro")

@@ -124,7 +124,7 @@ class InterfaceReader:
             self._check_there()
             raise InterfaceDown(f"{self.name}: {str(error).lower()}") from None
         if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
-            # Whoever asks for counts first may have taken the error that reading would have raised.
+            # A request for counts may have taken the error that reading would have raised.
             self._check_there()
         if not meta:
             return None

@@ -32,7 +32,7 @@ def compare(
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row a score.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row per score.")] = False,
 ) -> None:
     """Put the scores of runs side by side, several seeds as mean ± 95 % interval, with the paper's Table 4.
 

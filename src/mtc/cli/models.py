@@ -19,7 +19,7 @@ def models(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...", help="Bundled models or run folders; all bundled ones if left out."
+            metavar="[MODEL]...", help="Bundled models or run folders; without names, all bundled ones."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -9,10 +9,10 @@ from mtc.models.files.card import CARD, WEIGHTS, ModelCard
 
 def bundled_models() -> dict[str, Path]:
     """Name -> folder of every model shipped inside the package, by name."""
-    shelf = Path(str(resources.files("mtc") / "assets" / "models"))
-    if not shelf.is_dir():
+    folder = Path(str(resources.files("mtc") / "assets" / "models"))
+    if not folder.is_dir():
         return {}
-    return {folder.name: folder for folder in sorted(shelf.iterdir()) if (folder / WEIGHTS).is_file()}
+    return {model.name: model for model in sorted(folder.iterdir()) if (model / WEIGHTS).is_file()}
 
 
 def bundled_cards() -> dict[str, ModelCard]:

@@ -167,7 +167,7 @@ def comparison(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def comparison_csv(runs: Sequence[Run]) -> str:
-    """The same as CSV, a row a score: scores in [0, 1], the paper's protocol named beside its number."""
+    """The same as CSV, one row per score: scores in [0, 1], the paper's protocol named beside its number."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(

@@ -25,7 +25,7 @@ NETWORKS = {name: model.title for name, model in REGISTRY.items() if model.title
 """The paper's networks: name in the settings -> name in Table 4."""
 
 FOLDS = " folds"
-"""Behind the name of a split whose folds were tested one by one, a run a fold."""
+"""Behind the name of a split whose folds were tested one by one, one run per fold."""
 
 HONEST = ("flow", f"flow{FOLDS}", "honest", f"honest{FOLDS}", "capture", f"capture{FOLDS}", "time")
 """Splits that keep the test part apart from the training part, in the order of preference."""
@@ -36,7 +36,7 @@ NO_SETTING = frozenset({"seed", "data.split"})
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one model on one split of one dataset, one run per seed, or a run a fold.
+    """Runs of one model on one split of one dataset, one run per seed, or one run per fold.
 
     Attributes:
         model: Name of the model, as a reader is to see it.

@@ -32,7 +32,7 @@ _NUMBERS = {
 
 
 def open_set_table(found: Sequence[OpenSet]) -> Table:
-    """Means over the groups, a row a recipe, task and kind of verdict."""
+    """Means over the groups, one row per recipe, task and kind of verdict."""
     columns = [Column("recipe"), Column("seed", numbers=True), Column("split"), Column("task")]
     columns += [Column("verdicts on"), *(Column(head, numbers=True) for head in _NUMBERS)]
     rows: list[list[Cell]] = []

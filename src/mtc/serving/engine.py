@@ -20,7 +20,7 @@ from mtc.serving.events import Event, EventMaker, EventVerdicts, FlowState
 from mtc.serving.watch_settings import WatchCounts, WatchSettings
 
 CROWDED, CLEAR = 0.5, 0.1
-"""Fill of the queue above which fewer new flows are judged, and below which more are."""
+"""Fill of the queue above which fewer new flows are classified, and below which more are."""
 FEWER, MORE = 0.6, 1.2
 LEAST = 1 / 1024
 STEP_S = 0.5
@@ -28,7 +28,7 @@ STEP_S = 0.5
 
 @dataclass
 class SamplingRate:
-    """The share of new flows that is judged, by how full the queue to the model is.
+    """The share of new flows that is classified, by how full the queue to the model is.
 
     Attributes:
         rate: From 1/1024 to 1.
@@ -54,7 +54,7 @@ class SamplingRate:
 
 
 def flow_shares(headers: Headers, rows: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-    """A number for each packet's flow, evenly spread over [0, 1): below the rate, the flow is judged.
+    """A number for each packet's flow, evenly spread over [0, 1): below the rate, the flow is classified.
 
     Args:
         headers: Of a batch.
@@ -100,7 +100,7 @@ class WatchEngine:
     Attributes:
         counts: What has gone through so far.
         flows: The flow table.
-        rate: Share of new flows that is judged; to be set from outside.
+        rate: Share of new flows that is classified; to be set from outside.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class WatchEngine:
     def _take_samples(
         self, batch: PacketBatch, headers: Headers, rows: NDArray[np.int64], flow: NDArray[np.int64]
     ) -> None:
-        """Hold the samples that count: the first ones of each flow that is not left out by sampling."""
+        """Hold the samples that count: the first ones of each flow that is not skipped by sampling."""
         flows, first, member = np.unique(flow, return_index=True, return_inverse=True)
         places = self._aggregator.rows_of(flows)
         new = places < 0

@@ -77,8 +77,8 @@ class FlowState:
         judged: Samples that the verdict is made of.
         verdicts: Task -> verdict or None, and further fields of the verdict.
         unlike: Whether the flow is unlike the model's training data.
-        sampled: Whether the flow is judged at all.
-        sampling_rate: Share of new flows that was judged when it began.
+        sampled: Whether the flow is classified at all.
+        sampling_rate: Share of new flows that was classified when it began.
     """
 
     state: str

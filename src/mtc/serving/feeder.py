@@ -69,7 +69,7 @@ class Feeder(threading.Thread):
                 self._source.close()
 
     def stop(self) -> None:
-        """Read no more; what is in the queue is still judged."""
+        """Read no more; what is in the queue is still classified."""
         self._stop_asked.set()
 
     def kernel_counts(self) -> KernelCounts:

@@ -1,4 +1,4 @@
-"""A bounded queue of packets between the thread that reads them and the one that judges them."""
+"""A bounded queue of packets between the thread that reads them and the one that classifies them."""
 
 import threading
 from collections import deque

@@ -48,7 +48,7 @@ class Watch:
     """One run of a watch.
 
     Attributes:
-        engine: Judges the packets.
+        engine: Classifies the packets.
         feeder: Reads them.
     """
 
@@ -83,7 +83,7 @@ class Watch:
         self._stopped_at = 0.0
 
     def stop(self) -> None:
-        """End the run: no more packets are read, what was read is judged; may be called from a signal."""
+        """End the run: no more packets are read, what was read is classified; may be called from a signal."""
         self._stopped_at = time.monotonic()
         self._stop_asked.set()
         self.feeder.stop()
@@ -164,7 +164,7 @@ class Watch:
         if counts.sampling or self.engine.rate < 1:
             rate = f"{self.engine.rate:.1%}"
             found["sampling"] = (
-                f"packets come faster than the model can judge: {rate} of new flows are judged"
+                f"packets come faster than the model can classify: {rate} of new flows are classified"
             )
         for sink in self._outlet.status():
             name = sink["sink"]

@@ -11,7 +11,7 @@ class WatchSettings:
     """How flows are distinguished and when they get verdicts."""
 
     first_packets: int | None = None
-    """Samples of a flow that are judged, and that make its early verdict; None: as many as the model says."""
+    """Samples of a flow that make its early verdict; None: as many as the model says."""
     early_confidence: float | None = None
     """Confidence in all tasks that makes a flow's early verdict with fewer samples."""
     verdict_timeout_s: float = 5.0

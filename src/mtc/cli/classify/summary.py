@@ -64,7 +64,7 @@ class Summary:
         if counts["packets"]:
             left_out = ", ".join(f"{reason} {n:,}" for reason, n in self.left_out.most_common())
             lines[0] += f" from {counts['packets']:,} packets"
-            lines[0] += f" (left out: {left_out})" if left_out else ""
+            lines[0] += f" (skipped: {left_out})" if left_out else ""
             again = counts["judged"] - counts["computed"]
             lines.append(
                 f"{counts['judged']:,} of {counts['samples']:,} samples used by the model"

@@ -114,7 +114,7 @@ def show_features(info: "DatasetInfo", console: Console | None = None) -> None:
         Text(f"{info.name}: {read:,} rows of {len(info.captures):,} tables, {len(features.names)} features")
     )
     console.print(
-        f"{info.packets:,} rows read, {sum(info.left_out.values()):,} left out ({_counts(info.left_out)});"
+        f"{info.packets:,} rows read, {sum(info.left_out.values()):,} skipped ({_counts(info.left_out)});"
         f" {features.synthesised:,} rows synthesised for the split paper"
     )
     repeats = features.repeats

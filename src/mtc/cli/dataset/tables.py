@@ -49,7 +49,7 @@ def show_dataset(info: "DatasetInfo", console: Console | None = None) -> None:
         Text(f"{info.name}: {info.rows:,} packets of {len(info.captures):,} captures", style="bold")
     )
     console.print(
-        f"{info.packets:,} packets read, {sum(info.left_out.values()):,} left out by the filter"
+        f"{info.packets:,} packets read, {sum(info.left_out.values()):,} skipped by the filter"
         f" ({', '.join(f'{reason} {n:,}' for reason, n in _largest(info.left_out))}),"
         f" {sum(c.samples - c.kept for c in info.captures):,} by the balance"
     )

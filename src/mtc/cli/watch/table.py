@@ -81,10 +81,10 @@ class WatchTable:
         head = (
             f"{self._source}   {self._rates[0]:,.0f} packets/s   {_bits(8 * self._rates[1])}/s   "
             f"{flows['active']:,} flows active, {flows['total']:,} in all   "
-            f"{stats['packets']:,} packets, {stats['samples']['judged']:,} judged"
+            f"{stats['packets']:,} packets, {stats['samples']['judged']:,} classified"
         )
         lost = ", ".join(f"{where} {count:,}" for where, count in dropped.items())
-        foot = f"dropped: {lost}   new flows judged: {stats['sampling_rate']:.1%}   Ctrl-C ends"
+        foot = f"dropped: {lost}   new flows classified: {stats['sampling_rate']:.1%}   Ctrl-C ends"
         style = "bold red" if any(dropped.values()) else "dim"
         return Group(Text(head, style="bold"), self._table(), Text(foot, style=style))
 
@@ -112,7 +112,7 @@ class WatchTable:
 
 def _verdict(found: dict[str, Any] | None, *, sampled: bool) -> str:
     if found is None:
-        return "[dim]-[/dim]" if sampled else "[dim]not judged[/dim]"
+        return "[dim]-[/dim]" if sampled else "[dim]not classified[/dim]"
     style = "dim" if "likeliest" in found else "bold"
     return f"[{style}]{found['label']}[/{style}] {found['confidence']:.2f}"
 

@@ -78,7 +78,7 @@ def audit_fields(
     Returns:
         One entry per field that has more than one value, by falling lift.
     """
-    judges = {
+    classifiers = {
         task: FieldJudge(samples, task, classes, seed)
         for task, classes in tasks.items()
         if (samples.labels[task] >= 0).any()
@@ -88,7 +88,7 @@ def audit_fields(
         values = table.values[:, i]
         if len(np.unique(values)) > 1:
             identifying = bool(table.identifying[i])
-            scores = {task: judge.judge(values) for task, judge in judges.items()}
+            scores = {task: classifier.score(values) for task, classifier in classifiers.items()}
             for row in scores.values():
                 row["verdict"] = verdict_of(row, identifying=identifying)
             rows = int((values != MISSING).sum())
@@ -130,7 +130,7 @@ class FieldJudge:
         self._chance = max(self._majority, float(np.mean(chances)))
         self._flows = FlowBootstrap(self._labels, flow, len(classes), draws=_DRAWS, seed=seed)
 
-    def judge(self, values: NDArray[np.float64]) -> dict[str, Any]:
+    def score(self, values: NDArray[np.float64]) -> dict[str, Any]:
         """Scores of one field, float64 (N,) of all rows."""
         values = values[self._rows]
         predicted = self._cross_validate(values, self._by_flow)

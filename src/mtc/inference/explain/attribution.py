@@ -96,7 +96,7 @@ class Explanation:
         return received
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON; bytes behind the end of the packet are left out."""
+        """Plain values, fit for JSON; bytes behind the end of the packet are skipped."""
         return {
             "task": self.task,
             "label": self.label,

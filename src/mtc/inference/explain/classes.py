@@ -65,7 +65,7 @@ def explain_classes(
         seed: Of the draw.
 
     Returns:
-        In the order of the classes; classes without a packet are left out.
+        In the order of the classes; classes without a packet are skipped.
 
     Raises:
         UsageError: As ``mtc.inference.explain.attribution.explain``.

@@ -188,7 +188,7 @@ class MTC(Network):
     def forward(self, samples_BL: Tensor, for_cnn_BL: Tensor | None = None) -> Logits:
         """Task -> logits, (B, classes), of float32 (B, L) in [0, 1].
 
-        ``for_cnn_BL`` is what the CNN branch reads, where that is not the same: explanations tell the
+        ``for_cnn_BL`` is what the CNN branch reads, where that is not the same: explanations distinguish the
         branches apart.
         """
         z_BND = samples_BL.reshape(-1, self.config.tokens, self.config.width)  # 30 x 50

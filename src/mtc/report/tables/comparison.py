@@ -256,7 +256,7 @@ def _rules(rows: Sequence[Sequence[Cell]], *columns: int) -> frozenset[int]:
 
 
 def paired_table(found: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Differences in macro F1, a row a comparison, task, kind of verdict and choice of classes."""
+    """Differences in macro F1, one row per comparison, task, kind of verdict and choice of classes."""
     columns = [Column("second against first"), Column("split"), Column("seeds", numbers=True), Column("task")]
     columns += [Column("verdicts on"), Column("classes"), Column("first", numbers=True)]
     columns += [Column("second", numbers=True), Column("difference", numbers=True)]

@@ -42,7 +42,7 @@ class Job:
     Attributes:
         id: Random; who knows it can ask for the job.
         folder: Where its captures and results lie.
-        model: Name of the model that judges.
+        model: Name of the model that classifies.
         per: ``flow`` or ``packet``: what gets a verdict.
         reject: Whether verdicts below the model's threshold are ``unknown``.
         pseudonymise: Whether addresses are pseudonyms in all that leaves the server.

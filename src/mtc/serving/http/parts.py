@@ -25,7 +25,7 @@ class Metrics:
         self.refused = self._counter("refused", "Requests refused.", "reason")
         self.jobs = self._counter("jobs", "Jobs that ended.", "state")
         self.rows = self._counter("verdicts", "Verdicts given.")
-        self.packets = self._counter("packets", "Packets read by jobs that judge flows.")
+        self.packets = self._counter("packets", "Packets read by jobs that classify flows.")
         self.live_events = self._counter("live_events", "Events of watches.", "outcome")
         self.job_seconds = Histogram(
             f"{PREFIX}job_seconds", "Wall time of jobs.", buckets=SECONDS, registry=self.registry

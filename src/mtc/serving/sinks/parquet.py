@@ -25,7 +25,7 @@ class ParquetSink:
 
     Until then the hour's events stand in DIR/.journal/2026-11-23T15.jsonl; what a process that died
     left there becomes Parquet at the next start. An hour that is continued gets a further file. Events
-    of kind ``stats`` are left out.
+    of kind ``stats`` are skipped.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -102,7 +102,7 @@ def _to_parquet(journal: Path, path: Path) -> None:
 
 
 def _chunks(journal: Path) -> Iterator[list[dict[str, Any]]]:
-    """The journal's events; a last line that a sudden end has cut is left out."""
+    """The journal's events; a last line that a sudden end has cut is skipped."""
     chunk: list[dict[str, Any]] = []
     with journal.open("rb") as file:
         for line in file:

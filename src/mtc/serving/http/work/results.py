@@ -33,7 +33,7 @@ async def find_flows(
 
     Args:
         folder: The job's.
-        tasks: All that its rows judge.
+        tasks: The tasks of its rows.
         text: To be found in an address, a port, the protocol, the capture or a label.
         task: The task that ``label`` and ``least_confidence`` are about; the first by default.
         label: What the verdict must be.

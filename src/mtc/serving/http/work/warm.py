@@ -1,6 +1,6 @@
 """What the process of every job is forked from: it has imported this and never sees an upload.
 
-The libraries and the default model are in memory, and the bundled capture was judged once, so that
+The libraries and the default model are in memory, and the bundled capture was classified once, so that
 compiled code is there too. No thread may be started here that a job needs: a fork would not take it along.
 """
 
@@ -15,7 +15,7 @@ from mtc.serving.http.work.sources import classifier
 
 MODEL = "iscx"
 FEATURE_MODEL = "cicids2017"
-"""Judges flows by other compiled code; a job may not load or compile any."""
+"""Classifies flows by other compiled code; a job may not load or compile any."""
 
 __all__ = ["classify", "packets"]
 
