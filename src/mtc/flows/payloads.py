@@ -94,6 +94,13 @@ class Opening:
     opened: tuple[bool, bool] = (False, False)
 
 
+def _longer(values: NDArray[Any], size: int) -> NDArray[Any]:
+    """The values with room for ``size``; what is behind them has no meaning."""
+    grown = np.empty(size, values.dtype)
+    grown[: len(values)] = values
+    return grown
+
+
 class PayloadLog:
     """First payloads of the flows of a table, bounded in memory."""
 
@@ -155,12 +162,12 @@ class PayloadLog:
         if self._used[1] == len(self._segments):
             size = min(2 * len(self._segments), max(self._limit // _BYTES_PER_SEGMENT, _FIRST_SEGMENTS))
             if size > len(self._segments):
-                self._segments = np.resize(self._segments, size)
+                self._segments = _longer(self._segments, size)
                 return True
             return False
         size = min(2 * len(self._log), self._limit)
         if size > len(self._log):
-            self._log = np.resize(self._log, size)
+            self._log = _longer(self._log, size)
             return True
         return False
 

@@ -56,10 +56,13 @@ class Detector:
     needs_port: bool = False
 
 
+_TEXT = bytes((9, 10, 13, *range(32, 127)))
+
+
 def is_text(data: bytes) -> bool:
     """Whether bytes are a line of ASCII, or the beginning of one, but for a letter here and there."""
-    odd = sum(not (32 <= byte < 127 or byte in (9, 10, 13)) for byte in data[:64])
-    return 16 * odd <= len(data[:64])
+    head = data[:64]
+    return 16 * len(head.translate(None, _TEXT)) <= len(head)
 
 
 def number(data: bytes, at: int, size: int, order: Literal["big", "little"] = "big") -> int:
