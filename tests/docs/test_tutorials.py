@@ -1,5 +1,6 @@
 """The command blocks of the tutorials run as they are written, in a folder with the files they name."""
 
+import json
 import os
 import re
 import shlex
@@ -78,3 +79,7 @@ def test_reproduce_the_paper(folder: Path, shared_data: Path) -> None:
         if command.startswith("mtc sweep"):
             continue  # nine trainings: tests/evaluation/test_sweep.py runs a small one
         run(command, folder, *(SHORT if command.startswith("mtc train") else ()))
+    runs = [json.loads(file.read_text()) for file in sorted(folder.glob("runs/*/metrics.json"))]
+    assert sorted(run["model"] for run in runs) == ["cnn", "mtc", "mtc", "transformer"]
+    assert {run["protocol"] for run in runs} == {"packet", "paper"}
+    assert (folder / "report/index.html").is_file()

@@ -1,4 +1,7 @@
-"""The pcap format: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html and its elders."""
+"""Formats of fixed record headers: pcap and its older variants, and snoop.
+
+Sources: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html, and RFC 1761 for snoop.
+"""
 
 import struct
 

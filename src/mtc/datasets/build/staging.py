@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mtc.capture import Source
+from mtc.capture import PacketBatch, Source
 from mtc.datasets import ragged
 from mtc.datasets.arrow import binary_array, plain_array
 from mtc.datasets.build.balance import EVERY, SmallestDraws
@@ -23,7 +23,7 @@ from mtc.datasets.ragged import keyed_draws
 from mtc.datasets.build.rules import NO_LABEL, Rule, first_match
 from mtc.flows import FlowRecords, SampleStream
 from mtc.flows.sequences import ROW_BYTES, SequenceTable, sequence_packets
-from mtc.packets import build_samples
+from mtc.packets import Headers, build_samples
 
 Progress = Callable[[str, int], None]
 """Called with the capture being read, and the bytes read of it since the last call."""
@@ -130,31 +130,22 @@ def stage_capture(
     choice = _Choice(capture.rules, limits)
     purpose = draw_purpose(capture.name)
     seen = 0
-    flows = _FlowRows() if kind == "flows" else None
     with (
         SampleStream(capture.source, decapsulate=decapsulate, build=False) as stream,
         _RowWriter(file, choice) as writer,
     ):
+        staged = (_FlowRows if kind == "flows" else _PacketRows)(choice, writer)
         for piece in stream:
             batch, headers = stream.batch, stream.batch_headers
             assert batch is not None
             assert headers is not None
             draws = keyed_draws(seed, purpose, piece.headers["packet"])
             of_packet = first_match(capture.rules, headers, batch.timestamps)
-            rows = headers.sample_rows()
-            rule = of_packet[rows]
-            if flows is not None:
-                choice.count(of_packet, rule)
-                flows.add(sequence_packets(batch, headers, rows), piece.headers, rule, draws)
-            elif len(kept := choice.take(of_packet, rule, draws)):
-                columns = {name: piece.headers[name][kept] for name in ("timestamp", "packet", "flow")}
-                samples = build_samples(batch, headers, rows[kept], writer.buffer(len(kept)))
-                writer.write(samples, columns, rule[kept], draws[kept])
+            staged.add(batch, headers, piece.headers, of_packet, draws)
             if progress is not None and stream.reader.bytes_read > seen:
                 progress(capture.name, stream.reader.bytes_read - seen)
                 seen = stream.reader.bytes_read
-        if flows is not None:
-            flows.write(writer, choice)
+        staged.finish()
     left_out = dict(stream.left_out) | ({NO_LABEL: choice.unlabelled} if choice.unlabelled else {})
     read = StagedCapture(
         format=stream.reader.format,
@@ -173,10 +164,45 @@ def stage_capture(
     return read, keys
 
 
+class _PacketRows:
+    """The samples of a capture as rows."""
+
+    def __init__(self, choice: "_Choice", writer: "_RowWriter") -> None:
+        self._choice, self._writer = choice, writer
+
+    def add(
+        self,
+        batch: PacketBatch,
+        headers: Headers,
+        columns: Mapping[str, NDArray[Any]],
+        of_packet: NDArray[np.int16],
+        draws: NDArray[np.uint64],
+    ) -> None:
+        """Write the samples of a batch that the balance may keep.
+
+        Args:
+            batch, headers: The packets.
+            columns: Header columns of the batch's samples.
+            of_packet: int16, the rule of each packet, -1 for none.
+            draws: uint64, the draw of each sample.
+        """
+        rows = headers.sample_rows()
+        rule = of_packet[rows]
+        kept = self._choice.take(of_packet, rule, draws)
+        if len(kept):
+            found = {name: columns[name][kept] for name in ("timestamp", "packet", "flow")}
+            samples = build_samples(batch, headers, rows[kept], self._writer.buffer(len(kept)))
+            self._writer.write(samples, found, rule[kept], draws[kept])
+
+    def finish(self) -> None:
+        """Everything is written."""
+
+
 class _FlowRows:
     """The flows of a capture as rows; a flow has the label, the time and the draw of its first sample."""
 
-    def __init__(self) -> None:
+    def __init__(self, choice: "_Choice", writer: "_RowWriter") -> None:
+        self._choice, self._writer = choice, writer
         self._table = SequenceTable()
         self._columns: dict[str, NDArray[Any]] = {
             name: np.zeros(0, kind)
@@ -187,39 +213,43 @@ class _FlowRows:
 
     def add(
         self,
-        packets: NDArray[np.uint8],
-        headers: Mapping[str, NDArray[Any]],
-        rule: NDArray[np.int16],
+        batch: PacketBatch,
+        headers: Headers,
+        columns: Mapping[str, NDArray[Any]],
+        of_packet: NDArray[np.int16],
         draws: NDArray[np.uint64],
     ) -> None:
-        """Add packets, as ``sequence_packets`` gives them, with rule and draw of each."""
-        if not len(packets):
+        """Add the samples of a batch to their flows; arguments as of ``_PacketRows.add``."""
+        rows = headers.sample_rows()
+        rule = of_packet[rows]
+        self._choice.count(of_packet, rule)
+        if not len(rows):
             return
-        flow = headers["flow"]
+        flow = columns["flow"]
         self._table.grow(int(flow.max()) + 1)
         flows, first = np.unique(flow, return_index=True)
         new = self._table.counts(flows) == 0
-        values = {"timestamp": headers["timestamp"], "packet": headers["packet"], "rule": rule, "draw": draws}
+        values = {"timestamp": columns["timestamp"], "packet": columns["packet"], "rule": rule, "draw": draws}
         for name, column in self._columns.items():
             grown = np.zeros(len(self._table), column.dtype)
             grown[: len(column)] = column
             grown[flows[new]] = values[name][first[new]]
             self._columns[name] = grown
-        self._table.add(packets, flow)
+        self._table.add(sequence_packets(batch, headers, rows), flow)
 
-    def write(self, writer: "_RowWriter", choice: "_Choice") -> None:
+    def finish(self) -> None:
         """Write the flows that have a label and that the balance may keep, by first sample."""
         columns = self._columns
         flows = np.flatnonzero(self._table.counts(np.arange(len(self._table))))
         flows = flows[columns["rule"][flows] >= 0]
         flows = flows[np.argsort(columns["packet"][flows], kind="stable")]
-        flows = flows[choice.offer(columns["rule"][flows], columns["draw"][flows])]
+        flows = flows[self._choice.offer(columns["rule"][flows], columns["draw"][flows])]
         for begin in range(0, len(flows), _ROWS_AT_ONCE):
             some = flows[begin : begin + _ROWS_AT_ONCE]
             rows = np.zeros((len(some), ragged.WIDTH), np.uint8)
             rows[:, :ROW_BYTES] = self._table.sequences(some)
             of_flow = {name: columns[name][some] for name in ("timestamp", "packet")}
-            writer.write(rows, of_flow | {"flow": some}, columns["rule"][some], columns["draw"][some])
+            self._writer.write(rows, of_flow | {"flow": some}, columns["rule"][some], columns["draw"][some])
 
 
 class _Choice:

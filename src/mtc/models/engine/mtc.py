@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mtc.config import ModelConfig
 from mtc.models.engine.forward import Floats, Ints, MTCSetting, forward
 from mtc.models.engine.groups import GroupMemory, PaddingPlans, Widths, fill, plans_of, prepare
-from mtc.models.engine.store import Store, check_shapes, padded
+from mtc.models.engine.store import Store, checked_weights, padded
 from mtc.models.engine.threads import on_threads, thread_count
 from mtc.models.engine.tiles import SLACK, VECTORS, product_address
 from mtc.models.packed.plan import DataFlow
@@ -52,11 +52,8 @@ class MTCEngine:
         Raises:
             ModelError: Weights and settings do not fit together.
         """
-        # The kernels read and write by address: arrays of other shapes would lead them astray.
-        check_shapes(lambda: shapes_of(config, classes, weights), weights)
-        if not all(np.isfinite(array).all() for array in weights.values()):
-            return None
-        return cls(config, classes, {n: np.asarray(array, np.float32) for n, array in weights.items()})
+        checked = checked_weights(lambda: shapes_of(config, classes, weights), weights)
+        return None if checked is None else cls(config, classes, checked)
 
     def logits(
         self, data: Values, offsets: Ints, advance: Callable[[int], None] | None = None

@@ -69,14 +69,19 @@ class Store:
         return aligned(np.concatenate(self._parts)), np.array(self._layers, np.int64)
 
 
-def check_shapes(
+def checked_weights(
     expected: Callable[[], dict[str, tuple[int, ...]]], weights: Mapping[str, NDArray[Any]]
-) -> None:
-    """Refuse arrays that a network of these settings does not have.
+) -> dict[str, Floats] | None:
+    """The weights as an engine takes them; None where one is not finite, which ReLU would hide.
+
+    The kernels read and write by address: arrays of other shapes would lead them astray.
 
     Args:
         expected: Gives name -> shape.
         weights: Name -> array.
+
+    Returns:
+        Name -> float32 array.
 
     Raises:
         ModelError: An array is missing, of another shape, or one too many.
@@ -88,6 +93,9 @@ def check_shapes(
         raise ModelError(f"weights and settings do not fit together (no {error})") from error
     if wrong := sorted(name for name in shapes | found if shapes.get(name) != found.get(name)):
         raise ModelError(f"weights and settings do not fit together ({wrong[0]}, {len(wrong)} in all)")
+    if not all(np.isfinite(array).all() for array in weights.values()):
+        return None
+    return {name: np.asarray(array, np.float32) for name, array in weights.items()}
 
 
 def split(columns: NDArray[Any]) -> list[NDArray[Any]]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc.config import ModelConfig
-from mtc.models.engine.store import Floats, check_shapes
+from mtc.models.engine.store import Floats, checked_weights
 from mtc.models.engine.threads import on_threads
 from mtc.models.engine.tiles import BIAS, SECOND, SLACK, VECTORS
 from mtc.models.engine.vectors import LANES
@@ -58,10 +58,8 @@ class FieldsEngine:
         Raises:
             ModelError: Weights and settings do not fit together.
         """
-        check_shapes(lambda: shapes_of(config, classes, weights), weights)
-        if not all(np.isfinite(array).all() for array in weights.values()):
-            return None
-        return cls(config, classes, {n: np.asarray(array, np.float32) for n, array in weights.items()})
+        checked = checked_weights(lambda: shapes_of(config, classes, weights), weights)
+        return None if checked is None else cls(config, classes, checked)
 
     def logits(
         self, data: Values, offsets: Ints, advance: Callable[[int], None] | None = None
